@@ -1,0 +1,46 @@
+"""What several test files share: the real recordings, and the rule for skipping."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+from hypothesis import settings
+
+ROOT = Path(__file__).resolve().parents[1]
+
+# No deadline: a machine may be busy. Without a data base of examples, nothing is left behind.
+settings.register_profile("here", deadline=None, database=None)
+# The same examples at each run: red or green is then a matter of the code alone.
+settings.register_profile("ci", settings.get_profile("here"), derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") == "true" else "here")
+
+
+def skip_or_fail(reason: str) -> NoReturn:
+    """Skip a test whose real component is missing on a user's machine; in CI, fail it."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"skipped on a user's machine, but CI must have it: {reason}", pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def corpora_root() -> Path:
+    """Folder of the real recordings.
+
+    The one skip that CI allows: their licences keep them from a public CI.
+    """
+    places = [Path(os.environ["SER_DATA"])] if "SER_DATA" in os.environ else []
+    places.append(ROOT.parent / "shared" / "corpora")
+    for place in places:
+        if (place / "ravdess").is_dir() or (place / "tess").is_dir():
+            return place
+    pytest.skip("no real recordings: set SER_DATA to the folder that holds ravdess/ and tess/")
+
+
+@pytest.fixture
+def real_data(corpora_root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """:func:`corpora_root`, with ``SER_DATA`` pointing to it."""
+    monkeypatch.setenv("SER_DATA", str(corpora_root))
+    return corpora_root

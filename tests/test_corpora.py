@@ -1,0 +1,552 @@
+"""Labels come from names by the published rules: exactly, or not at all."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+import unicodedata
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from helpers.corpora import (
+    COLUMNS,
+    CORPORA,
+    EMOTIONS,
+    CorpusError,
+    CorpusNotFoundError,
+    class_order,
+    load_corpora,
+    locate,
+    parse_names,
+    ravdess,
+    tess,
+)
+from helpers.corpora._base import find_audio
+from helpers.corpora.manifest import load_folders, load_manifest
+from helpers.runs import PROJECT_ROOT
+
+SPEECH = "03-01-06-01-02-01-12"  # fear, normal, Dogs, actor 12
+SONG = "03-02-03-02-01-02-07"  # happy, strong, Kids, actor 7
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """An empty data folder that SER_DATA points to; loaders read names only, files are empty."""
+    monkeypatch.setenv("SER_DATA", str(tmp_path))
+    return tmp_path
+
+
+def touch(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    return root
+
+
+def write_csv(root: Path, text: str, *, name: str = "own.csv", encoding: str = "utf-8") -> Path:
+    (root / name).write_bytes(text.encode(encoding))
+    return root / name
+
+
+# --- the registry ---
+
+
+def test_every_corpus_describes_itself():
+    assert list(CORPORA) == ["demo", "ravdess", "ravdess-song", "tess"]
+    for name, corpus in CORPORA.items():
+        assert corpus.name == name
+        parts = (corpus.title, corpus.licence, corpus.citation, corpus.url, corpus.layout)
+        assert all(parts)
+        assert corpus.folder in corpus.layout
+
+
+def test_class_order_is_ours_first_then_own_names_sorted():
+    labels = ["喜び", "sad", "boredom", "Freude", "neutral", "sad", "Angst"]
+    assert class_order(labels) == ["neutral", "sad", "boredom", "Angst", "Freude", "喜び"]
+    assert class_order(pd.Series(reversed(EMOTIONS))) == list(EMOTIONS)
+    assert class_order([]) == []
+
+
+@pytest.mark.parametrize("name", ["ravdess", "ravdess-song", "tess"])
+@pytest.mark.parametrize("there", [None, "empty", "stray"])
+def test_missing_corpus_says_where_and_how(home, name, there):
+    corpus = CORPORA[name]
+    root = home / corpus.folder
+    if there:
+        root.mkdir()
+    if there == "stray":
+        touch(root, "holiday.wav")
+    with pytest.raises(CorpusNotFoundError) as raised:
+        load_corpora(name)
+    message = str(raised.value)
+    wanted = [corpus.title, str(root), corpus.url, corpus.licence, "SER_DATA", "--corpora demo"]
+    wanted += corpus.layout.strip().splitlines()
+    wanted += ["holiday.wav"] if there == "stray" else []
+    assert [part for part in wanted if part not in message] == []
+
+
+def test_unknown_name_lists_the_known(home):
+    with pytest.raises(CorpusError, match="unknown corpus 'ravdes': known are demo, ravdess, "):
+        load_corpora("ravdes")
+    for nothing in ("", " , ", []):
+        with pytest.raises(CorpusError, match="no corpus named"):
+            load_corpora(nothing)
+    for odd in ("a\0b", "x" * 5000):
+        with pytest.raises(CorpusError, match="unknown corpus"):
+            load_corpora(odd)
+
+
+def test_missing_corpus_is_noticed_without_reading_it(home):
+    with pytest.raises(CorpusNotFoundError):
+        locate(CORPORA["tess"])
+    touch(home, "tess/x.txt")
+    assert locate(CORPORA["tess"]) == home / "tess"
+
+
+def test_generated_corpus_leaves_a_read_only_folder_alone(home):
+    assert locate(CORPORA["demo"]) == home / "demo"
+    if sys.platform == "win32":
+        pytest.skip("folders have no read-only bit there")
+    home.chmod(0o555)  # holds for root too, who could write
+    try:
+        assert locate(CORPORA["demo"]) == PROJECT_ROOT / "data" / "demo"
+    finally:
+        home.chmod(0o755)
+
+
+def test_several_corpora_make_one_sorted_table(home):
+    touch(home, f"ravdess/Actor_12/{SPEECH}.wav", f"ravdess/Actor_07/{SONG}.wav")
+    touch(home, "tess/YAF_sad/YAF_dog_sad.wav", "ravdess/stray.wav")
+    for names in ("tess,ravdess-song, ravdess", ["ravdess", "tess", "ravdess-song"]):
+        table = load_corpora(names)
+        assert list(table.columns) == COLUMNS
+        assert table.index.tolist() == [0, 1, 2]
+        assert table["path"].is_monotonic_increasing
+        assert table["corpus"].tolist() == ["ravdess-song", "ravdess", "tess"]
+        assert table["duration_s"].isna().all() and table["duration_s"].dtype == "float64"
+        # both parts of RAVDESS meet it; it is reported once
+        assert table.attrs["unparsed"] == [str(home / "ravdess" / "stray.wav")]
+
+
+def test_one_corpus_twice_is_refused(home):
+    touch(home, "tess/YAF_dog_sad.wav", "a/own/sad/x.wav", "b/own/happy/x.wav")
+    for names in ("tess,tess", [home / "a/own", home / "b/own"]):
+        with pytest.raises(CorpusError, match="given twice"):
+            load_corpora(names)
+    touch(home, "elsewhere/tess/sad/x.wav")
+    with pytest.raises(CorpusError, match="may not be called 'tess'.*SER_DATA="):
+        load_corpora(str(home / "elsewhere/tess"))
+
+
+def test_parse_names_makes_own_paths_absolute(home, monkeypatch):
+    touch(home, "own/sad/x.wav", "a, b/sad/x.wav", "here/sad/x.wav")
+    monkeypatch.chdir(home / "here")
+    assert parse_names("tess, own,.") == ["tess", str(home / "own"), str(home / "here")]
+    assert parse_names(str(home / "a, b")) == [str(home / "a, b")]
+    assert load_corpora(str(home / "a, b")).loc[0, "corpus"] == "a, b"
+
+
+def test_left_out_files_are_named_once_in_the_log(home, caplog):
+    touch(home, f"ravdess/{SPEECH}.wav", *(f"ravdess/{n}.wav" for n in "abcde"))
+    with caplog.at_level(logging.WARNING):
+        table = load_corpora("ravdess")
+    assert len(table.attrs["unparsed"]) == 5
+    (message,) = [m for m in caplog.messages if "not named by" in m]
+    assert message.startswith("left out 5 files") and message.endswith("a.wav, b.wav, c.wav, …")
+    assert any("1 clips" in m and "1440" in m for m in caplog.messages)
+
+
+def test_importing_reads_no_sound():
+    import subprocess
+
+    heavy = ("soundfile", "av", "librosa", "tensorflow", "soxr")
+    code = f"import sys, helpers.corpora; print([m for m in {heavy} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+# --- the search for files ---
+
+
+def test_find_audio_knows_suffixes_and_skips_what_is_hidden(tmp_path):
+    touch(tmp_path, "b.WAV", "a/x.flac", "a/y.m4a", "notes.txt", "._b.wav", ".git/x.wav", "wav")
+    touch(tmp_path, "__MACOSX/x.wav")
+    names = [path.relative_to(tmp_path).as_posix() for path in find_audio(tmp_path)]
+    assert names == ["a/x.flac", "a/y.m4a", "b.WAV"]
+    assert find_audio(tmp_path / "none") == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege there")
+def test_find_audio_follows_links_and_survives_circles(tmp_path):
+    touch(tmp_path, "real/x.wav", "root/y.wav")
+    (tmp_path / "root/link").symlink_to(tmp_path / "real")
+    (tmp_path / "real/back").symlink_to(tmp_path / "root")
+    assert [path.name for path in find_audio(tmp_path / "root")] == ["x.wav", "y.wav"]
+
+
+# --- RAVDESS ---
+
+
+def test_ravdess_reads_all_labels(home):
+    touch(home, f"ravdess/Actor_12/{SPEECH}.wav", f"ravdess/Actor_07/{SONG}.flac")
+    row = load_corpora("ravdess").loc[0].drop("duration_s").to_dict()
+    assert row == {
+        "path": str(home / "ravdess" / "Actor_12" / f"{SPEECH}.wav"),
+        "corpus": "ravdess",
+        "speaker": "ravdess-12",
+        "gender": "female",
+        "emotion": "fear",
+        "intensity": "normal",
+        "text": "Dogs are sitting by the door",
+        "channel": "speech",
+        "language": "en",
+    }
+    row = load_corpora("ravdess-song").loc[0]
+    assert row[["corpus", "speaker", "gender", "emotion", "intensity", "channel"]].tolist() == [
+        *("ravdess-song", "ravdess-07", "male", "happy", "strong", "song")
+    ]
+    assert row["text"] == "Kids are talking by the door"
+
+
+def test_ravdess_counts_a_clip_once_wherever_it_lies(home):
+    touch(
+        home / "ravdess",
+        f"audio_speech_actors_01-24/Actor_12/{SPEECH}.wav",
+        f"Actor_12/{SPEECH}.wav",
+        f"Actor_12/{SPEECH}.flac",
+        "Actor_01/03-01-01-01-01-01-01.wav",
+        "01-01-06-01-02-01-12.mp4",  # the film of the same take
+        "02-01-06-01-02-01-12.mp4",
+    )
+    table = load_corpora("ravdess")
+    assert table["path"].tolist() == [
+        str(home / "ravdess/Actor_01/03-01-01-01-01-01-01.wav"),
+        str(home / f"ravdess/Actor_12/{SPEECH}.flac"),
+    ]
+    assert len(table.attrs["duplicates"]) == 2
+    assert table.attrs["unparsed"] == []
+
+
+@pytest.mark.parametrize(
+    "stem",
+    [
+        "03-01-09-01-01-01-01",  # no such emotion
+        "03-01-00-01-01-01-01",
+        "03-01-01-02-01-01-01",  # neutral has no strong version
+        "03-02-07-01-01-01-01",  # disgust was not sung
+        "03-01-03-01-01-01-25",  # no such actor
+        "03-01-03-01-01-01-00",
+        "03-01-03-01-03-01-01",
+        "03-01-03-01-01-01",
+        "03-01-03-01-01-01-01-01",
+        "03-01-03-01-01-01-01 (1)",
+        "03-01-03-01-01-01-01\n",
+        "٠٣-01-03-01-01-01-01",  # digits of another script
+        "",
+    ],
+)
+def test_ravdess_refuses_what_the_rule_does_not_know(stem):
+    assert ravdess.parse_name(stem) is None
+
+
+def test_ravdess_full_grid_has_the_published_counts():
+    grid = [
+        f"03-{c:02}-{e:02}-{i:02}-{s:02}-{r:02}-{a:02}"
+        for c in (1, 2)
+        for e in range(10)
+        for i in range(4)
+        for s in range(4)
+        for r in range(4)
+        for a in range(26)
+    ]
+    rows = pd.DataFrame([p[1] for p in map(ravdess.parse_name, grid) if p])
+    counts = rows.groupby("corpus")["emotion"].value_counts()
+    assert counts["ravdess"].to_dict() == speech_counts()
+    assert counts["ravdess-song"].sum() == 1012 + 44  # as if actor 18 had sung
+
+
+def speech_counts() -> dict[str, int]:
+    others = ("calm", "happy", "sad", "angry", "fear", "disgust", "surprise")
+    return {"neutral": 96, **dict.fromkeys(others, 192)}
+
+
+# --- TESS ---
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "OAF_Pleasant_surprise/OAF_back_ps.wav",
+        "OAF_ps/OAF_back_ps.flac",
+        "TESS Toronto emotional speech set data/OAF_Fear/OAF_back_ps.wav",
+        "OAF_back_ps.WAV",
+    ],
+)
+def test_tess_reads_the_file_name_whatever_the_folder(home, name):
+    touch(home / "tess", name)
+    row = load_corpora("tess").loc[0]
+    assert row[["speaker", "gender", "emotion", "text", "channel", "language"]].tolist() == [
+        *("tess-OAF", "female", "surprise", "Say the word back", "speech", "en")
+    ]
+
+
+def test_tess_misnamed_file_and_its_mended_copy_count_once(home):
+    touch(home / "tess", "OAF_neutral/OA_bite_neutral.wav", "a/b/OAF_neutral/OAF_bite_neutral.wav")
+    table = load_corpora("tess")
+    assert table["speaker"].tolist() == ["tess-OAF"]
+    assert Path(table.loc[0, "path"]).name == "OA_bite_neutral.wav"
+    assert len(table.attrs["duplicates"]) == 1
+
+
+@pytest.mark.parametrize(
+    "stem", ["OAF_back", "OAF_back_bored", "EAF_back_sad", "OAF__sad", "OAF_back_sad_2", "YA_x_sad"]
+)
+def test_tess_refuses_what_the_rule_does_not_know(stem):
+    assert tess.parse_name(stem) is None
+
+
+# --- any file name is parsed by the rule, or reported ---
+
+DIGITS = st.sampled_from(["00", "01", "02", "03", "08", "09", "12", "24", "25", "1", "٠١", "x"])
+NAMES = st.one_of(
+    st.lists(DIGITS, min_size=6, max_size=8).map("-".join),
+    st.tuples(
+        *(st.sampled_from(["OAF", "OA", "YAF", "oaf", "", "XAF"]), st.text(max_size=5)),
+        st.sampled_from(["ps", "sad", "fear", "Sad", "surprise", "", "neutral "]),
+    ).map("_".join),
+    st.text(max_size=30),
+)
+
+
+@given(stem=NAMES)
+def test_any_name_is_parsed_by_the_rule_or_refused(stem):
+    parsed = ravdess.parse_name(stem)
+    if parsed is not None:
+        row = parsed[1]
+        code = stem.split("-")
+        order = ("neutral", "calm", "happy", "sad", "angry", "fear", "disgust", "surprise")
+        assert re.fullmatch(r"[0-9]{2}(-[0-9]{2}){6}", stem)
+        assert row["emotion"] == order[int(code[2]) - 1]
+        assert row["speaker"] == f"ravdess-{code[6]}" and 1 <= int(code[6]) <= 24
+        assert row["gender"] == ("female" if int(code[6]) % 2 == 0 else "male")
+        assert row["channel"] == {"01": "speech", "02": "song"}[code[1]]
+        assert (row["corpus"] != "") == (code[0] == "03")
+    parsed = tess.parse_name(stem)
+    if parsed is not None:
+        actress, word, emotion = stem.split("_")
+        row = parsed[1]
+        assert row["speaker"] == ("tess-YAF" if actress == "YAF" else "tess-OAF")
+        assert row["emotion"] == ("surprise" if emotion == "ps" else emotion)
+        assert row["text"].endswith(f" {word}") and word.isascii()
+
+
+@given(stems=st.lists(st.from_regex(r"[A-Za-z0-9_\- ]{1,30}", fullmatch=True), max_size=8))
+def test_every_file_is_in_the_table_or_reported(tmp_path_factory, stems):
+    root = tmp_path_factory.mktemp("any")
+    touch(root, *(f"{stem}.wav" for stem in [*stems, SPEECH, "OAF_back_ps"]))
+    for load in (ravdess.load_speech, ravdess.load_song, tess.load):
+        table = load(root)
+        listed = [*table["path"], *table.attrs["unparsed"], *table.attrs["duplicates"]]
+        assert len(listed) == len(set(listed))
+        left = {path.name for path in find_audio(root)} - {Path(path).name for path in listed}
+        assert all(ravdess.parse_name(Path(name).stem) for name in left)  # its other part
+
+
+# --- own data: a manifest ---
+
+HEADER = "path,emotion,speaker,gender,intensity,text,channel,language\n"
+
+
+def test_manifest_reads_every_column(tmp_path):
+    touch(tmp_path, "sub/a.wav", "b.mp3")
+    path = write_csv(
+        tmp_path,
+        HEADER + 'sub/a.wav, Happy ,Anna,W,strong,"Guten Tag, du",song,de\nb.mp3,喜び,,,,,,\n',
+    )
+    table = load_corpora(str(path))
+    assert list(table.columns) == COLUMNS
+    assert table["path"].tolist() == [str(tmp_path / "b.mp3"), str(tmp_path / "sub/a.wav")]
+    assert table.loc[1].drop(["path", "duration_s"]).tolist() == [
+        *("own", "own-Anna", "female", "happy", "strong", "Guten Tag, du", "song", "de")
+    ]
+    assert table.loc[0].drop(["path", "duration_s"]).tolist() == [
+        *("own", "own-unknown", "", "喜び", "", "", "speech", "")
+    ]
+    assert table.attrs["missing"] == table.attrs["unparsed"] == []
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_manifest_as_excel_writes_it(tmp_path, separator, encoding, line_end):
+    touch(tmp_path, "Müller 1.wav", "sub/b.wav")
+    rows = [["Emotion", " PATH", "note"], ["Ärger", "Müller 1.wav", "x"], ["sad", "sub\\b.wav", ""]]
+    rows += [["", "", ""]]  # Excel's empty last rows
+    text = line_end.join(separator.join(row) for row in rows) + line_end
+    table = load_manifest(write_csv(tmp_path, text, encoding=encoding))
+    assert table["emotion"].tolist() == ["Ärger", "sad"]
+
+
+def test_manifest_names_match_in_either_unicode_form(tmp_path):
+    for form, other in (("NFC", "NFD"), ("NFD", "NFC")):
+        folder = tmp_path / form
+        touch(folder, unicodedata.normalize(form, "é.wav"), "b.wav")
+        text = unicodedata.normalize(other, "path,emotion\né.wav,né\nb.wav,né\n")
+        table = load_manifest(write_csv(folder, text))
+        assert table["emotion"].tolist() == [unicodedata.normalize("NFC", "né")] * 2
+
+
+def test_manifest_takes_absolute_paths(tmp_path):
+    touch(tmp_path, "far/a.wav", "near/x.txt")
+    path = write_csv(tmp_path / "near", f"path,emotion\n{tmp_path / 'far/a.wav'},sad\n")
+    assert load_manifest(path)["path"].tolist() == [str(tmp_path / "far/a.wav")]
+
+
+def test_manifest_reports_files_that_are_not_there(tmp_path, caplog):
+    touch(tmp_path, "a.wav")
+    path = write_csv(tmp_path, "path,emotion\na.wav,sad\ngone.wav,happy\n")
+    table = load_corpora(str(path))
+    assert len(table) == 1
+    assert table.attrs["missing"] == [str(tmp_path / "gone.wav")]
+    assert "left out 1 files (not there): gone.wav" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file,emotion\na.wav,sad\n", r"no column path; its header is 'file,emotion'"),
+        ("a.wav,sad\n", "no column path and no column emotion"),
+        ("", "no column path"),
+        ("path,emotion\n", "a header without rows"),
+        ("path,emotion\na.wav,\nb.wav,sad\na.wav,  \n", r"2 rows with an empty emotion: row 2, 4"),
+        ("path,emotion\n,sad\n", "an empty path: row 2"),
+        ("path,emotion\na.wav,sad\na.wav,happy\n", "another emotion .* row 3"),
+        ("path,emotion\na.wav,sad, really\n", "more cells than the header .*row 2"),
+        ("path,emotion\nx.wav,sad\ny.wav,sad\n", "none of its 2 files is there, e.g. .*x.wav"),
+        ('path,emotion\n"a.wav,sad\n', "an empty emotion|not a CSV"),
+    ],
+)
+def test_manifest_errors_name_the_file_and_the_row(tmp_path, text, message):
+    touch(tmp_path, "a.wav", "b.wav")
+    with pytest.raises(CorpusError, match=message) as raised:
+        load_manifest(write_csv(tmp_path, text))
+    assert str(tmp_path / "own.csv") in str(raised.value)
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+def test_manifest_in_another_encoding_says_how_to_save_it(tmp_path, encoding):
+    path = write_csv(tmp_path, "path,emotion\na.wav,Ärger\n", encoding=encoding)
+    with pytest.raises(CorpusError, match="not UTF-8. Save it as"):
+        load_manifest(path)
+
+
+def test_manifest_lists_a_file_twice_it_counts_once(tmp_path):
+    touch(tmp_path, "a.wav", "b.wav")
+    text = "path,emotion\na.wav,sad\n./a.wav,sad\nb.wav,happy\n"
+    assert len(load_manifest(write_csv(tmp_path, text))) == 2
+
+
+@given(text=st.text(max_size=200))
+def test_any_text_is_a_manifest_or_a_corpus_error(tmp_path_factory, text):
+    root = tmp_path_factory.mktemp("csv")
+    touch(root, "a.wav")
+    for start in ("", "path,emotion\na.wav,sad\n", "path;emotion\na.wav;"):
+        path = root / "own.csv"
+        path.write_text(start + text, encoding="utf-8", errors="replace", newline="")
+        try:
+            table = load_manifest(path)
+        except CorpusError:
+            continue
+        assert (table["emotion"] != "").all() and table["path"].map(os.path.isfile).all()
+
+
+# --- own data: folders ---
+
+
+def test_folders_are_emotions_in_any_script(tmp_path):
+    root = tmp_path / "mine"
+    touch(root, "喜び/a.wav", "Freude/b.m4a", "HAPPY/c.ogg", "happy/d.wav", "sad/notes.txt")
+    touch(root, unicodedata.normalize("NFD", "Ärger") + "/e.wav")
+    table = load_corpora(str(root))
+    assert set(table["corpus"]) == {"mine"} and set(table["speaker"]) == {"mine-unknown"}
+    found = {Path(row.path).name: row.emotion for row in table.itertuples()}
+    assert found == {
+        "a.wav": "喜び",
+        "b.m4a": "Freude",
+        "c.ogg": "happy",
+        "d.wav": "happy",
+        "e.wav": unicodedata.normalize("NFC", "Ärger"),
+    }
+
+
+def test_folders_may_hold_speakers(tmp_path):
+    root = touch(tmp_path / "mine", "sad/Anna/x.wav", "sad/Bert/take 1/x.wav", "sad/x.wav")
+    touch(root, "happy/Anna/x.wav", "outside.wav")
+    table = load_folders(root)
+    assert sorted(table["speaker"]) == ["mine-Anna", "mine-Anna", "mine-Bert", "mine-unknown"]
+    assert table.attrs["unparsed"] == [str(root / "outside.wav")]
+
+
+def test_folder_without_emotions_says_what_is_expected(tmp_path):
+    for root in (touch(tmp_path / "flat", "a.wav", "b.wav"), touch(tmp_path / "none", "a/x.txt")):
+        with pytest.raises(CorpusError, match="expected one folder an emotion") as raised:
+            load_folders(root)
+        assert str(root) in str(raised.value)
+
+
+def test_one_emotion_only_is_said(tmp_path, caplog):
+    load_folders(touch(tmp_path / "mine", "wav/sad/x.wav", "wav/happy/x.wav"))
+    assert "one emotion only, 'wav'" in caplog.text
+
+
+# --- the real recordings ---
+
+
+@pytest.mark.corpora
+def test_real_ravdess_speech(real_data):
+    table = load_corpora("ravdess")
+    assert len(table) == 1440
+    assert table["emotion"].value_counts().to_dict() == speech_counts()
+    assert table["speaker"].value_counts().to_dict() == {
+        f"ravdess-{a:02}": 60 for a in range(1, 25)
+    }
+    assert table["gender"].value_counts().to_dict() == {"male": 720, "female": 720}
+    assert table["intensity"].value_counts().to_dict() == {"normal": 768, "strong": 672}
+    assert table["text"].value_counts().tolist() == [720, 720]
+    assert table.attrs == {"unparsed": [], "duplicates": [], "missing": []}
+
+
+@pytest.mark.corpora
+def test_real_ravdess_song(real_data):
+    table = load_corpora("ravdess-song")
+    assert len(table) == 1012
+    others = dict.fromkeys(("calm", "happy", "sad", "angry", "fear"), 184)
+    assert table["emotion"].value_counts().to_dict() == {"neutral": 92, **others}
+    assert table["speaker"].nunique() == 23 and "ravdess-18" not in set(table["speaker"])
+    assert set(table["channel"]) == {"song"}
+    assert table.attrs["unparsed"] == []
+
+
+@pytest.mark.corpora
+def test_real_tess(real_data):
+    table = load_corpora("tess")
+    assert len(table) == 2800
+    seven = ("neutral", "happy", "sad", "angry", "fear", "disgust", "surprise")
+    assert table["emotion"].value_counts().to_dict() == dict.fromkeys(seven, 400)
+    assert table["speaker"].value_counts().to_dict() == {"tess-OAF": 1400, "tess-YAF": 1400}
+    assert table["text"].value_counts().tolist() == [14] * 200
+    assert table.attrs["unparsed"] == []
+
+
+@pytest.mark.corpora
+def test_real_corpora_together(real_data):
+    table = load_corpora("ravdess,ravdess-song,tess")
+    assert len(table) == 1440 + 1012 + 2800
+    assert table["path"].is_unique and table["path"].is_monotonic_increasing
+    assert table["path"].map(os.path.isfile).all()
