@@ -43,7 +43,7 @@ def data_home() -> Path:
     A relative ``$SER_DATA`` is looked for from the working folder, then from the project: a
     notebook's working folder is ``notebooks/``, a terminal's usually the project's.
     """
-    if "SER_DATA" not in os.environ:
+    if not os.environ.get("SER_DATA"):
         return PROJECT_ROOT / "data"
     named = Path(os.environ["SER_DATA"]).expanduser()
     return named.resolve() if named.exists() else (PROJECT_ROOT / named).resolve()
@@ -51,7 +51,7 @@ def data_home() -> Path:
 
 def outputs_home() -> Path:
     """Folder that holds one folder a run: ``$SER_OUTPUTS``, or ``outputs/`` of the project."""
-    return Path(os.environ.get("SER_OUTPUTS", PROJECT_ROOT / "outputs")).expanduser()
+    return Path(os.environ.get("SER_OUTPUTS") or PROJECT_ROOT / "outputs").expanduser()
 
 
 def cache_home() -> Path:
@@ -129,7 +129,7 @@ class Run:
         if not path.exists():
             raise MissingStepError(
                 f"{path} is not there. It is written by notebooks/{made_by}.ipynb: run that one "
-                f"first, with the same RUN = {self.name!r} (or `ser run --run {self.name}` for all)."
+                f"first, with the same RUN = {self.name!r} (`ser run --run {self.name}` does all)."
             )
         return path
 
@@ -141,9 +141,14 @@ class Run:
 
     def read_table(self, name: str, *, made_by: str) -> pd.DataFrame:
         """Read a CSV that :meth:`save_table` wrote; empty text stays empty text."""
-        # Converters see the raw text, so an emotion called "none" does not become a missing value.
+        path = self.require(name, made_by=made_by)
+        columns = pd.read_csv(path, nrows=0).columns
+        # Only an empty number is a missing value: an emotion may be called "none" or "NA".
         return pd.read_csv(
-            self.require(name, made_by=made_by), converters=dict.fromkeys(_TEXT_COLUMNS, str)
+            path,
+            dtype=dict.fromkeys(_TEXT_COLUMNS, str),
+            keep_default_na=False,
+            na_values={column: [""] for column in columns if column not in _TEXT_COLUMNS},
         )
 
     def save_json(self, content: dict, name: str) -> Path:
@@ -153,7 +158,20 @@ class Run:
         return self.path(name)
 
     def read_json(self, name: str, *, made_by: str) -> dict:
-        return json.loads(self.require(name, made_by=made_by).read_text(encoding="utf-8"))
+        """Read a JSON file that :meth:`save_json` wrote.
+
+        Raises
+        ------
+        MissingStepError
+            The file is not there, or damaged.
+        """
+        path = self.require(name, made_by=made_by)
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise MissingStepError(
+                f"{path} is damaged ({error}): run notebooks/{made_by}.ipynb again"
+            ) from error
 
     def update_json(self, name: str, **parts: object) -> Path:
         """Replace top-level members of a JSON file and keep the others."""

@@ -1,0 +1,211 @@
+"""Each augmentation does what its unit says, is repeatable, and leaves its surroundings alone."""
+
+from __future__ import annotations
+
+import random
+
+import librosa
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from helpers.audio import SAMPLE_RATE
+from helpers.augment import (
+    AUGMENTATIONS,
+    add_noise,
+    augment_frames,
+    change_gain,
+    mask_spectrogram,
+    shift_pitch,
+    shift_time,
+    stretch_time,
+)
+
+F0 = 200.0
+
+
+@pytest.fixture(scope="module")
+def tone() -> np.ndarray:
+    """Two seconds of a saw at 200 Hz, read-only: writing into the input would be an error."""
+    time = np.arange(2 * SAMPLE_RATE) / SAMPLE_RATE
+    y = sum(np.sin(2 * np.pi * F0 * k * time) / k for k in range(1, 35))
+    y = (0.1 * y).astype("float32")
+    y.flags.writeable = False
+    return y
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def cents(y: np.ndarray) -> float:
+    """Distance of the pitch of ``y`` from the tone's."""
+    f0 = librosa.yin(y, fmin=60, fmax=500, sr=SAMPLE_RATE, frame_length=1024)
+    return float(1200 * np.log2(np.median(f0) / F0))
+
+
+def level_db(y: np.ndarray) -> float:
+    return float(10 * np.log10(np.mean(y.astype("float64") ** 2)))
+
+
+# --- waveforms -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("snr_db", [-5, 0, 15, 30])
+def test_noise_has_the_ratio(snr_db, tone, rng):
+    noisy = add_noise(tone, rng, snr_db=snr_db)
+    noise = noisy - tone
+    assert noisy.shape == tone.shape
+    assert level_db(tone) - level_db(noise) == pytest.approx(snr_db, abs=0.5)
+    spectrum = np.abs(np.fft.rfft(noise)) ** 2  # white: as much in each quarter of the band
+    quarters = [part.sum() / spectrum.sum() for part in np.array_split(spectrum, 4)]
+    assert quarters == pytest.approx([0.25] * 4, abs=0.03)
+
+
+@pytest.mark.parametrize("semitones", [-4, -1, 2, 4])
+def test_pitch_moves_and_tempo_stays(semitones, tone, rng):
+    moved = shift_pitch(tone, rng, semitones=semitones)
+    assert len(moved) == len(tone)
+    assert cents(moved) == pytest.approx(100 * semitones, abs=20)
+
+
+@pytest.mark.parametrize("rate", [0.8, 0.95, 1.2, 1.5])
+def test_tempo_changes_and_pitch_stays(rate, tone, rng):
+    changed = stretch_time(tone, rng, rate=rate)
+    assert len(changed) == pytest.approx(len(tone) / rate, rel=0.01)
+    assert cents(changed) == pytest.approx(0, abs=20)
+    assert level_db(changed) == pytest.approx(level_db(tone), abs=1)
+
+
+@pytest.mark.parametrize("shift_s", [-0.5, -0.2, 0, 0.05, 0.5])
+def test_clip_moves_by_samples_into_silence(shift_s, tone, rng):
+    moved = shift_time(tone, rng, shift_s=shift_s)
+    assert len(moved) == len(tone)
+    n = round(shift_s * SAMPLE_RATE)
+    before, after = max(n, 0), len(tone) + min(n, 0)
+    assert not moved[:before].any() and not moved[after:].any()
+    fade = 400  # the cut edge is faded against a click
+    inner = slice(before + fade, after - fade)
+    np.testing.assert_array_equal(moved[inner], np.roll(tone, n)[inner])
+
+
+@pytest.mark.parametrize("gain_db", [-20, -6, 0, 6, 20])
+def test_gain_is_exact_and_clips_nothing(gain_db, tone, rng):
+    changed = change_gain(tone, rng, gain_db=gain_db)
+    np.testing.assert_allclose(changed, tone * 10 ** (gain_db / 20), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_same_generator_same_clip(name, tone):
+    """Reproducible from ``rng`` alone; global generators and the (read-only) input untouched."""
+    change = AUGMENTATIONS[name]
+    original = tone.copy()
+    random.seed(1)
+    np.random.seed(1)
+    before = random.getstate(), np.random.get_state()
+    first = change(tone, np.random.default_rng(3))
+    np.testing.assert_equal((random.getstate(), np.random.get_state()), before)
+    random.seed(2)
+    np.random.seed(2)
+    np.testing.assert_array_equal(change(tone, np.random.default_rng(3)), first)
+    np.testing.assert_array_equal(tone, original)
+    assert first.dtype == "float32" and first.ndim == 1 and np.isfinite(first).all()
+    assert not np.shares_memory(first, tone)
+
+
+def test_each_draw_is_another_noise(tone, rng):
+    assert not np.array_equal(add_noise(tone, rng), add_noise(tone, rng))
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_short_and_silent_clips_stay_finite(name, rng):
+    for y in (np.zeros(8000, "float32"), rng.normal(0, 0.1, 1600).astype("float32")):
+        changed = AUGMENTATIONS[name](y, rng)
+        assert np.isfinite(changed).all()
+        assert 0.8 * len(y) < len(changed) <= len(y)
+
+
+def test_error_inside_puts_the_global_state_back(rng):
+    before = random.getstate(), np.random.get_state()
+    with pytest.raises(ValueError):
+        stretch_time(np.zeros(1600, "float32"), rng, rate=-1)
+    np.testing.assert_equal((random.getstate(), np.random.get_state()), before)
+
+
+# --- pictures --------------------------------------------------------------------------------
+
+
+@given(
+    n_frames=st.integers(1, 60),
+    n_bins=st.integers(1, 20),
+    max_frames=st.integers(0, 80),
+    max_bins=st.integers(0, 30),
+    n_masks=st.integers(0, 3),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_mask_blanks_stretches_and_bands(n_frames, n_bins, max_frames, max_bins, n_masks, seed):
+    frames = np.sqrt(1 + np.arange(n_frames * n_bins)).reshape(n_frames, n_bins)
+    original = frames.copy()
+    options = {"max_frames": max_frames, "max_bins": max_bins, "n_masks": n_masks}
+    masked = mask_spectrogram(frames, np.random.default_rng(seed), **options)
+    again = mask_spectrogram(frames, np.random.default_rng(seed), **options)
+    np.testing.assert_array_equal(masked, again)
+    np.testing.assert_array_equal(frames, original)
+    assert masked.shape == frames.shape and masked.dtype == frames.dtype
+
+    blank = masked != frames
+    assert (masked[blank] == frames.mean()).all()
+    rows, columns = blank.all(axis=1), blank.all(axis=0)
+    np.testing.assert_array_equal(blank, rows[:, None] | columns)
+    assert rows.sum() <= n_masks * max_frames or columns.all()
+    assert columns.sum() <= n_masks * max_bins or rows.all()
+    if n_masks == 0 or max_frames == max_bins == 0:
+        assert not blank.any()
+
+
+def test_masks_are_single_stretches_and_reach_every_place(rng):
+    frames = np.arange(800.0).reshape(40, 20) + 0.25
+    hit = np.zeros(frames.shape, dtype=int)
+    for _ in range(400):
+        blank = mask_spectrogram(frames, rng, max_frames=6, max_bins=3, n_masks=1) != frames
+        for axis, longest in ((1, 6), (0, 3)):
+            places = np.flatnonzero(blank.all(axis=axis))
+            assert len(places) <= longest and (np.diff(places) == 1).all()  # one stretch
+        hit += blank
+    assert hit.min() > 0
+
+
+@pytest.fixture
+def pictures(rng) -> np.ndarray:
+    """Log-mel pictures as they are: 0 is silence, 80 the loudest bin."""
+    batch = np.clip(rng.normal(30, 20, (6, 50, 16)), 0, 80).astype("float32")
+    batch.flags.writeable = False
+    return batch
+
+
+def test_augmented_batch_keeps_shape_and_range(pictures):
+    first = augment_frames(pictures, np.random.default_rng(5))
+    assert first.shape == pictures.shape and first.dtype == pictures.dtype
+    assert first.min() >= 0 and first.max() <= pictures.max()
+    np.testing.assert_array_equal(first, augment_frames(pictures, np.random.default_rng(5)))
+    other = augment_frames(pictures, np.random.default_rng(6))
+    assert all(not np.array_equal(a, b) for a, b in zip(first, other, strict=True))
+
+
+def test_clips_of_a_batch_are_changed_each_in_its_own_way(rng, pictures):
+    same = np.repeat(pictures[:1], 5, axis=0)
+    assert len(np.unique(augment_frames(same, rng), axis=0)) == 5
+
+
+def test_augmented_batch_leaves_global_state_and_input_alone(pictures):
+    before, original = np.random.get_state(), pictures.copy()
+    augment_frames(pictures, np.random.default_rng(0))
+    np.testing.assert_equal(np.random.get_state(), before)
+    np.testing.assert_array_equal(pictures, original)
+
+
+def test_augmented_batch_takes_few_frames_and_no_clips(rng):
+    for shape in ((2, 4, 8), (0, 50, 16), (2, 1, 8)):
+        assert augment_frames(np.ones(shape, "float32"), rng).shape == shape
