@@ -1,0 +1,293 @@
+"""Scores against scikit-learn and by hand; intervals that resample voices; calibration."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from sklearn.metrics import (
+    accuracy_score,
+    balanced_accuracy_score,
+    confusion_matrix,
+    f1_score,
+    log_loss,
+    precision_recall_fscore_support,
+)
+
+from helpers.evaluation import (
+    accuracy,
+    apply_temperature,
+    confusion_counts,
+    fit_temperature,
+    format_score,
+    score_by_emotion,
+    score_predictions,
+    uar,
+    worst_confusions,
+)
+
+CLASSES = ["neutral", "happy", "sad", "angry"]
+
+
+def make_predictions(
+    n_speakers: int, *, n_clips: int = 40, hit: float = 0.7, spread: float = 0.25, seed: int = 0
+) -> pd.DataFrame:
+    """Clips of speakers who are recognised well or badly: ``hit`` on average, ± ``spread``."""
+    rng = np.random.default_rng(seed)
+    hits = np.clip(hit + np.linspace(-spread, spread, n_speakers), 0, 1)
+    speakers = np.repeat(np.arange(n_speakers), n_clips)
+    true = np.tile(np.arange(n_clips) % len(CLASSES), n_speakers)
+    right = rng.random(len(true)) < hits[speakers]
+    said = np.where(right, true, (true + rng.integers(1, len(CLASSES), len(true))) % len(CLASSES))
+    names = np.asarray(CLASSES, dtype=object)
+    return pd.DataFrame(
+        {
+            "path": [f"/{place}.wav" for place in range(len(true))],
+            "speaker": [f"own-{speaker}" for speaker in speakers],
+            "emotion": names[true],
+            "predicted": names[said],
+            "confidence": rng.uniform(0.3, 1, len(true)),
+        }
+    )
+
+
+LABELS = st.lists(
+    st.tuples(st.sampled_from(CLASSES), st.sampled_from(CLASSES)), min_size=1, max_size=40
+)
+
+
+# ---------------------------------------------------------------------------- golden values
+
+
+@pytest.mark.filterwarnings("ignore:y_pred contains classes not in y_true")
+@settings(max_examples=60)
+@given(LABELS)
+def test_measures_agree_with_scikit_learn(pairs):
+    true, said = map(pd.Series, zip(*pairs, strict=True))
+    counts = confusion_counts(true, said, CLASSES)
+    np.testing.assert_array_equal(counts, confusion_matrix(true, said, labels=CLASSES))
+    assert uar(counts) == pytest.approx(balanced_accuracy_score(true, said))
+    assert accuracy(counts) == pytest.approx(accuracy_score(true, said))
+    table = score_by_emotion(counts, CLASSES)
+    golden = precision_recall_fscore_support(true, said, labels=CLASSES, zero_division=0)
+    for column, values in zip(("precision", "recall", "f1", "support"), golden, strict=True):
+        np.testing.assert_allclose(table[column], values, err_msg=column)
+
+
+def test_balanced_accuracy_by_hand():
+    # 8 of 10, 1 of 2, 0 of 4; the fourth emotion does not occur and does not count.
+    counts = np.array([[8, 1, 1, 0], [1, 1, 0, 0], [2, 1, 0, 1], [0, 0, 0, 0]])
+    assert uar(counts) == pytest.approx((0.8 + 0.5 + 0.0) / 3)
+    assert accuracy(counts) == 9 / 16
+
+
+def test_scores_are_those_of_scikit_learn_with_all_they_must_say():
+    clips = make_predictions(6)
+    score = score_predictions(clips, CLASSES, protocol="speaker-independent", n_resamples=50)
+    assert score["uar"] == pytest.approx(
+        balanced_accuracy_score(clips["emotion"], clips["predicted"])
+    )
+    assert score["macro_f1"] == pytest.approx(
+        f1_score(clips["emotion"], clips["predicted"], average="macro")
+    )
+    assert (score["protocol"], score["n"], score["n_speakers"]) == ("speaker-independent", 240, 6)
+    assert score["classes"] == CLASSES and score["chance"] == 0.25
+    assert score["by_emotion"]["sad"]["support"] == 60
+    assert score["confusion"].sum() == 240
+    for measure in ("uar", "accuracy"):
+        low, high = score[f"{measure}_interval"]
+        assert 0 <= low < score[measure] < high <= 1
+
+
+def test_emotions_that_do_not_occur_change_nothing():
+    clips = make_predictions(6)
+    four = score_predictions(clips, CLASSES, protocol="x", n_resamples=50)
+    five = score_predictions(clips, [*CLASSES, "boredom"], protocol="x", n_resamples=50)
+    for key in ("uar", "uar_interval", "accuracy", "macro_f1", "chance"):
+        assert four[key] == five[key], key
+    assert five["by_emotion"]["boredom"] == {"precision": 0, "recall": 0, "f1": 0, "support": 0}
+
+
+def test_labels_outside_the_classes_are_named():
+    with pytest.raises(ValueError, match="'', 'bored': expected one of neutral, happy, sad, angry"):
+        confusion_counts(pd.Series(["sad", "bored"]), pd.Series(["", "sad"]), CLASSES)
+
+
+def test_no_clips_no_score():
+    with pytest.raises(ValueError, match="no clips to score under the protocol 'random-80-20'"):
+        score_predictions(make_predictions(2)[:0], CLASSES, protocol="random-80-20")
+
+
+# ---------------------------------------------------------------------------- intervals
+
+
+def test_intervals_repeat_with_their_seed_and_not_with_another():
+    clips = make_predictions(8)
+    first, again, other = (
+        score_predictions(clips, CLASSES, protocol="x", n_resamples=300, seed=seed)["uar_interval"]
+        for seed in (1, 1, 2)
+    )
+    assert first == again != other
+
+
+def test_order_and_index_of_the_clips_do_not_matter():
+    clips = make_predictions(5)
+    shuffled = clips.sample(frac=1, random_state=3)
+    a, b = (
+        score_predictions(table, CLASSES, protocol="x", n_resamples=200)
+        for table in (clips, shuffled)
+    )
+    assert a["uar_interval"] == b["uar_interval"]
+
+
+def test_two_kinds_of_speakers_give_the_interval_of_their_number():
+    # Of four speakers two are always right and two never: a resample of speakers is right in k / 4
+    # of its clips with k binomial(4, 1/2), whose 2.5 % and 97.5 % points are 0 and 1. Resampling
+    # the 400 clips one by one would say 0.45 to 0.55.
+    clips = make_predictions(4, n_clips=100, hit=1.0, spread=0.0)
+    wrong = clips["speaker"].isin(["own-0", "own-1"])
+    clips.loc[wrong, "predicted"] = clips.loc[wrong, "emotion"].map(
+        dict(zip(CLASSES, CLASSES[1:] + CLASSES[:1], strict=True))
+    )
+    score = score_predictions(clips, CLASSES, protocol="x")
+    assert score["interval_unit"] == "speaker"
+    assert score["accuracy"] == 0.5
+    assert score["accuracy_interval"] == [0.0, 1.0]
+    as_clips = score_predictions(clips.assign(speaker="own-0"), CLASSES, protocol="x")
+    assert as_clips["interval_unit"] == "clip"
+    np.testing.assert_allclose(as_clips["accuracy_interval"], [0.45, 0.55], atol=0.01)
+
+
+def test_few_speakers_make_wide_intervals():
+    widths = {}
+    for n in (3, 24):
+        clips = make_predictions(n, n_clips=40)
+        low, high = score_predictions(clips, CLASSES, protocol="x", n_resamples=500)["uar_interval"]
+        widths[n] = high - low
+    # By a factor of sqrt(8) or so; the spread of the speakers is the same.
+    assert widths[3] > 1.8 * widths[24]
+
+
+def test_speakers_alike_make_the_interval_of_their_clips():
+    # Without a speaker effect, both ways to resample must agree.
+    clips = make_predictions(40, n_clips=40, spread=0.0)
+    by_speaker = score_predictions(clips, CLASSES, protocol="x", n_resamples=500)
+    by_clip = score_predictions(
+        clips.assign(speaker="own-0"), CLASSES, protocol="x", n_resamples=500
+    )
+    np.testing.assert_allclose(by_speaker["uar_interval"], by_clip["uar_interval"], atol=0.012)
+
+
+@pytest.mark.parametrize(("n_speakers", "unit"), [(1, "clip"), (2, "clip"), (3, "speaker")])
+def test_the_unit_of_the_interval_is_said(n_speakers, unit):
+    score = score_predictions(make_predictions(n_speakers), CLASSES, protocol="x", n_resamples=20)
+    assert score["interval_unit"] == unit
+    assert format_score(score).endswith(f"95 % interval over {unit}s")
+
+
+def test_one_line_says_it_all():
+    score = score_predictions(make_predictions(4), CLASSES, protocol="random-80-20", n_resamples=20)
+    line = format_score(score, "accuracy")
+    assert line.startswith(f"accuracy {score['accuracy']:.3f} [")
+    for part in ("random-80-20", "160 clips of 4 speakers"):
+        assert part in line
+
+
+# ---------------------------------------------------------------------------- confusions
+
+
+def test_worst_confusions_come_with_their_most_confident_clip():
+    clips = pd.DataFrame(
+        [
+            ("/1", "sad", "neutral", 0.5),
+            ("/2", "sad", "neutral", 0.9),
+            ("/3", "sad", "sad", 0.99),
+            ("/4", "angry", "happy", 0.6),
+            ("/5", "happy", "happy", 0.7),
+            ("/6", "happy", "angry", 0.4),
+        ],
+        columns=["path", "emotion", "predicted", "confidence"],
+    )
+    worst = worst_confusions(clips, n=2)
+    assert worst.to_dict("records") == [
+        {
+            "emotion": "sad",
+            "predicted": "neutral",
+            "clips": 2,
+            "share": pytest.approx(2 / 3),
+            "path": "/2",
+            "confidence": 0.9,
+        },
+        {
+            "emotion": "angry",
+            "predicted": "happy",
+            "clips": 1,
+            "share": 1.0,
+            "path": "/4",
+            "confidence": 0.6,
+        },
+    ]
+
+
+def test_a_model_without_mistakes_has_no_worst():
+    clips = make_predictions(3, hit=1.0, spread=0.0)
+    worst = worst_confusions(clips)
+    assert worst.empty and list(worst.columns)[:3] == ["emotion", "predicted", "clips"]
+
+
+# ---------------------------------------------------------------------------- temperature
+
+PROBABILITIES = arrays(
+    "float64", st.tuples(st.integers(1, 30), st.just(4)), elements=st.floats(0, 1)
+).map(lambda x: (x + 1e-9) / (x + 1e-9).sum(axis=1, keepdims=True))
+
+
+@settings(max_examples=60)
+@given(PROBABILITIES, st.floats(0.05, 50))
+def test_temperature_keeps_sums_and_order(probabilities, temperature):
+    scaled = apply_temperature(probabilities, temperature)
+    np.testing.assert_allclose(scaled.sum(axis=1), 1)
+    order = np.argsort(probabilities, axis=1, kind="stable")
+    assert (np.diff(np.take_along_axis(scaled, order, axis=1), axis=1) >= 0).all()
+    np.testing.assert_allclose(apply_temperature(probabilities, 1.0), probabilities, atol=1e-9)
+
+
+def test_temperature_by_hand():
+    # Temperature 1/2 squares the odds: 4 to 1 becomes 16 to 1; 2 takes the root: 2 to 1.
+    odds = np.array([[0.8, 0.2]])
+    np.testing.assert_allclose(apply_temperature(odds, 0.5), [[16 / 17, 1 / 17]])
+    np.testing.assert_allclose(apply_temperature(odds, 2.0), [[2 / 3, 1 / 3]])
+    np.testing.assert_allclose(apply_temperature(np.array([[1.0, 0.0]]), 1.0), [[1, 0]], atol=1e-11)
+
+
+@settings(max_examples=40)
+@given(PROBABILITIES, st.randoms(use_true_random=False))
+def test_fitted_temperature_is_never_worse(probabilities, random):
+    targets = np.asarray([random.randrange(4) for _ in probabilities])
+
+    def loss(temperature: float) -> float:
+        scaled = apply_temperature(probabilities, temperature)
+        return log_loss(targets, scaled, labels=range(4))
+
+    temperature = fit_temperature(probabilities, targets)
+    assert 0.2 <= temperature <= 10
+    assert loss(temperature) <= loss(1.0) + 1e-9
+
+
+def test_fitted_temperature_finds_the_one_that_was_used():
+    rng = np.random.default_rng(0)
+    honest = apply_temperature(rng.dirichlet(np.ones(4), size=20_000), 1.0)
+    targets = (rng.random((len(honest), 1)) > honest.cumsum(axis=1)).sum(axis=1)
+    for used in (0.5, 2.0):
+        assert fit_temperature(apply_temperature(honest, used), targets) == pytest.approx(
+            1 / used, rel=0.05
+        )
+
+
+def test_overconfidence_by_hand():
+    # Says 0.9 and is right 3 times of 4: best is 0.75, so odds 9 become 3 and T = ln 9 / ln 3 = 2.
+    probabilities = np.array([[0.9, 0.1]] * 4)
+    assert fit_temperature(probabilities, np.array([0, 0, 0, 1])) == pytest.approx(2.0, rel=1e-3)

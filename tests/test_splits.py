@@ -1,0 +1,333 @@
+"""Splits: no voice on both sides, every clip on exactly one, the same for the same seed."""
+
+from __future__ import annotations
+
+import itertools
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from helpers.corpora import load_corpora
+from helpers.splits import (
+    PROTOCOLS,
+    RAVDESS_FOLDS,
+    SIDES,
+    SplitError,
+    check_split,
+    make_split,
+    possible_protocols,
+    speaker_folds,
+    split_by_speaker,
+    split_random,
+)
+
+EMOTIONS = ("neutral", "happy", "sad", "angry")
+
+
+def make_clips(
+    corpus: str, speakers: list[str], *, texts: int = 3, emotions: tuple[str, ...] = EMOTIONS
+) -> pd.DataFrame:
+    """Every speaker says every text with every emotion; women and men by turns."""
+    rows = [
+        {
+            "path": f"/{corpus}/{speaker}_{text}_{emotion}.wav",
+            "corpus": corpus,
+            "speaker": speaker,
+            "gender": ("female", "male")[place % 2],
+            "emotion": emotion,
+            "text": f"text {text}",
+            "channel": "song" if corpus.endswith("song") else "speech",
+        }
+        for place, speaker in enumerate(speakers)
+        for text, emotion in itertools.product(range(texts), emotions)
+    ]
+    return pd.DataFrame(rows)
+
+
+def join(*tables: pd.DataFrame) -> pd.DataFrame:
+    return pd.concat(tables).sort_values("path", ignore_index=True)
+
+
+def ravdess(corpus: str = "ravdess", actors=range(1, 25)) -> pd.DataFrame:
+    return make_clips(corpus, [f"ravdess-{actor:02d}" for actor in actors], texts=2)
+
+
+def speakers_on(table: pd.DataFrame, split: pd.Series, side: str) -> set[str]:
+    return set(table.loc[split == side, "speaker"])
+
+
+def assert_disjoint(table: pd.DataFrame, split: pd.Series) -> None:
+    assert split.index.equals(table.index)
+    assert set(split) == set(SIDES)
+    tested = speakers_on(table, split, "test")
+    assert not tested & (
+        speakers_on(table, split, "train") | speakers_on(table, split, "validation")
+    )
+
+
+# ---------------------------------------------------------------------------- by speaker
+
+
+@pytest.mark.parametrize("fold", range(1, 7))
+def test_ravdess_has_the_published_folds(fold):
+    table = ravdess()
+    split = split_by_speaker(table, fold=fold)
+    for side, k in (("test", fold), ("validation", fold % 6 + 1)):
+        published = {f"ravdess-{actor:02d}" for actor in RAVDESS_FOLDS[k - 1]}
+        assert speakers_on(table, split, side) == published
+    assert len(speakers_on(table, split, "train")) == 16
+
+
+def test_published_folds_hold_every_actor_once():
+    actors = [actor for fold in RAVDESS_FOLDS for actor in fold]
+    assert sorted(actors) == list(range(1, 25))
+    assert {len(fold) for fold in RAVDESS_FOLDS} == {4}
+
+
+def test_ravdess_speech_and_song_share_actors_and_never_cross():
+    # Actor 18 has no song.
+    song = ravdess("ravdess-song", [actor for actor in range(1, 25) if actor != 18])
+    table = join(ravdess(), song)
+    for fold in range(1, 7):
+        split = split_by_speaker(table, fold=fold)
+        assert_disjoint(table, split)
+        published = {f"ravdess-{actor:02d}" for actor in RAVDESS_FOLDS[fold - 1]}
+        assert speakers_on(table, split, "test") == published
+        alone = split_by_speaker(song, fold=fold)
+        assert speakers_on(song, alone, "test") == published - {"ravdess-18"}
+
+
+def test_own_data_with_a_name_like_ravdess_leaves_the_published_folds_alone():
+    table = join(ravdess(), make_clips("ravdess-mine", [f"ravdess-mine-{n}" for n in "abc"]))
+    split = split_by_speaker(table)
+    assert_disjoint(table, split)
+    actors = {name for name in speakers_on(table, split, "test") if "mine" not in name}
+    assert actors == {"ravdess-01", "ravdess-11", "ravdess-20", "ravdess-21"}
+
+
+def test_a_few_actors_of_one_fold_are_dealt_as_any_others():
+    table = ravdess(actors=(1, 11))
+    split = split_by_speaker(table)
+    assert_disjoint(table, split)
+    assert speakers_on(table, split, "test") == {"ravdess-01"}
+
+
+def test_fold_counts_around():
+    table = make_clips("own", ["own-a", "own-b", "own-c"])
+    for fold in (1, 2, 3):
+        first, again = (split_by_speaker(table, fold=fold + k) for k in (0, 3))
+        pd.testing.assert_series_equal(first, again)
+    assert [speakers_on(table, split_by_speaker(table, fold=k), "test") for k in (1, 2, 3)] == [
+        {"own-a"},
+        {"own-b"},
+        {"own-c"},
+    ]
+    assert speakers_on(table, split_by_speaker(table, fold=3), "validation") == {"own-a"}
+
+
+@pytest.mark.parametrize("fold", [0, -1])
+def test_folds_are_counted_from_one(fold):
+    with pytest.raises(SplitError, match="counted from 1"):
+        split_by_speaker(ravdess(), fold=fold)
+
+
+def test_two_speakers_validate_on_whole_texts_of_the_training_speaker():
+    table = make_clips("tess", ["tess-oaf", "tess-yaf"], texts=20)
+    split = split_by_speaker(table)
+    assert_disjoint(table, split)
+    assert speakers_on(table, split, "test") == {"tess-oaf"}
+    assert speakers_on(table, split, "validation") == {"tess-yaf"}
+    texts = {side: set(table.loc[split == side, "text"]) for side in SIDES}
+    assert len(texts["validation"]) == 2 and not texts["validation"] & texts["train"]
+    others = [split_by_speaker(table, seed=seed) for seed in range(1, 6)]
+    assert any(not split.equals(other) for other in others)  # the seed chooses the texts …
+    for other in others:  # … and nothing else
+        assert (other == "test").equals(split == "test")
+
+
+def test_two_speakers_with_few_texts_validate_on_a_tenth_of_each_emotion():
+    table = make_clips("own", ["own-a", "own-b"], texts=9)
+    split = split_by_speaker(table)
+    counts = table[split == "validation"]["emotion"].value_counts()
+    assert counts.to_dict() == dict.fromkeys(EMOTIONS, 1)
+
+
+def test_an_emotion_with_one_clip_stays_in_training():
+    table = make_clips("own", ["own-a", "own-b"])
+    rare = make_clips("own", ["own-b"], texts=1, emotions=("boredom",))
+    table = join(table, rare)
+    split = split_by_speaker(table)
+    assert set(split[table["emotion"] == "boredom"]) == {"train"}
+
+
+def test_lone_speaker_is_explained():
+    with pytest.raises(SplitError) as caught:
+        split_by_speaker(make_clips("mine", ["mine-unknown"]))
+    for part in ("mine: found one speaker (mine-unknown)", "column `speaker`", "random-80-20"):
+        assert part in str(caught.value)
+    assert possible_protocols(make_clips("mine", ["mine-unknown"])) == ["random-80-20"]
+    assert possible_protocols(ravdess()) == list(PROTOCOLS)
+
+
+def test_lone_speaker_beside_another_corpus_helps_to_train():
+    table = join(ravdess(), make_clips("mine", ["mine-unknown"]))
+    split = split_by_speaker(table)
+    assert set(split[table["corpus"] == "mine"]) == {"train"}
+
+
+def test_corpora_of_one_speaker_each_are_dealt_together():
+    table = join(*(make_clips(name, [f"{name}-unknown"]) for name in ("anna", "bob", "cleo")))
+    split = split_by_speaker(table)
+    assert_disjoint(table, split)
+    assert speakers_on(table, split, "test") == {"anna-unknown"}
+    assert speakers_on(table, split, "validation") == {"bob-unknown"}
+
+
+def test_two_corpora_are_split_each_as_alone():
+    tess = make_clips("tess", ["tess-oaf", "tess-yaf"], texts=12)
+    table = join(ravdess(), tess)
+    split = split_by_speaker(table, fold=2)
+    assert_disjoint(table, split)
+    for corpus, alone in (("ravdess", ravdess()), ("tess", tess)):
+        part = table[table["corpus"] == corpus].assign(side=split)
+        tested = set(part.loc[part["side"] == "test", "speaker"])
+        assert tested == speakers_on(alone, split_by_speaker(alone, fold=2), "test")
+
+
+@st.composite
+def utterance_tables(draw) -> pd.DataFrame:
+    """One to three corpora of one to fourteen speakers, sexes and counts as they come."""
+    rows = []
+    for corpus in ("alpha", "beta-x", "gamma")[: draw(st.integers(1, 3))]:
+        for speaker in range(draw(st.integers(1, 14))):
+            gender = draw(st.sampled_from(["female", "male", ""]))
+            n_clips = draw(st.integers(1, 6))
+            rows += [
+                {
+                    "corpus": corpus,
+                    "speaker": f"{corpus}-{speaker}",
+                    "gender": gender,
+                    "emotion": EMOTIONS[clip % 4],
+                    "text": draw(st.sampled_from(["", "dog", "kids"])),
+                }
+                for clip in range(n_clips)
+            ]
+    return pd.DataFrame(rows)
+
+
+@settings(max_examples=60)
+@given(table=utterance_tables(), fold=st.integers(1, 9), seed=st.integers(0, 5))
+def test_no_speaker_ever_crosses(table, fold, seed):
+    try:
+        split = split_by_speaker(table, fold=fold, seed=seed)
+    except SplitError:
+        # Only what truly cannot be split: one speaker, or two with hardly a clip to spare.
+        assert table.groupby("corpus")["speaker"].nunique().max() <= 2
+        return
+    assert_disjoint(table, split)
+    pd.testing.assert_series_equal(split, split_by_speaker(table, fold=fold, seed=seed))
+    by_corpus = table.groupby("corpus")["speaker"].nunique()
+    if by_corpus.max() > 2:  # then validation too is on people whom training never heard
+        large = table["corpus"].isin(by_corpus[by_corpus > 2].index)
+        heard = set(table.loc[large & (split == "train"), "speaker"])
+        assert not heard & set(table.loc[large & (split == "validation"), "speaker"])
+
+
+@settings(max_examples=25)
+@given(table=utterance_tables(), seed=st.integers(0, 99))
+def test_row_order_does_not_choose_who_is_tested(table, seed):
+    shuffled = table.sample(frac=1, random_state=seed)
+    try:
+        split = split_by_speaker(table)
+    except SplitError:
+        return
+    again = split_by_speaker(shuffled)
+    assert speakers_on(shuffled, again, "test") == speakers_on(table, split, "test")
+
+
+@given(genders=st.lists(st.sampled_from(["female", "male", ""]), min_size=1, max_size=40))
+def test_folds_hold_every_speaker_once_and_mix_the_sexes(genders):
+    names = [f"own-{place:02d}" for place in range(len(genders))]
+    folds = speaker_folds(pd.DataFrame({"speaker": names, "gender": genders}))
+    assert sorted(name for fold in folds for name in fold) == names
+    if len(names) > 5:
+        sizes = [len(fold) for fold in folds]
+        assert len(folds) <= 6 and min(sizes) >= 2 and max(sizes) - min(sizes) <= 1
+        for gender in set(genders):
+            sexes = [sum(genders[names.index(n)] == gender for n in fold) for fold in folds]
+            assert max(sexes) - min(sexes) <= 1
+
+
+# ---------------------------------------------------------------------------- by chance
+
+
+@settings(max_examples=25)
+@given(
+    counts=st.lists(st.integers(5, 60), min_size=1, max_size=4),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_random_split_is_stratified_and_repeats(counts, seed):
+    labels = [emotion for emotion, n in zip(EMOTIONS, counts, strict=False) for _ in range(n)]
+    table = pd.DataFrame({"emotion": labels})
+    split = split_random(table, seed=seed)
+    assert split.index.equals(table.index) and set(split) == set(SIDES)
+    for emotion, n in table["emotion"].value_counts().items():
+        sides = split[table["emotion"] == emotion].value_counts()
+        assert abs(sides["test"] - 0.2 * n) <= 0.5
+        assert sides["validation"] >= 1 and sides["train"] >= 1
+    pd.testing.assert_series_equal(split, split_random(table, seed=seed))
+
+
+def test_random_split_depends_on_its_seed():
+    table = pd.DataFrame({"emotion": ["sad", "happy"] * 50})
+    assert not split_random(table, seed=0).equals(split_random(table, seed=1))
+
+
+def test_random_split_needs_five_clips_an_emotion():
+    table = pd.DataFrame({"emotion": ["sad"] * 4 + ["happy"] * 50})
+    with pytest.raises(SplitError, match="sad: found 4 clips, expected at least 5"):
+        split_random(table)
+    with pytest.raises(SplitError, match="no clips"):
+        split_random(table[:0])
+
+
+# ---------------------------------------------------------------------------- by name
+
+
+def test_protocols_have_names():
+    table = ravdess()
+    by_speaker = make_split(table, protocol="speaker-independent", fold=3)
+    pd.testing.assert_series_equal(by_speaker, split_by_speaker(table, fold=3))
+    by_chance = make_split(table, protocol="random-80-20", seed=4)
+    pd.testing.assert_series_equal(by_chance, split_random(table, seed=4))
+    with pytest.raises(SplitError, match=r"protocol 'leaky': expected one of speaker-.*, random-"):
+        make_split(table, protocol="leaky")
+
+
+def test_check_split_names_who_crosses_and_which_side_is_empty():
+    table = make_clips("own", ["own-a", "own-b", "own-c"])
+    split = split_by_speaker(table)
+    crossed = split.copy()
+    crossed[table.index[table["speaker"] == "own-c"][0]] = "test"
+    with pytest.raises(SplitError, match="speakers on both sides: own-c"):
+        check_split(table, crossed)
+    with pytest.raises(SplitError, match="no clips on the validation side"):
+        check_split(table, split.replace("validation", "train"))
+    with pytest.raises(SplitError, match="train and validation and test"):
+        split_by_speaker(table[:0])
+
+
+@pytest.mark.corpora
+def test_real_folds(real_data):
+    table = load_corpora("ravdess,ravdess-song,tess")
+    split = split_by_speaker(table, fold=1)
+    assert_disjoint(table, split)
+    speech = table["corpus"] == "ravdess"
+    assert speakers_on(table[speech], split[speech], "test") == {
+        *("ravdess-01", "ravdess-11", "ravdess-20", "ravdess-21")
+    }
+    assert (split[speech] == "test").sum() == 240
+    tess = split[table["corpus"] == "tess"]
+    assert (tess == "test").sum() == 1400 and (tess == "validation").sum() == 140
