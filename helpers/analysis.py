@@ -35,7 +35,7 @@ class FeatureSettings:
 
     clip_s: float = 3.0
     n_fft: int = 1024
-    hop: int = 256
+    hop: int = 320
     n_mels: int = 64
     range_db: float = 80.0
 

@@ -100,7 +100,7 @@ def mask_spectrogram(
     frames: np.ndarray,
     rng: np.random.Generator,
     *,
-    max_frames: int = 24,
+    max_frames: int = 20,
     max_bins: int = 8,
     n_masks: int = 2,
 ) -> np.ndarray:

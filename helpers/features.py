@@ -85,7 +85,7 @@ def compute_features(
     --------
     >>> y = np.sin(np.linspace(0, 2000, 16000)).astype("float32")
     >>> compute_features(y, family="logmel").shape
-    (188, 64)
+    (151, 64)
     >>> len(compute_features(y, family="vector162"))
     162
     """

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import NoReturn
 
@@ -44,3 +46,22 @@ def real_data(corpora_root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """:func:`corpora_root`, with ``SER_DATA`` pointing to it."""
     monkeypatch.setenv("SER_DATA", str(corpora_root))
     return corpora_root
+
+
+@pytest.fixture(scope="session")
+def demo_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An outputs folder with a finished run called ``demo``, made as a user makes it.
+
+    ``ser run`` on the demo corpus in a process of its own; few epochs are the only difference.
+    """
+    outputs = tmp_path_factory.mktemp("outputs")
+    done = subprocess.run(
+        [sys.executable, "-m", "helpers.cli", "run", "--corpora", "demo", "-p", "EPOCHS=2"],
+        env={**os.environ, "SER_OUTPUTS": str(outputs)},
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    (outputs / "demo" / "terminal.txt").write_text(done.stdout, encoding="utf-8")
+    return outputs

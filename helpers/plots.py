@@ -1,0 +1,281 @@
+"""One look for every figure: the same emotion order and colours everywhere.
+
+Functions take ``ax=None`` and return the axes; nothing is shown or saved unless asked for.
+"""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pandas as pd
+
+from helpers.runs import Run
+
+SYNTHETIC_NOTICE = "Synthetic demo voices: says nothing about real speech"
+
+#: Colour-blind safe (after Okabe & Ito 2008 and Paul Tol's muted scheme), as dark as text needs.
+EMOTION_COLORS = {
+    "neutral": "#767676",
+    "calm": "#56B4E9",
+    "happy": "#E69F00",
+    "sad": "#0072B2",
+    "angry": "#C8321E",
+    "fear": "#7B4EA3",
+    "disgust": "#00825F",
+    "surprise": "#D56FA6",
+    "boredom": "#8C6A3F",
+}
+_SPARE_COLORS = ("#332288", "#88CCEE", "#999933", "#882255", "#44AA99", "#DDCC77", "#117733")
+_FONTS = ("DejaVu Sans", "Noto Sans CJK JP", "Noto Sans Arabic", "Noto Sans Devanagari", "Arial")
+
+
+def use_style() -> None:
+    """Set matplotlib's defaults for the notebooks; call it once at the top."""
+    import matplotlib as mpl
+    from matplotlib import font_manager
+
+    installed = set(font_manager.get_font_names())
+    mpl.rcParams.update(
+        {
+            "figure.figsize": (9, 3.2),
+            "figure.dpi": 90,
+            "figure.constrained_layout.use": True,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.titlelocation": "left",
+            "axes.titlesize": 11,
+            "axes.titleweight": "bold",
+            "axes.grid": False,
+            "legend.frameon": False,
+            "image.cmap": "magma",
+            "font.size": 9.5,
+            # Emotion names may be in any script; matplotlib falls back from font to font.
+            "font.family": [name for name in _FONTS if name in installed] or ["sans-serif"],
+        }
+    )
+
+
+def emotion_colors(emotions: list[str]) -> dict[str, str]:
+    """Colour of each emotion; names of your own get the spare colours in alphabetical order."""
+    own = sorted({name for name in emotions if name not in EMOTION_COLORS})
+    spare = {name: _SPARE_COLORS[i % len(_SPARE_COLORS)] for i, name in enumerate(own)}
+    return {name: EMOTION_COLORS.get(name) or spare[name] for name in emotions}
+
+
+def _axes(ax, **size):
+    if ax is not None:
+        return ax
+    import matplotlib.pyplot as plt
+
+    return plt.subplots(**size)[1]
+
+
+def player(y: np.ndarray, *, sr: int = 16_000):
+    """An audio player at the recording's own level.
+
+    ``IPython.display.Audio`` scales an array to full level unless told not to, and then a whisper
+    plays as loud as a shout. FLAC keeps the executed notebook small without changing a sample.
+
+    Parameters
+    ----------
+    y : np.ndarray, shape (n,)
+    sr : int
+
+    Returns
+    -------
+    IPython.display.Audio
+    """
+    import soundfile
+    from IPython.display import Audio
+
+    buffer = io.BytesIO()
+    soundfile.write(buffer, np.clip(y, -1, 1), sr, format="FLAC", subtype="PCM_16")
+    audio = Audio(data=buffer.getvalue())
+    audio.mimetype = "audio/flac"  # IPython calls all bytes audio/wav, and not every browser sniffs
+    return audio
+
+
+def save_figure(run: Run, figure, name: str) -> None:
+    """Write a figure into the run folder, stamped if its data are synthetic.
+
+    Parameters
+    ----------
+    run : Run
+        Its ``data.json`` says whether the corpus is synthetic.
+    figure : matplotlib.figure.Figure or Axes
+    name : str
+        File name without suffix, under ``figures/``.
+    """
+    figure = getattr(figure, "figure", figure)
+    if is_synthetic(run):
+        figure.text(1, -0.01, SYNTHETIC_NOTICE, ha="right", va="top", color="#B00020", fontsize=8.5)
+    run.save_figure(figure, name)
+
+
+def is_synthetic(run: Run) -> bool:
+    """True if the run's corpora include the synthetic demo voices."""
+    return bool(run.read_json("data.json", made_by="01_explore")["synthetic"])
+
+
+def synthetic_notice(synthetic: bool):
+    """A banner for the top of a notebook, empty for real recordings."""
+    from IPython.display import HTML
+
+    if not synthetic:
+        return HTML("")
+    return HTML(
+        '<div style="border-left:6px solid #B00020;padding:.5em 1em;background:#B0002014">'
+        f"<b>{SYNTHETIC_NOTICE}.</b> Every figure and score below shows that the machinery works, "
+        "not that anybody's emotions are recognised. Run it on recordings of people with "
+        "<code>ser run --corpora ravdess</code>.</div>"
+    )
+
+
+def plot_waveform(y: np.ndarray, *, sr: int = 16_000, ax=None, color: str = "#444444"):
+    """Amplitude against time."""
+    ax = _axes(ax, figsize=(9, 2))
+    ax.plot(np.arange(len(y)) / sr, y, linewidth=0.5, color=color)
+    ax.set(xlabel="time (s)", ylabel="amplitude", xlim=(0, len(y) / sr))
+    return ax
+
+
+def plot_spectrogram(
+    y: np.ndarray, *, sr: int = 16_000, kind: str = "mel", ax=None, colorbar: bool = True
+):
+    """Spectrogram or chromagram of a waveform.
+
+    Parameters
+    ----------
+    y : np.ndarray, shape (n,)
+    sr : int
+    kind : {"mel", "stft", "chroma"}
+        Mel or linear frequency in dB below the loudest bin, or energy a pitch class.
+    ax : matplotlib.axes.Axes, optional
+    colorbar : bool
+
+    Raises
+    ------
+    ValueError
+        ``kind`` is none of the three.
+    """
+    import librosa
+    import librosa.display
+
+    labels = {"mel": "mel frequency (Hz)", "stft": "frequency (Hz)", "chroma": "pitch class"}
+    if kind not in labels:
+        raise ValueError(f"kind={kind!r}: expected one of {', '.join(labels)}")
+
+    ax = _axes(ax, figsize=(9, 2.6))
+    spectrum = np.abs(librosa.stft(y, n_fft=1024, hop_length=256)) ** 2
+    if kind == "chroma":
+        image, axis, unit = librosa.feature.chroma_stft(S=spectrum, sr=sr, tuning=0), "chroma", ""
+    else:
+        if kind == "mel":
+            spectrum = librosa.feature.melspectrogram(S=spectrum, sr=sr, n_mels=64)
+        image = librosa.power_to_db(spectrum, ref=np.max, top_db=80)
+        axis, unit = ("mel" if kind == "mel" else "linear"), "dB below the loudest"
+    drawn = librosa.display.specshow(
+        image, sr=sr, hop_length=256, x_axis="s", y_axis=axis, ax=ax, cmap="magma"
+    )
+    ax.set(xlabel="time (s)", ylabel=labels[kind])
+    if colorbar:
+        ax.figure.colorbar(drawn, ax=ax, label=unit or "relative energy", pad=0.01)
+    return ax
+
+
+def plot_counts(clips: pd.DataFrame, *, by: str = "corpus", classes: list[str], ax=None):
+    """Clips an emotion, stacked by another column."""
+    ax = _axes(ax, figsize=(9, 3))
+    counts = clips.groupby(["emotion", by]).size().unstack(fill_value=0)
+    counts = counts.reindex(classes, fill_value=0)
+    shades = np.linspace(0.35, 0.85, counts.shape[1])
+    bottom = np.zeros(len(counts))
+    for shade, (name, values) in zip(shades, counts.items(), strict=True):
+        ax.bar(counts.index, values, bottom=bottom, color=str(shade), label=name or "not given")
+        bottom += values.to_numpy()
+    ax.set(xlabel="emotion", ylabel="clips", ylim=(0, bottom.max() * 1.22))
+    ax.legend(ncols=min(6, counts.shape[1]), loc="upper right")
+    return ax
+
+
+def plot_history(history: pd.DataFrame, *, ax=None, title: str = ""):
+    """Training and validation UAR or accuracy over epochs, with the epoch that was kept."""
+    ax = _axes(ax, figsize=(9, 3))
+    ax.plot(history["epoch"], history["accuracy"], color="#999999", label="training")
+    ax.plot(history["epoch"], history["val_accuracy"], color="#0072B2", label="validation")
+    kept = int(history.loc[history["kept"], "epoch"].iloc[0])
+    ax.axvline(kept, color="#0072B2", linestyle=":", label=f"kept: epoch {kept}")
+    ax.set(xlabel="epoch", ylabel="accuracy", ylim=(0, 1.02), title=title)
+    ax.legend(loc="lower right")
+    return ax
+
+
+def plot_confusion(counts: np.ndarray, classes: list[str], *, ax=None, title: str = ""):
+    """Confusion matrix: share of each true emotion, with the counts written in."""
+    import seaborn
+
+    ax = _axes(ax, figsize=(1.6 + 0.62 * len(classes), 1.2 + 0.5 * len(classes)))
+    counts = np.asarray(counts)
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    seaborn.heatmap(
+        share, annot=counts, fmt="d", cmap="Blues", vmin=0, vmax=1, ax=ax, square=True,
+        xticklabels=classes, yticklabels=classes, linewidths=0.5,
+        cbar_kws={"label": "share of the true emotion"},
+    )  # fmt: skip
+    ax.set(xlabel="predicted emotion", ylabel="true emotion", title=title)
+    ax.tick_params(axis="x", rotation=45)
+    ax.tick_params(axis="y", rotation=0)
+    return ax
+
+
+def plot_recall(by_emotion: pd.DataFrame, *, ax=None, title: str = ""):
+    """Recall, precision and F1 of each emotion as bars; recall in the emotion's colour."""
+    ax = _axes(ax, figsize=(9, 3.2))
+    place, colors = np.arange(len(by_emotion)), emotion_colors(list(by_emotion.index))
+    ax.bar(place - 0.28, by_emotion["recall"], 0.28, color=list(colors.values()), label="recall")
+    ax.bar(place, by_emotion["precision"], 0.28, color="#BBBBBB", label="precision")
+    ax.bar(place + 0.28, by_emotion["f1"], 0.28, color="#666666", label="F1")
+    ax.set_xticks(place, by_emotion.index)
+    ax.set(ylim=(0, 1.02), ylabel="share", title=title)
+    handles, labels = ax.get_legend_handles_labels()
+    ax.legend(handles[1:], labels[1:], title="recall in colour", loc="upper left",
+              bbox_to_anchor=(1, 1))  # fmt: skip
+    return ax
+
+
+def plot_probabilities(probabilities: pd.Series, *, ax=None, title: str = ""):
+    """One bar an emotion, in the usual order, the likeliest in full colour."""
+    ax = _axes(ax, figsize=(6, 0.6 + 0.32 * len(probabilities)))
+    colors, best = emotion_colors(list(probabilities.index)), probabilities.idxmax()
+    bars = ax.barh(probabilities.index, probabilities, color=list(colors.values()))
+    for bar, name in zip(bars, probabilities.index, strict=True):
+        bar.set_alpha(1 if name == best else 0.55)
+    ax.bar_label(bars, [f"{p:.0%}" for p in probabilities], padding=3)
+    ax.invert_yaxis()
+    ax.set(xlim=(0, 1.1), xlabel="probability", title=title)
+    return ax
+
+
+def plot_scores(scores: dict[str, dict], *, measure: str = "uar", ax=None, title: str = ""):
+    """Models side by side: the measure with its interval, and the chance line.
+
+    Parameters
+    ----------
+    scores : dict
+        Label → result of :func:`helpers.evaluation.score_predictions`.
+    """
+    ax = _axes(ax, figsize=(9, 0.8 + 0.42 * len(scores)))
+    for place, (name, score) in enumerate(scores.items()):
+        low, high = score[f"{measure}_interval"]
+        ax.plot([low, high], [place, place], color="#0072B2", linewidth=5, alpha=0.35)
+        ax.plot(score[measure], place, "o", color="#0072B2", markersize=8)
+        ax.annotate(f"{score[measure]:.2f}", (score[measure], place), (0, 8),
+                    textcoords="offset points", ha="center")  # fmt: skip
+        ax.axvline(score["chance"], color="#999999", linestyle=":", linewidth=1)
+        ax.text(-0.01, place, name, ha="right", va="center", transform=ax.get_yaxis_transform())
+    chance = next(iter(scores.values()))["chance"]
+    ax.text(chance, len(scores) - 0.45, " chance", color="#767676", va="bottom", fontsize=8)
+    ax.set(xlim=(0, 1), ylim=(len(scores) - 0.4, -0.8), yticks=[], title=title)
+    ax.set_xlabel(f"{'UAR' if measure == 'uar' else measure}, with its 95 % interval")
+    return ax

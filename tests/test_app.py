@@ -1,0 +1,123 @@
+"""The seven notebooks as a person meets them: JupyterLab in a real browser, and the live panel."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+import soundfile
+from browser import Lab, assert_all_ran, open_browser, open_lab, run_notebook_in_lab, screenshot
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from helpers.microphone import MicrophoneError, list_microphones
+from helpers.runs import NOTEBOOKS, PROJECT_ROOT
+
+#: A reader's run with little training: parameters, not another path.
+SHORT = {"EPOCHS": 2, "N_RESAMPLES": 200}
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with open_browser() as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def lab(demo_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """JupyterLab on a copy of the notebooks, beside a copy of a finished run to write into."""
+    home = tmp_path_factory.mktemp("lab")
+    folder = home / "notebooks"
+    folder.mkdir()
+    for name in NOTEBOOKS:
+        notebook = nbformat.read(PROJECT_ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+        for cell in notebook.cells:
+            if "parameters" in cell.metadata.get("tags", []):
+                for key, value in SHORT.items():
+                    cell.source = re.sub(rf"(?m)^{key} = \S+", f"{key} = {value}", cell.source)
+        nbformat.write(notebook, folder / f"{name}.ipynb")
+    outputs = home / "outputs"
+    shutil.copytree(demo_run, outputs)
+    with open_lab(folder, home, SER_OUTPUTS=str(outputs)) as one:
+        yield one
+
+
+@pytest.fixture
+def page(browser: Browser, lab: Lab) -> Iterator[Page]:
+    """A fresh window; afterwards its kernels are shut down, as TensorFlow keeps a lot of memory."""
+    context = browser.new_context(viewport={"width": 1280, "height": 1000})
+    context.set_default_timeout(30_000)
+    yield context.new_page()
+    context.close()
+    for kernel in lab.request("api/kernels"):
+        lab.request(f"api/kernels/{kernel['id']}", method="DELETE")
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS[:-1])
+def test_notebook_runs_in_jupyterlab(page: Page, lab: Lab, name: str):
+    notebook = run_notebook_in_lab(page, lab, f"{name}.ipynb")
+    assert_all_ran(page, notebook)
+
+
+def test_the_panel_answers_in_jupyterlab(page: Page, lab: Lab, tmp_path: Path):
+    """07: choose a clip, upload a recording and a text file, press Record; read the answers."""
+    notebook = run_notebook_in_lab(page, lab, "07_predict_live.ipynb")
+    assert_all_ran(page, notebook)
+    panel = page.locator(".jp-Notebook .widget-vbox").first
+    expect(panel.get_by_text("says nothing about real speech")).to_be_visible()
+
+    label = panel.locator("select option").nth(3).inner_text()
+    panel.locator("select").select_option(index=3)
+    panel.get_by_role("button", name="Listen").click()
+    expect_answer(panel)
+    expect(panel.get_by_text(f"The clip is labelled {label.split(' · ')[0]}")).to_be_visible()
+    screenshot(page, lab.shots / "07_sample.png")
+
+    noise = np.random.default_rng(0).normal(0, 0.1, (2 * 44_100, 2))
+    soundfile.write(tmp_path / "my <noise>.wav", noise, 44_100, subtype="PCM_24")
+    choose_file(page, panel, tmp_path / "my <noise>.wav")
+    expect(panel.get_by_text("Heard: my <noise>.wav, 2.0 s")).to_be_visible()
+    expect_answer(panel)
+    screenshot(page, lab.shots / "07_upload.png")
+
+    (tmp_path / "notes.txt").write_text("Dear diary, today I recorded nothing at all.")
+    choose_file(page, panel, tmp_path / "notes.txt")
+    expect(panel.get_by_text("notes.txt: found text")).to_be_visible()
+
+    reason = why_no_microphone()
+    if reason:  # never record the person who runs the tests
+        panel.get_by_role("button", name="Record 3 s").click()
+        expect(panel.get_by_text(reason)).to_be_visible()
+        screenshot(page, lab.shots / "07_record.png")
+    expect(panel.get_by_role("button", name="Record 3 s")).to_be_enabled()
+    assert "Traceback" not in page.locator(".jp-Notebook").inner_text()
+
+
+def expect_answer(panel: Locator) -> None:
+    """Words, a player that holds a sound, and the picture are on the page."""
+    expect(panel.get_by_text(re.compile(r"^(perhaps )?\w+, (over )?\d+ % sure$"))).to_be_visible()
+    expect(panel.locator("img")).to_be_visible()
+    player = panel.locator("audio")
+    expect(player).to_have_js_property("error", None)
+    player.evaluate("a => a.readyState ? 0 : new Promise(r => a.onloadedmetadata = r)")
+    assert player.evaluate("a => a.duration") > 0.3
+
+
+def choose_file(page: Page, panel: Locator, path: Path) -> None:
+    with page.expect_file_chooser() as chooser:
+        panel.get_by_role("button", name="Upload a recording").click()
+    chooser.value.set_files(path)
+
+
+def why_no_microphone() -> str:
+    """What the panel must say here, or nothing if this machine has a microphone."""
+    try:
+        return "No microphone was found" if list_microphones().empty else ""
+    except MicrophoneError:
+        return "sudo apt install libportaudio2"

@@ -1,0 +1,503 @@
+"""``ser``: what is typed is understood or explained, never answered with a traceback."""
+
+from __future__ import annotations
+
+import html
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from tiny import CLASSES, SETTINGS, build_tiny_model, write_tone
+
+from helpers import pipeline
+from helpers.cli import main
+from helpers.evaluation import score_predictions
+from helpers.modelfile import make_card, save_model, update_card
+from helpers.runs import NOTEBOOKS, Run
+
+STEPS = ("01_first", "02_second")
+FIRST = """
+import os
+from helpers.runs import data_home, open_run
+run = open_run(RUN)
+run.save_json({"corpora": CORPORA.split(","), "synthetic": True}, "data.json")
+run.save_json({"env": dict(os.environ), "home": data_home(), "folder": os.getcwd()}, "env.json")
+os.makedirs(run.path("figures"), exist_ok=True)
+run.path("figures/01_a_<b>.png").write_bytes(b"x")
+"""
+SECOND = """
+if FAIL == "raise":
+    raise RuntimeError("no luck with " + RUN)
+if FAIL == "die":
+    import os
+    os._exit(3)
+"""
+
+
+def notebook(parameters: str, *cells: str):
+    first = new_code_cell(parameters, metadata={"tags": ["parameters"]})
+    made = new_notebook(cells=[new_markdown_cell("# x"), first, *map(new_code_cell, cells)])
+    made.metadata["kernelspec"] = {
+        "name": "python3",
+        "display_name": "Python",
+        "language": "python",
+    }
+    return made
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A terminal in an empty folder, data and outputs beside each other in it."""
+    monkeypatch.chdir(tmp_path)
+    # Relative, as one types it; the notebooks' own working folder is another.
+    monkeypatch.setenv("SER_DATA", "data")
+    monkeypatch.setenv("SER_OUTPUTS", "out")
+    # What a run sets is put back at the end.
+    for name in ("PYTHONHASHSEED", "JUPYTER_PREFER_ENV_PATH"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    for emotion in ("sad", "angry"):
+        write_tone(tmp_path / "data" / "mine" / emotion / "anna" / "x.wav")
+    return tmp_path
+
+
+@pytest.fixture
+def notebooks(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two quick notebooks instead of the seven."""
+    folder = home / "notebooks"
+    folder.mkdir()
+    first = notebook('CORPORA = "demo"  # which\nRUN = "demo"\nSEED = 0', FIRST)
+    settings = 'RUN = "demo"\nEPOCHS = 75  # passes\nRATE = 0.001\nFLAG = True\nFAIL = ""'
+    nbformat.write(first, folder / "01_first.ipynb")
+    nbformat.write(notebook(settings, "x = 1", SECOND, "y = 2"), folder / "02_second.ipynb")
+    monkeypatch.setattr(pipeline, "NOTEBOOK_FOLDER", folder)
+    monkeypatch.setattr(pipeline, "NOTEBOOKS", STEPS)
+    return folder
+
+
+def ser(*arguments: object) -> int:
+    """Exit code of ``ser …``, also where argparse itself ends the program."""
+    try:
+        return main([str(argument) for argument in arguments])
+    except SystemExit as end:
+        return end.code
+
+
+def refused(capsys: pytest.CaptureFixture, *arguments: object) -> str:
+    """What ``ser …`` says to something it must refuse with exit code 2."""
+    capsys.readouterr()
+    assert ser(*arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and "Traceback" not in err and err.startswith(("ser: ", "usage: "))
+    return err
+
+
+# ---------------------------------------------------------------------------- the command
+
+
+def test_ser_is_the_command_of_the_package():
+    (found,) = entry_points(group="console_scripts", name="ser")
+    assert found.value == "helpers.cli:main" and found.load() is main
+
+
+def test_from_a_terminal(home):
+    command = [sys.executable, "-m", "helpers.cli", "run", "--corpora", "nix"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("ser: unknown corpus 'nix': known are demo, ravdess")
+    assert not (home / "out").exists()
+
+
+def test_help_lists_commands_and_options(capsys):
+    for arguments, words in (
+        ([], ["run", "predict"]),
+        (["run"], ["--corpora", "--run", "--from", "--only", "-p", "demo, ravdess"]),
+        (["predict"], ["--model", "--csv", "--labels", "FILE|FOLDER"]),
+    ):
+        assert ser(*arguments, "--help") == 0
+        said = capsys.readouterr().out
+        assert [word for word in words if word not in said] == []
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["fly"], ["predict"], ["run", "--epochs", "3"], ["run", "-p"]]
+)
+def test_what_the_parser_does_not_know(capsys, arguments):
+    assert "usage: ser" in refused(capsys, *arguments)
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
+    code = """
+import sys
+from types import SimpleNamespace as Names
+from helpers import cli
+def call(arguments):
+    for i in range(100_000):
+        print("a row of a long table")
+    return 0
+cli.build_parser = lambda: Names(parse_args=lambda argv: Names(call=call))
+sys.exit(cli.main())
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
+
+
+# ---------------------------------------------------------------------------- run: refusals
+
+
+def test_unknown_corpora_are_refused_with_the_known(capsys, notebooks):
+    for arguments in (["--corpora", "mine,tes"], ["-p", "CORPORA=mine,tes"]):
+        said = refused(capsys, "run", *arguments)
+        assert "unknown corpus 'tes': known are demo, ravdess, ravdess-song, tess" in said
+    assert "not found: looked in" in refused(capsys, "run", "--corpora", "tess")
+    assert not Path("out").exists()
+
+
+def test_unknown_notebooks_are_refused_with_the_known(capsys, notebooks):
+    for option in ("--from", "--only"):
+        for step in ("9", "03", "train", "first"):
+            said = refused(capsys, "run", option, step)
+            assert f"notebook {step!r}: expected one of 01_first, 02_second" in said
+    assert "at most one" in refused(capsys, "run", "--from", "1", "--only", "2")
+
+
+def test_unknown_parameters_are_refused_with_the_known(capsys, notebooks):
+    said = refused(capsys, "run", "--corpora", "mine", "-p", "EPOCH=3")
+    assert "parameter EPOCH: no notebook of this run has one; known are CORPORA, EPOCHS" in said
+    # Known, but not to the notebook that is asked for.
+    said = refused(capsys, "run", "--corpora", "mine", "--only", "1", "-p", "EPOCHS=3")
+    assert "known are CORPORA, RUN, SEED" in said
+    for text in ("EPOCHS", "=3", "3=EPOCHS", "a b=1", ""):
+        assert "expected NAME=VALUE" in refused(capsys, "run", "-p", text)
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("EPOCHS=many", "int"),
+        ("EPOCHS=1.5", "int"),
+        ("EPOCHS=", "int"),
+        ("EPOCHS=True", "int"),
+        ("EPOCHS=075", "int"),
+        ("EPOCHS=[1]", "int"),
+        ("EPOCHS=__import__('os')", "int"),
+        ("RATE=fast", "float"),
+        ("RATE=True", "float"),
+        ("RATE=None", "float"),
+        ("FLAG=1", "bool"),
+        ("FLAG=yes", "bool"),
+    ],
+)
+def test_parameters_of_another_type_are_refused(capsys, notebooks, text, kind):
+    said = refused(capsys, "run", "--corpora", "mine", "-p", text)
+    name = text.partition("=")[0]
+    assert re.search(f"parameter {name}=.*: expected {kind}, such as the default ", said)
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", ".hidden", "x" * 300, "a\0b"])
+def test_run_names_that_are_no_folder_names(capsys, notebooks, name):
+    refused(capsys, "run", "--corpora", "mine", "--run", name)
+
+
+def test_a_later_start_keeps_to_the_corpora_of_its_run(capsys, notebooks):
+    again = ("run", "--run", "x", "--from", "2", "--corpora")
+    assert "data.json is not there" in refused(capsys, *again, "mine")
+    Run(Path("out/x")).save_json({"corpora": ["ravdess"]}, "data.json")
+    said = refused(capsys, *again, "mine")
+    assert re.search(r"run 'x' was made with ravdess, not .*mine\. Start at 01", said)
+    Path("out/x/data.json").write_text('{"corpora": [')
+    assert "data.json is damaged" in refused(capsys, *again, "mine")
+
+
+def test_a_parameter_cell_with_more_than_literals_is_named(capsys, notebooks):
+    made = notebook('RUN = "x"\nEPOCHS = 3 * 25')
+    nbformat.write(made, notebooks / "02_second.ipynb")
+    said = refused(capsys, "run", "--corpora", "mine")
+    assert "02_second.ipynb: parameter EPOCHS = 3 * 25: expected a literal" in said
+
+
+def test_missing_notebooks_are_named(capsys, notebooks):
+    (notebooks / "02_second.ipynb").unlink()
+    assert "02_second.ipynb" in refused(capsys, "run", "--corpora", "mine")
+
+
+def test_outputs_that_cannot_be_written(capsys, notebooks):
+    Path("out").write_text("a file, not a folder")
+    assert re.search("ser: .*out", refused(capsys, "run", "--corpora", "mine"))
+
+
+def test_every_real_notebook_has_literal_parameters(capsys, home):
+    for step in NOTEBOOKS:
+        parameters = pipeline.read_parameters(step)
+        assert parameters["RUN"] == "demo"
+        assert all(name.isupper() for name in parameters)
+    said = refused(capsys, "run", "--corpora", "mine", "-p", "EPOCH=3")
+    assert "EPOCHS" in said and "LEARNING_RATE" in said
+
+
+def test_values_are_read_by_the_default_of_the_notebook(notebooks):
+    known = {step: pipeline.read_parameters(step) for step in STEPS}
+    given = {"EPOCHS": "3", "RATE": "1", "FLAG": "False", "FAIL": "1e-3", "RUN": "2024"}
+    fitting = pipeline._check_parameters(given, known)
+    assert fitting == {"EPOCHS": 3, "RATE": 1, "FLAG": False, "FAIL": "1e-3", "RUN": "2024"}
+    assert pipeline._check_parameters({"EPOCHS": 3, "RATE": 0.5}, known) == {
+        "EPOCHS": 3,
+        "RATE": 0.5,
+    }
+
+
+def test_runs_are_called_after_their_corpora():
+    assert pipeline._default_name(["ravdess", "tess"]) == "ravdess-tess"
+    assert pipeline._default_name(["/a/my data.csv", "/b/Stimmen"]) == "my-data-Stimmen"
+    assert pipeline._default_name(["/a/" + "x" * 200]) == "x" * 80
+    assert pipeline._default_name(["/a/…"]) == "own"
+
+
+# ---------------------------------------------------------------------------- run: going
+
+
+def executed_parameters(run: Path, step: str) -> str:
+    cells = nbformat.read(run / f"{step}.ipynb", as_version=4).cells
+    (cell,) = (cell for cell in cells if "injected-parameters" in cell.metadata.get("tags", ()))
+    return cell.source
+
+
+def test_a_run_from_end_to_end_then_a_failure_then_mended(capsys, notebooks, home):
+    code = ser("run", "--corpora", "mine", "-p", "RUN=7", "-p", "EPOCHS=7", "-p", "RATE=1")
+    (said, err), run = capsys.readouterr(), home / "out" / "7"
+    assert (code, err) == (0, "")
+    assert re.search(r"\[1/2\] 01_first … done in .*\n\[2/2\] 02_second … done in ", said)
+    assert str(run / "index.html").removeprefix(f"{home}/") in said
+    record = json.loads((run / "run.json").read_text())
+    assert record["status"] == "done" and record["run"] == "7" and record["seed"] == 0
+    assert [item["status"] for item in record["notebooks"].values()] == ["done", "done"]
+    assert record["parameters"]["EPOCHS"] == 7 and record["data"]["synthetic"] is True
+    assert {"started", "finished", "versions"} <= set(record)
+    assert "EPOCHS = 7" in executed_parameters(run, "02_second")
+    assert "EPOCHS" not in executed_parameters(run, "01_first")
+
+    # The notebook's folder is not the terminal's, and still both mean the same places.
+    env = json.loads((run / "env.json").read_text())
+    assert env["folder"] == str(notebooks) and env["home"] == str(home / "data")
+    assert env["env"]["PYTHONHASHSEED"] == "0"
+    assert env["env"].get("MPLBACKEND") != "Agg"  # it would drop every figure without a word
+    assert sorted(os.listdir(notebooks)) == sorted(f"{step}.ipynb" for step in STEPS)
+
+    page = (run / "index.html").read_text(encoding="utf-8")
+    for part in ("01_first.html", "02_second.ipynb", "Synthetic demo voices", "Run 7"):
+        assert part in page
+    assert "<b>" not in page.split("<h2>Figures")[1]
+    assert "no luck" in (run / "02_second.html").read_text(encoding="utf-8")
+
+    code = ser("run", "--run", "7", "--only", "2", "-p", "FAIL=raise")
+    said = capsys.readouterr().out
+    assert code == 1
+    assert "[1/1] 02_second … failed in" in said
+    assert "02_second, cell 4: RuntimeError: no luck with 7" in said
+    copy = re.search("The executed copy, up to that cell: (.*)", said)[1]
+    cells = nbformat.read(copy, as_version=4).cells
+    assert [cell.get("execution_count") for cell in cells][-1] is None  # the last one did not run
+    record = json.loads((run / "run.json").read_text())
+    assert record["status"] == "failed"
+    assert "no luck with 7" in record["notebooks"]["02_second"]["error"]
+    assert record["notebooks"]["01_first"]["status"] == "done"
+    assert record["parameters"]["EPOCHS"] == 7 and record["corpora"] == str(home / "data" / "mine")
+    assert "failed" in (run / "index.html").read_text(encoding="utf-8")
+
+    assert ser("run", "--run", "7", "--from", "02", "--corpora", "mine") == 0
+    record = json.loads((run / "run.json").read_text())
+    assert record["status"] == "done" and "error" not in record["notebooks"]["02_second"]
+
+
+def test_a_kernel_that_dies_stops_the_run(capsys, notebooks):
+    assert ser("run", "--run", "x", "--only", "02", "-p", "FAIL=die") == 1
+    assert "DeadKernelError" in capsys.readouterr().out
+    assert json.loads(Path("out/x/run.json").read_text())["status"] == "failed"
+
+
+def test_a_failing_notebook_stops_those_behind_it(capsys, notebooks, monkeypatch):
+    monkeypatch.setattr(pipeline, "_execute", lambda step, run, parameters: f"{step}: broken")
+    assert ser("run", "--corpora", "mine") == 1
+    said = capsys.readouterr().out
+    assert "01_first … failed" in said and "02_second" not in said
+    assert list(json.loads(Path("out/mine/run.json").read_text())["notebooks"]) == ["01_first"]
+
+
+def test_control_c_is_recorded(capsys, notebooks, monkeypatch):
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pipeline, "_execute", stop)
+    assert ser("run", "--corpora", "mine") == 130
+    assert capsys.readouterr().err == "ser: stopped\n"
+    record = json.loads(Path("out/mine/run.json").read_text())
+    assert record["status"] == "failed"
+    assert record["notebooks"]["01_first"]["error"] == "stopped from the keyboard"
+
+
+def test_index_shows_the_scores_with_all_they_must_say(tmp_path):
+    run = Run(tmp_path / "a <run>")
+    clips = pd.DataFrame(
+        {
+            "emotion": ["sad", "angry"] * 20,
+            "predicted": ["sad", "sad"] * 20,
+            "speaker": [f"own-{place % 4}" for place in range(40)],
+        }
+    )
+    score = score_predictions(clips, ["sad", "angry"], protocol="random-80-20", n_resamples=20)
+    run.save_json({"protocols": {"random-80-20": {"cnn": score}}}, "metrics.json")
+    record = {"corpora": "<mine>", "status": "done", "notebooks": {}, "data": {"synthetic": False}}
+    run.save_json(record, "run.json")
+    page = pipeline.write_index(run).read_text(encoding="utf-8")
+    assert "<run>" not in page and html.escape("a <run>") in page and "&lt;mine&gt;" in page
+    low, high = score["uar_interval"]
+    for part in (f"0.500 [{low:.3f}, {high:.3f}]", "random-80-20", "40 clips, 4 speakers"):
+        assert part in page
+    assert "Synthetic" not in page
+
+
+# ---------------------------------------------------------------------------- predict
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    card = make_card(name="tiny", classes=CLASSES, settings=SETTINGS)
+    path = tmp_path_factory.mktemp("model") / "model.keras"
+    return save_model(build_tiny_model(), path, card)
+
+
+@pytest.fixture
+def sounds(home: Path) -> Path:
+    folder = home / "sounds"
+    for hz in (150, 800, 3000):
+        write_tone(folder / f"{hz}.wav", hz)
+    (folder / "bad.wav").write_text("no sound")
+    return folder
+
+
+def test_predict_a_folder_with_csv_and_labels(capsys, sounds, model, home):
+    labels = home / "labels.csv"
+    labels.write_text(
+        "path,emotion\nsounds/150.wav,sad\nsounds/800.wav,angry\nsounds/bad.wav,sad\n"
+    )
+    out = home / "new" / "folder" / "out.csv"
+    code = ser("predict", "sounds", "--model", model, "--csv", out, "--labels", labels)
+    said, err = capsys.readouterr()
+    assert code == 0
+    table = pd.read_csv(out)
+    assert [Path(file).name for file in table["file"]] == [
+        *("150.wav", "3000.wav", "800.wav", "bad.wav")
+    ]
+    np.testing.assert_allclose(table[CLASSES][:3].sum(axis=1), 1)
+    assert "bad.wav: found" in table["error"][3] and table["emotion"].isna()[3]
+    for name in ("150.wav", "bad.wav", *CLASSES):
+        assert name in said
+    assert "NaN" not in said
+    assert "Against" in said and "2 clips of 1 speakers" in said and "precision" in said
+    right = (table["emotion"][[0, 2]] == ["sad", "angry"]).mean()
+    assert f"accuracy {right:.3f}" in said
+    assert "sounds/bad.wav: found" in err and "1 files are not listed" in err
+    assert f"wrote 4 rows to {out}" in err
+    assert "synthetic" not in err
+
+
+def test_predict_finds_the_latest_model_and_says_what_it_learned_from(capsys, sounds, model, home):
+    path = update_card(model, home / "out" / "demo" / "model.keras", synthetic=True)
+    assert ser("predict", sounds / "150.wav") == 0
+    said, err = capsys.readouterr()
+    assert "150.wav" in said
+    assert f"{path.relative_to(home)} learned from the synthetic demo voices" in err
+
+
+def test_predict_nothing_but_broken_files(capsys, sounds, model):
+    assert ser("predict", sounds / "bad.wav", sounds / "none.wav", "--model", model) == 1
+    err = capsys.readouterr().err
+    assert "bad.wav: found" in err and "none.wav: found nothing there" in err
+
+
+def test_a_model_that_is_none_is_refused(capsys, sounds, model, home):
+    whole = model.read_bytes()
+    (home / "cut.keras").write_bytes(whole[: len(whole) // 2])
+    (home / "text.keras").write_text("no model")
+    (home / "model.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
+    shutil.copy(model, home / "renamed.zip")
+    for name, message in (
+        ("none.keras", "found no such file"),
+        (sounds, "found a folder, expected a model.keras"),
+        ("cut.keras", "not a complete .keras file"),
+        ("text.keras", "not a complete .keras file"),
+        ("model.h5", "not a complete .keras file"),
+        (sounds / "150.wav", "not a complete .keras file"),
+        ("renamed.zip", "Keras cannot load it"),
+    ):
+        said = refused(capsys, "predict", sounds / "150.wav", "--model", name)
+        assert f"ser: {name}: " in said and message in said
+    said = refused(capsys, "predict", sounds / "150.wav")
+    assert said.startswith("ser: no model.keras under") and "ser run" in said
+
+
+def test_a_table_that_cannot_be_written_is_said_first(capsys, sounds, model):
+    Path("file").write_text("x")
+    for out, message in (
+        (sounds, "found a folder, expected the name of a file"),
+        ("file/out.csv", "is no folder that can be written to"),
+        ("file/deep/out.csv", "is no folder that can be written to"),
+    ):
+        said = refused(capsys, "predict", sounds, "--model", model, "--csv", out)
+        assert f"--csv {out}: " in said and message in said
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs Linux' /proc")
+def test_a_folder_without_permission_is_an_error_and_not_a_traceback(capsys, sounds, model):
+    # Root may write wherever the mode forbids it, but not here.
+    said = refused(capsys, "predict", sounds / "150.wav", "--model", model, "--csv", "/proc/x.csv")
+    assert "/proc" in said
+
+
+def test_labels_that_cannot_be_read_are_said_first(capsys, sounds, model, home):
+    (home / "latin.csv").write_bytes("path,emotion\nsounds/150.wav,Ärger\n".encode("latin-1"))
+    (home / "other.csv").write_text("file,label\nx,y\n")
+    (home / "gone.csv").write_text("path,emotion\ngone.wav,sad\n")
+    (home / "empty.csv").touch()
+    for name, message in (
+        ("none.csv", "No such file"),
+        (sounds, "Is a directory"),
+        (sounds / "150.wav", ""),
+        ("latin.csv", "is not UTF-8"),
+        ("other.csv", "no column path"),
+        ("gone.csv", "none of its 1 files is there"),
+        ("empty.csv", ""),
+    ):
+        said = refused(capsys, "predict", sounds, "--model", model, "--labels", name)
+        assert Path(name).name in said and message in said
+
+
+def test_labels_of_other_files_or_emotions_score_nothing(capsys, sounds, model, home):
+    labels = home / "labels.csv"
+    labels.write_text("path,emotion\nsounds/150.wav,boredom\n")
+    code = ser("predict", sounds / "150.wav", "--model", model, "--labels", labels)
+    said, err = capsys.readouterr()
+    assert code == 2 and "150.wav" in said  # the answer is there, its score is not
+    assert "the model does not know: boredom" in err and "none of the files could be scored" in err
+
+
+def test_a_folder_without_recordings_is_refused(capsys, home, model):
+    (home / "nothing").mkdir()
+    said = refused(capsys, "predict", "nothing", "--model", model)
+    assert "nothing: found a folder without audio files" in said

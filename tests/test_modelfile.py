@@ -1,0 +1,254 @@
+"""One file a model: the card travels with it, and a pair that does not match is refused."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny import CLASSES, SETTINGS, build_tiny_body, build_tiny_model, tone
+
+from helpers.features import FeatureSettings
+from helpers.modelfile import (
+    CARD_NAME,
+    ModelFileError,
+    card_settings,
+    load_model,
+    make_card,
+    read_card,
+    save_model,
+    update_card,
+)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return build_tiny_model()
+
+
+@pytest.fixture
+def card() -> dict:
+    facts = {"corpora": ["own"], "licences": {"own": "CC BY 4.0"}, "n": np.int64(3)}
+    return make_card(name="tiny", classes=CLASSES, settings=SETTINGS, temperature=1.5, **facts)
+
+
+@pytest.fixture(scope="module")
+def saved(model, tmp_path_factory) -> Path:
+    card = make_card(name="tiny", classes=CLASSES, settings=SETTINGS)
+    return save_model(model, tmp_path_factory.mktemp("saved") / "model.keras", card)
+
+
+@pytest.fixture
+def copy(saved: Path, tmp_path: Path) -> Path:
+    (tmp_path / "model.keras").write_bytes(saved.read_bytes())
+    return tmp_path / "model.keras"
+
+
+def replace_member(path: Path, name: str, content: bytes | None) -> Path:
+    """Rewrite a zip with one member replaced, or left out."""
+    with zipfile.ZipFile(path) as archive:
+        members = {item: archive.read(item) for item in archive.namelist() if item != name}
+    with zipfile.ZipFile(path, "w") as archive:
+        for item, old in members.items():
+            archive.writestr(item, old)
+        if content is not None:
+            archive.writestr(name, content)
+    return path
+
+
+def test_card_and_weights_survive(model, card, tmp_path):
+    path = save_model(model, tmp_path / "deep" / "model.keras", card)
+    again, found = load_model(path)
+    assert found == read_card(path) == json.loads(json.dumps({**card, "n": 3}))
+    assert found["classes"] == CLASSES  # in this order, which is not the display order
+    assert (found["name"], found["input"], found["temperature"]) == ("tiny", "waveform", 1.5)
+    assert found["licences"] == {"own": "CC BY 4.0"}
+    assert card_settings(found) == SETTINGS != FeatureSettings()
+    x = np.stack([tone(220, duration_s=1.0), tone(2000, duration_s=1.0)])
+    np.testing.assert_array_equal(again(x), model(x))
+
+
+def test_card_says_which_versions(card):
+    assert {"tensorflow", "keras", "numpy", "python"} <= set(card["versions"])
+
+
+def test_model_loads_anywhere_without_this_package(saved, tmp_path):
+    # -I and another folder: neither the working folder nor PYTHONPATH can lend the package. It may
+    # be installed as editable, so its import is blocked outright.
+    code = f"""
+import sys
+sys.modules["helpers"] = None
+import json, zipfile, numpy, keras
+model = keras.saving.load_model({str(saved)!r}, safe_mode=True)
+card = json.loads(zipfile.ZipFile({str(saved)!r}).read("card.json"))
+y = numpy.load("y.npy")
+print(json.dumps(dict(zip(card["classes"], model(y[None]).numpy()[0].tolist()))))
+own = sorted(k for k, v in sys.modules.items() if k.startswith("helpers") and v is not None)
+assert not own, own
+"""
+    y = tone(500, duration_s=1.0)
+    np.save(tmp_path / "y.npy", y)
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", code], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    outside = json.loads(done.stdout)
+    inside = load_model(saved)[0](y[None]).numpy()[0]
+    assert list(outside) == CLASSES
+    np.testing.assert_allclose(list(outside.values()), inside, atol=1e-6)
+
+
+def test_update_card_changes_the_card_alone(copy, tmp_path):
+    target = update_card(copy, tmp_path / "run" / "model.keras", temperature=2.5, note="é")
+    assert read_card(copy)["temperature"] == 1.0
+    assert read_card(target) == read_card(copy) | {"temperature": 2.5, "note": "é"}
+    x = tone(duration_s=1.0)[None]
+    np.testing.assert_array_equal(load_model(target)[0](x), load_model(copy)[0](x))
+    with zipfile.ZipFile(target) as archive:
+        assert archive.namelist().count(CARD_NAME) == 1
+    # Onto itself too: the old file is read before the new one takes its place.
+    update_card(target, target, temperature=3.0)
+    assert load_model(target)[1]["temperature"] == 3.0
+
+
+def test_saving_is_all_or_nothing(model, card, copy, monkeypatch):
+    before = copy.read_bytes()
+
+    def break_off(path: Path, card: dict) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr("helpers.modelfile._append_card", break_off)
+    with pytest.raises(OSError, match="disk full"):
+        save_model(model, copy, card)
+    with pytest.raises(OSError, match="disk full"):
+        update_card(copy, copy, temperature=2.0)
+    assert copy.read_bytes() == before
+    assert os.listdir(copy.parent) == ["model.keras"]
+
+
+# ---------------------------------------------------------------------------- refusals
+
+BAD_CARDS = {
+    "classes": (
+        (["sad", "angry"], "2 classes for 3 outputs"),
+        (["sad", "sad", "angry"], "3 classes for 3 outputs"),
+        ("sad", "classes is 'sad', expected a list"),
+        ([1, 2, 3], "expected a list of names"),
+        (None, "expected a list of names"),
+    ),
+    "sample_rate": ((8000, "sample rate is 8000 Hz, expected 16000"),),
+    "input": (
+        ("vector162", "input 'vector162' for a model of input shape"),
+        ("logmel", "input 'logmel' is unknown"),
+        ("video", "input 'video' is unknown"),
+        (["waveform"], "is unknown"),
+    ),
+    "temperature": (
+        (0, "temperature is 0"),
+        (None, "temperature is None"),
+        ("1", "temperature is '1'"),
+        (float("nan"), "temperature is nan"),
+    ),
+    "format": ((2, "format is 2, this version reads 1"),),
+    "features": (
+        ({"hop_length": 256}, "feature settings are of another version"),
+        (None, "feature settings are of another version"),
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [(key, *case) for key, cases in BAD_CARDS.items() for case in cases],
+)
+def test_card_that_does_not_match_is_refused(model, card, tmp_path, key, value, message):
+    path = tmp_path / "model.keras"
+    with pytest.raises(ModelFileError) as caught:
+        save_model(model, path, {**card, key: value})
+    assert message in str(caught.value) and str(path) in str(caught.value)
+    assert not path.exists()
+
+
+def test_card_that_was_changed_is_refused_when_loading(copy):
+    changed = {**read_card(copy), "classes": ["sad", "angry"], "sample_rate": 44_100}
+    replace_member(copy, CARD_NAME, json.dumps(changed).encode())
+    with pytest.raises(ModelFileError, match="2 classes for 3 outputs; sample rate is 44100"):
+        load_model(copy)
+
+
+@pytest.mark.parametrize("key", ["classes", "sample_rate", "temperature", "input", "features"])
+def test_card_without_a_member_is_refused(copy, key):
+    card = read_card(copy)
+    del card[key]
+    replace_member(copy, CARD_NAME, json.dumps(card).encode())
+    with pytest.raises(ModelFileError, match=f"{key} is missing"):
+        load_model(copy)
+
+
+def test_features_without_time_take_no_waveform(card, tmp_path):
+    # A body on log-mel frames without its front end would be fed a waveform.
+    body = build_tiny_body()
+    with pytest.raises(ModelFileError, match="input 'waveform' for a model of input shape"):
+        save_model(body, tmp_path / "model.keras", card)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{", b"3", b"null", b"[]", b"\xff\xfe\x00"])
+def test_file_without_readable_card_is_refused(copy, content):
+    replace_member(copy, CARD_NAME, content)
+    with pytest.raises(ModelFileError, match=r"no readable card\.json .* order of the emotions"):
+        load_model(copy)
+
+
+def test_what_is_no_model_file_is_refused(copy, tmp_path):
+    text = tmp_path / "text.keras"
+    text.write_text("not a model")
+    cases = {
+        tmp_path / "none.keras": "found no such file, expected a model.keras",
+        tmp_path: "found a folder, expected a model.keras",
+        text: "not a complete .keras file",
+    }
+    whole = copy.read_bytes()
+    for share in (0, 0.3, 0.9, 0.999):
+        part = tmp_path / f"part{share}.keras"
+        part.write_bytes(whole[: int(share * len(whole))])
+        cases[part] = "not a complete .keras file"
+    for path, message in cases.items():
+        with pytest.raises(ModelFileError) as caught:
+            load_model(path)
+        assert str(caught.value).startswith(f"{path}: {message}")
+
+
+def test_damaged_inside_is_refused(copy):
+    replace_member(copy, "model.weights.h5", b"\0" * 2000)
+    with pytest.raises(ModelFileError, match="Keras cannot load it"):
+        load_model(copy)
+
+
+def test_flipped_bytes_are_refused_or_harmless(saved, tmp_path):
+    whole = saved.read_bytes()
+    path = tmp_path / "flipped.keras"
+    for place in np.random.default_rng(0).integers(0, len(whole), 12):
+        flipped = bytearray(whole)
+        flipped[place : place + 4] = bytes(255 - byte for byte in flipped[place : place + 4])
+        path.write_bytes(flipped)
+        try:
+            _, card = load_model(path)
+        except ModelFileError as error:
+            assert str(path) in str(error)
+        else:
+            assert card["classes"] == CLASSES
+
+
+def test_code_in_a_model_is_refused(card, tmp_path):
+    import keras
+
+    wave = keras.Input((None,))
+    x = keras.layers.Lambda(lambda y: y[:, :3], output_shape=(3,))(wave)
+    path = save_model(keras.Model(wave, x), tmp_path / "model.keras", card)
+    with pytest.raises(ModelFileError, match="Keras cannot load it"):
+        load_model(path)

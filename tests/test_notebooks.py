@@ -1,0 +1,205 @@
+"""The seven notebooks as a reader meets them: run, complete, stripped, short of breath nowhere."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import pytest
+from conftest import ROOT
+
+from helpers.modelfile import read_card
+from helpers.pipeline import read_parameters
+from helpers.prediction import Predictor
+from helpers.runs import NOTEBOOKS
+
+FOLDER = ROOT / "notebooks"
+RESULTS = {
+    "01_explore": ["utterances.csv", "rejected.csv", "data.json"],
+    "02_features": ["feature_effects.csv"],
+    "03_augment": ["augmentations.csv"],
+    "04_train_lstm": ["validation_04.csv", "models/random-80-20/mfcc_lstm.keras"],
+    "05_train_cnn": ["validation.csv", "model.keras"],
+    "06_evaluate": ["metrics.json", "predictions.csv"],
+    "07_predict_live": ["prediction.csv"],
+}
+pytestmark = pytest.mark.notebooks
+
+
+def read(folder: Path, step: str) -> nbformat.NotebookNode:
+    return nbformat.read(folder / f"{step}.ipynb", as_version=4)
+
+
+def code_cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def outputs_of(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    return [output for cell in code_cells(notebook) for output in cell.outputs]
+
+
+def text_of(notebook: nbformat.NotebookNode) -> str:
+    """Everything a reader sees as text in the outputs."""
+    parts = []
+    for output in outputs_of(notebook):
+        parts.append(output.get("text", ""))
+        parts += [str(item) for key, item in output.get("data", {}).items() if "text" in key]
+    return "\n".join(parts)
+
+
+@pytest.fixture(scope="module")
+def run(demo_run: Path) -> Path:
+    return demo_run / "demo"
+
+
+@pytest.mark.parametrize("step", NOTEBOOKS)
+class TestCommitted:
+    """The files in the repository."""
+
+    def test_has_no_outputs(self, step):
+        cells = code_cells(read(FOLDER, step))
+        assert all(not cell.outputs and cell.execution_count is None for cell in cells)
+
+    def test_cells_are_short(self, step):
+        lengths = [len(cell.source.splitlines()) for cell in code_cells(read(FOLDER, step))]
+        assert max(lengths) <= 25
+        assert sorted(lengths)[len(lengths) // 2] <= 9
+
+    def test_begins_and_ends_as_all_do(self, step):
+        cells = read(FOLDER, step).cells
+        number = step[:2]
+        assert re.match(rf"# {number} · \w+", cells[0].source)
+        for word in ("**", "*Reads*", "*Writes*", "*Takes about*"):
+            assert word in cells[0].source
+        assert cells[1].cell_type == "code" and cells[1].source.startswith("import")
+        following = {
+            s: n for s, n in zip(NOTEBOOKS, [*NOTEBOOKS[1:], "last notebook"], strict=True)
+        }
+        assert following[step] in cells[-1].source
+
+    def test_parameters_are_literals_with_a_meaning(self, step):
+        (cell,) = [
+            c for c in read(FOLDER, step).cells if "parameters" in c.metadata.get("tags", [])
+        ]
+        assert read_parameters(step)["RUN"] == "demo"
+        for line in cell.source.splitlines():
+            assert re.fullmatch(r"[A-Z][A-Z0-9_]* = [^#]+  # .{4,}", line), line
+            ast.literal_eval(line.split("=", 1)[1].split("#")[0].strip())
+
+    def test_numbers_in_prose_come_from_cells(self, step):
+        prose = "\n".join(c.source for c in read(FOLDER, step).cells if c.cell_type == "markdown")
+        # The seeds' claim that the series argues with is the only score that prose may quote.
+        assert set(re.findall(r"\d+(?:\.\d+)? ?%", prose)) <= {"95 %", "97 %"}
+
+
+@pytest.mark.parametrize("step", NOTEBOOKS)
+class TestExecuted:
+    """The copies that a run leaves."""
+
+    def test_ran_to_the_last_cell(self, run, step):
+        cells = code_cells(read(run, step))
+        assert all(cell.execution_count for cell in cells)
+        assert "Next: " in text_of(read(run, step)) or step == NOTEBOOKS[-1]
+
+    def test_shows_no_error_and_no_noise(self, run, step):
+        for output in outputs_of(read(run, step)):
+            assert output.output_type != "error"
+            assert output.get("name") != "stderr", output.get("text")
+        assert "Traceback" not in text_of(read(run, step))
+
+    def test_widgets_are_in_the_file(self, run, step):
+        notebook = read(run, step)
+        views = "application/vnd.jupyter.widget-view+json"
+        shown = [
+            o.data[views]["model_id"] for o in outputs_of(notebook) if views in o.get("data", {})
+        ]
+        state = notebook.metadata.get("widgets", {}).get(
+            "application/vnd.jupyter.widget-state+json", {}
+        )
+        assert set(shown) <= set(state.get("state", {}))
+        assert bool(shown) == (step == "07_predict_live")
+
+    def test_left_its_results(self, run, step):
+        for name in RESULTS[step]:
+            assert (run / name).stat().st_size > 0, name
+        drawn = [o for o in outputs_of(read(run, step)) if "image/png" in o.get("data", {})]
+        files = list((run / "figures").glob(f"{step[:2]}_*.png"))
+        assert drawn and len(drawn) == len(files)
+
+    def test_says_that_the_demo_is_synthetic(self, run, step):
+        assert "says nothing about real speech" in text_of(read(run, step))
+
+    def test_is_small_enough_to_open(self, run, step):
+        assert (run / f"{step}.ipynb").stat().st_size < 2e6
+        players = [o for o in outputs_of(read(run, step)) if "<audio" in str(o.get("data", ""))]
+        assert len(players) <= 6
+
+
+def test_terminal_shows_a_line_a_notebook(run):
+    lines = (run / "terminal.txt").read_text(encoding="utf-8").splitlines()
+    for place, step in enumerate(NOTEBOOKS, 1):
+        assert any(re.match(rf"\[{place}/7\] {step} … done in [\d.]+ s", line) for line in lines)
+
+
+def test_run_json_says_what_was_run(run):
+    record = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    assert record["status"] == "done"
+    assert set(record["notebooks"]) == set(NOTEBOOKS)
+    assert record["parameters"] == {"CORPORA": "demo", "EPOCHS": 2, "RUN": "demo"}
+    assert record["data"]["clips"] == 560 and record["data"]["fingerprint"]
+    assert record["versions"]["keras"] and record["seed"] == 0
+
+
+def test_index_links_every_page(run):
+    page = (run / "index.html").read_text(encoding="utf-8")
+    for step in NOTEBOOKS:
+        assert f'href="{step}.html"' in page and (run / f"{step}.html").exists()
+    assert "says nothing about real speech" in page and "speaker-independent" in page
+
+
+def test_metrics_name_their_protocol(run):
+    metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+    assert set(metrics["protocols"]) == {"speaker-independent", "random-80-20"}
+    assert {"mfcc_lstm", "lstm", "cnn", "cnn_lstm", "functionals_mlp", "vector_cnn"} < set(
+        metrics["protocols"]["speaker-independent"]
+    )
+    for protocol, scores in metrics["protocols"].items():
+        for score in scores.values():
+            assert score["protocol"] == protocol and score["n"] > 0
+            low, high = score["uar_interval"]
+            assert 0 <= low <= score["uar"] <= high <= 1
+
+
+def test_no_test_speaker_was_heard_in_training(run):
+    card = read_card(run / "model.keras")
+    sides = {name: set(speakers) for name, speakers in card["speakers"].items()}
+    assert not sides["test"] & (sides["train"] | sides["validation"])
+    assert not sides["train"] & sides["validation"]
+
+
+def test_prediction_equals_the_score_of_06(run):
+    scored = pd.read_csv(run / "predictions.csv")
+    scored = scored[scored["model"] == "model.keras"].iloc[:5]
+    predictor = Predictor(run / "model.keras")
+    for one in scored.itertuples():
+        alone = predictor.predict_files([one.path]).iloc[0]
+        assert alone["emotion"] == one.predicted
+        assert alone["confidence"] == pytest.approx(one.confidence, abs=1e-6)
+
+
+def test_a_notebook_opened_too_early_says_which_comes_first(tmp_path):
+    import papermill
+
+    with pytest.raises(papermill.PapermillExecutionError, match="01_explore"):
+        papermill.execute_notebook(
+            str(FOLDER / "02_features.ipynb"),
+            str(tmp_path / "out.ipynb"),
+            parameters={"RUN": "never-made"},
+            kernel_name="python3",
+            progress_bar=False,
+            cwd=str(FOLDER),
+        )

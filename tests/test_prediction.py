@@ -1,0 +1,321 @@
+"""From recordings to a table: one row a file, whatever the file, whatever its company."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from tiny import CLASSES, SETTINGS, build_tiny_model, tone, write_tone
+
+from helpers import prediction
+from helpers.audio import SAMPLE_RATE, AudioError, load_audio
+from helpers.corpora import CorpusError
+from helpers.evaluation import apply_temperature
+from helpers.features import fit_clip
+from helpers.modelfile import ModelFileError, make_card, save_model, update_card
+from helpers.prediction import (
+    Predictor,
+    compare_with_labels,
+    find_model,
+    list_audio,
+    predict_side,
+)
+
+COLUMNS = ["file", "start_s", "end_s", "emotion", "confidence", *CLASSES, "error"]
+
+
+@pytest.fixture(scope="module")
+def model_path(tmp_path_factory) -> Path:
+    card = make_card(name="tiny", classes=CLASSES, settings=SETTINGS, temperature=1.3)
+    path = tmp_path_factory.mktemp("model") / "model.keras"
+    return save_model(build_tiny_model(), path, card)
+
+
+@pytest.fixture(scope="module")
+def predictor(model_path) -> Predictor:
+    return Predictor(model_path)
+
+
+@pytest.fixture
+def sounds(tmp_path: Path) -> list[Path]:
+    """Tones of four heights and lengths: three are answered alike, one not."""
+    return [
+        write_tone(tmp_path / f"{hz}.wav", hz, duration_s=duration_s)
+        for hz, duration_s in ((3000, 0.3), (150, 0.9), (800, 1.4), (6000, 1.0))
+    ]
+
+
+@pytest.fixture
+def bad(tmp_path: Path) -> list[Path]:
+    (tmp_path / "text.wav").write_text("no sound")
+    (tmp_path / "empty.wav").touch()
+    soundfile.write(tmp_path / "silent.wav", np.zeros(SAMPLE_RATE), SAMPLE_RATE)
+    whole = write_tone(tmp_path / "cut.wav").read_bytes()
+    (tmp_path / "cut.wav").write_bytes(whole[: len(whole) // 2])
+    names = ("text.wav", "empty.wav", "silent.wav", "cut.wav", "none.wav")
+    return [*(tmp_path / name for name in names), tmp_path]
+
+
+# ---------------------------------------------------------------------------- the table
+
+
+def test_a_row_a_file_in_the_order_given(predictor, sounds):
+    table = predictor.predict_files(sounds)
+    assert table.columns.tolist() == COLUMNS
+    assert table["file"].tolist() == [str(path) for path in sounds]
+    np.testing.assert_allclose(table["end_s"], [0.3, 0.9, 1.4, 1.0])
+    assert (table["start_s"] == 0).all() and (table["error"] == "").all()
+    p = table[CLASSES].to_numpy()
+    np.testing.assert_allclose(p.sum(axis=1), 1)
+    assert table["emotion"].tolist() == [CLASSES[i] for i in p.argmax(axis=1)]
+    np.testing.assert_array_equal(table["confidence"], p.max(axis=1))
+    assert len(set(table["emotion"])) > 1  # this model tells some of these sounds apart
+    backwards = predictor.predict_files(reversed(sounds))
+    pd.testing.assert_frame_equal(backwards[::-1].reset_index(drop=True), table)
+
+
+def test_figures_are_those_of_the_model_with_the_card_temperature(predictor, sounds):
+    table = predictor.predict_files(sounds)
+    fitted = np.stack([fit_clip(load_audio(path), SETTINGS.n_samples) for path in sounds])
+    expected = apply_temperature(predictor.model(fitted).numpy(), 1.3)
+    np.testing.assert_allclose(table[CLASSES], expected, atol=1e-6)
+    assert not np.allclose(table[CLASSES], predictor.model(fitted).numpy(), atol=1e-3)
+
+
+def test_one_waveform_gives_the_row_of_its_file(predictor, sounds):
+    table = predictor.predict_files(sounds)
+    for place, path in enumerate(sounds):
+        alone = predictor.predict_audio(load_audio(path), name=str(path))
+        pd.testing.assert_frame_equal(
+            alone, table.iloc[[place]].reset_index(drop=True), check_exact=False, atol=1e-6, rtol=0
+        )
+    y = load_audio(sounds[0])
+    one = predictor.predict_audio(y)
+    assert one["file"].tolist() == [""]
+    pd.testing.assert_frame_equal(predictor.predict_audio(y.astype("float64")), one)
+
+
+def test_company_changes_nothing(predictor, sounds):
+    alone = pd.concat([predictor.predict_files([path]) for path in sounds], ignore_index=True)
+    loud = predictor.predict_files([path for path in sounds for _ in range(9)])
+    for place, path in enumerate(sounds):
+        rows = loud[loud["file"] == str(path)][CLASSES].to_numpy()
+        np.testing.assert_allclose(rows, alone.loc[[place] * 9, CLASSES], rtol=0, atol=1e-6)
+
+
+def test_more_files_than_a_batch_or_a_chunk(predictor, sounds, bad, monkeypatch):
+    files = [*sounds, *bad] * 3
+    whole = predictor.predict_files(files)
+    monkeypatch.setattr(prediction, "_CHUNK", 3)
+    monkeypatch.setattr(prediction, "_BATCH", 2)
+    pieces = predictor.predict_files(files)
+    pd.testing.assert_frame_equal(pieces, whole, check_exact=False, atol=1e-6, rtol=0)
+
+
+def test_broken_files_are_rows_with_their_error(predictor, sounds, bad):
+    files = [bad[0], sounds[0], *bad[1:4], sounds[1], *bad[4:]]
+    table = predictor.predict_files(files)
+    assert table["file"].tolist() == [str(path) for path in files]
+    broken = table["file"].isin([str(path) for path in bad])
+    assert (table.loc[~broken, "error"] == "").all()
+    for row in table[broken].itertuples():
+        assert row.error.startswith(f"{row.file}: found ")
+        assert row.emotion == ""
+    assert table.loc[broken, ["confidence", "end_s", *CLASSES]].isna().all(axis=None)
+    good = predictor.predict_files(sounds[:2])
+    np.testing.assert_allclose(table.loc[~broken, CLASSES], good[CLASSES], atol=1e-6)
+
+
+def test_nothing_but_broken_files(predictor, bad):
+    table = predictor.predict_files(bad)
+    assert table.columns.tolist() == COLUMNS and len(table) == len(bad)
+    assert (table["emotion"] == "").all() and table[CLASSES].isna().all(axis=None)
+
+
+def test_no_files_no_rows(predictor):
+    table = predictor.predict_files([])
+    assert table.columns.tolist() == COLUMNS and table.empty
+
+
+def test_table_survives_a_csv(predictor, sounds, bad, tmp_path):
+    table = predictor.predict_files([*sounds, *bad])
+    table.to_csv(tmp_path / "out.csv", index=False)
+    again = pd.read_csv(tmp_path / "out.csv", keep_default_na=True)
+    assert again.columns.tolist() == COLUMNS
+    np.testing.assert_array_equal(again[CLASSES], table[CLASSES])
+
+
+# ---------------------------------------------------------------------------- windows
+
+
+def test_windows_cover_a_long_recording(predictor):
+    width = SETTINGS.n_samples
+    y = np.arange(1, 5 * width + 1, dtype="float32") / (5 * width)
+    for n in (2 * width + 1, 3 * width, 3 * width + width // 2 + 1, 5 * width - 1):
+        windows = predictor.prepare(y[:n])
+        assert windows.shape[1] == width
+        np.testing.assert_array_equal(np.setdiff1d(y[:n], windows), [])  # no sample unheard
+        # Half overlaps: each starts half a window after the one before.
+        np.testing.assert_array_equal(windows[1, : width // 2], windows[0, width // 2 :])
+    for n in (10, width, 2 * width):
+        assert predictor.prepare(y[:n]).shape == (1, width)
+
+
+def test_long_recording_is_the_mean_of_its_windows(predictor):
+    low, high = tone(150, duration_s=3.0), tone(3000, duration_s=3.0)
+    ends = pd.concat([predictor.predict_audio(low), predictor.predict_audio(high)])[CLASSES]
+    y = np.concatenate([low, high])
+    table = predictor.predict_audio(y)
+    assert len(table) == 1 and table.loc[0, "end_s"] == 6.0
+    expected = predictor.probabilities(predictor.prepare(y)).mean(axis=0)
+    np.testing.assert_allclose(table.loc[0, CLASSES].astype(float), expected, atol=1e-6)
+    p = table[CLASSES].to_numpy()[0]
+    assert ((ends.min() - 0.05 < p) & (p < ends.max() + 0.05)).all()
+    assert np.abs(p - ends.to_numpy()).max(axis=1).min() > 0.02  # neither half alone
+
+
+def test_windows_without_sound_do_not_vote(predictor):
+    y = tone(150, duration_s=3.0)
+    quiet = np.concatenate([y, np.zeros(10 * SAMPLE_RATE, "float32")])
+    assert len(predictor.prepare(quiet)) < len(predictor.prepare(y)) + 3
+    p, alone = (predictor.predict_audio(wave)[CLASSES].to_numpy() for wave in (quiet, y))
+    np.testing.assert_allclose(p, alone, atol=0.15)
+    assert predictor.prepare(np.zeros(5 * SAMPLE_RATE, "float32")).shape[0] > 1
+
+
+# ---------------------------------------------------------------------------- other inputs
+
+
+@pytest.fixture(scope="module")
+def mfcc_path(tmp_path_factory) -> Path:
+    from keras import Input, Model, layers
+
+    inputs = Input((40,))
+    model = Model(inputs, layers.Dense(3, "softmax")(layers.Rescaling(1e-2)(inputs)))
+    card = make_card(name="mfcc", input="mfcc40", classes=CLASSES, settings=SETTINGS)
+    return save_model(model, tmp_path_factory.mktemp("mfcc") / "m.keras", card)
+
+
+def test_models_on_clip_features_take_recordings_too(mfcc_path, sounds, bad):
+    table = Predictor(mfcc_path).predict_files([*sounds, *bad])
+    assert table.columns.tolist() == COLUMNS
+    assert (table["error"] == "").tolist() == [True] * len(sounds) + [False] * len(bad)
+    long = Predictor(mfcc_path).prepare(tone(duration_s=5.0))
+    assert long.shape == (1, 40)  # the whole clip in one row, as in training
+
+
+def test_model_on_other_columns_is_refused(mfcc_path, sounds, tmp_path):
+    other = update_card(mfcc_path, tmp_path / "other.keras", input="vector162")
+    with pytest.raises(ModelFileError, match=r"other\.keras: takes 40 columns, and vector162 has"):
+        Predictor(other).predict_files(sounds[:1])
+
+
+def test_synthetic_models_say_so(model_path, predictor, tmp_path):
+    assert predictor.is_synthetic is False
+    path = update_card(model_path, tmp_path / "model.keras", synthetic=True)
+    assert Predictor(path).is_synthetic is True
+
+
+# ---------------------------------------------------------------------------- finding things
+
+
+def test_find_model_takes_the_latest(tmp_path, monkeypatch):
+    monkeypatch.setenv("SER_OUTPUTS", str(tmp_path))
+    with pytest.raises(ModelFileError, match="train one with `ser run`"):
+        find_model()
+    for age, name in enumerate(("b", "c", "a")):
+        path = tmp_path / name / "model.keras"
+        path.parent.mkdir()
+        path.touch()
+        os.utime(path, (1e9 - age, 1e9 - age))
+    assert find_model() == tmp_path / "b" / "model.keras"
+
+
+def test_list_audio_opens_folders_and_keeps_files(sounds, bad, tmp_path):
+    assert list_audio([sounds[1], "none.wav"]) == [sounds[1], Path("none.wav")]
+    listed = list_audio([sounds[2], tmp_path])
+    assert listed[0] == sounds[2] and set(sounds) <= set(listed[1:])
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(AudioError, match="nothing: found a folder without audio files"):
+        list_audio([sounds[0], tmp_path / "nothing"])
+
+
+# ---------------------------------------------------------------------------- the truth
+
+
+@pytest.fixture
+def answers(sounds) -> pd.DataFrame:
+    """A table as :meth:`Predictor.predict_files` makes it; the last file could not be read."""
+    said = ["sad", "angry", "sad", ""]
+    errors = ["", "", "", "cut.wav: found half a file"]
+    return pd.DataFrame({"file": [str(p) for p in sounds], "emotion": said, "error": errors})
+
+
+def test_labels_are_joined_by_file(answers, sounds, tmp_path):
+    labels = tmp_path / "labels.csv"
+    labels.write_text(
+        "path,emotion,speaker\n6000.wav,sad,a\n800.wav,ANGRY,b\n150.wav,angry,a\n3000.wav,sad,b\n"
+    )
+    clips, notes = compare_with_labels(answers, labels, CLASSES)
+    assert clips["predicted"].tolist() == ["sad", "angry", "sad"]
+    assert clips["emotion"].tolist() == ["sad", "angry", "angry"]
+    assert clips["speaker"].nunique() == 2
+    assert notes == [f"1 files could not be read: {sounds[3]}"]
+
+
+def test_however_a_path_is_written(answers, sounds, tmp_path, monkeypatch):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "sub" / "labels.csv").write_text("path,emotion\n../3000.wav,sad\n../150.wav,sad\n")
+    monkeypatch.chdir(tmp_path / "sub")
+    written = ["../3000.wav", str(tmp_path / "link" / "150.wav")]
+    table = answers[:2].assign(file=written)
+    clips, notes = compare_with_labels(table, "labels.csv", CLASSES)
+    assert clips["file"].tolist() == written and notes == []
+
+
+def test_what_cannot_be_scored_is_noted(answers, sounds, tmp_path):
+    labels = tmp_path / "labels.csv"
+    labels.write_text("path,emotion\n3000.wav,boredom\n800.wav,sad\n")
+    clips, notes = compare_with_labels(answers, labels, CLASSES)
+    assert clips["file"].tolist() == [str(sounds[2])]
+    assert notes == [
+        f"1 files could not be read: {sounds[3]}",
+        f"1 files are not listed in {labels}: {sounds[1]}",
+        "1 files have an emotion that the model does not know: boredom",
+    ]
+
+
+def test_labels_that_fit_nothing_score_nothing(answers, tmp_path):
+    write_tone(tmp_path / "elsewhere" / "x.wav")
+    labels = tmp_path / "elsewhere" / "labels.csv"
+    labels.write_text("path,emotion\nx.wav,sad\n")
+    clips, notes = compare_with_labels(answers, labels, CLASSES)
+    assert clips.empty and "3 files are not listed" in notes[1]
+    labels.write_text("file,emotion\nx.wav,sad\n")
+    with pytest.raises(CorpusError, match="no column path"):
+        compare_with_labels(answers, labels, CLASSES)
+
+
+def test_one_side_of_a_split_beside_its_truth(predictor, sounds):
+    clips = pd.DataFrame(
+        {
+            "path": [str(path) for path in sounds],
+            "corpus": "own",
+            "speaker": ["own-a", "own-b", "own-a", "own-b"],
+            "gender": "",
+            "intensity": "",
+            "emotion": ["sad", "angry", "angry", "sad"],
+            "random-80-20": ["test", "train", "test", "validation"],
+        }
+    )
+    table = predict_side(predictor, clips, "random-80-20", "test")
+    assert table["path"].tolist() == [str(sounds[0]), str(sounds[2])]
+    assert table["emotion"].tolist() == ["sad", "angry"]  # the truth, not the answer
+    alone = predictor.predict_files(table["path"])
+    assert table["predicted"].tolist() == alone["emotion"].tolist()
+    np.testing.assert_array_equal(table[CLASSES], alone[CLASSES])

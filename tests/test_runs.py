@@ -1,0 +1,186 @@
+"""The run folder: where things lie, whole files only, and what is said when one is missing."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import matplotlib.figure
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from helpers import runs
+from helpers.runs import (
+    PROJECT_ROOT,
+    MissingStepError,
+    Run,
+    atomic_write,
+    cache_home,
+    data_home,
+    dump_json,
+    fingerprint,
+    open_run,
+    outputs_home,
+    package_versions,
+)
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.setenv("SER_OUTPUTS", str(tmp_path))
+    return open_run("one")
+
+
+def test_homes_follow_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("SER_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("SER_OUTPUTS", str(tmp_path / "out"))
+    assert data_home() == tmp_path / "data"
+    assert outputs_home() == tmp_path / "out"
+    assert cache_home().parent == tmp_path / "out"
+    for name in ("SER_DATA", "SER_OUTPUTS"):
+        monkeypatch.setenv(name, "")  # set to nothing is not set, and never the working folder
+    assert data_home() == PROJECT_ROOT / "data"
+    assert outputs_home() == PROJECT_ROOT / "outputs"
+    monkeypatch.delenv("SER_DATA")
+    monkeypatch.delenv("SER_OUTPUTS")
+    assert data_home() == PROJECT_ROOT / "data"
+    assert outputs_home() == PROJECT_ROOT / "outputs"
+
+
+def test_relative_data_home_is_found_from_the_terminal_and_from_the_project(tmp_path, monkeypatch):
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SER_DATA", "mine")
+    assert data_home() == tmp_path / "mine"
+    # A notebook's working folder is notebooks/: there the same text means the project's folder.
+    monkeypatch.setenv("SER_DATA", "tests")
+    assert data_home() == PROJECT_ROOT / "tests"
+    monkeypatch.setenv("SER_DATA", "~")
+    assert data_home() == Path.home().resolve()
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", ".cache", "a/b", "/tmp", "../x", "a/"])
+def test_run_names_stay_in_the_outputs_folder(name):
+    with pytest.raises(ValueError, match="expected a plain folder name"):
+        open_run(name)
+
+
+@pytest.mark.parametrize("name", ["tess-1", "ラン", "a b", "v1.2"])
+def test_run_names_in_any_script(run, name):
+    assert open_run(name).folder == run.folder.parent / name
+    assert open_run(name).name == name
+
+
+def test_atomic_write_replaces_whole_files(tmp_path):
+    target = tmp_path / "deep" / "table.csv"
+    with atomic_write(target) as temporary:
+        temporary.write_text("new")
+        assert temporary.suffix == ".csv" and temporary.parent == target.parent
+        assert not target.exists()
+    assert target.read_text() == "new"
+    assert os.stat(target).st_mode & 0o777 == 0o644
+    assert [path.name for path in target.parent.iterdir()] == ["table.csv"]
+
+
+def test_atomic_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
+    target = tmp_path / "table.csv"
+    target.write_text("old")
+    with pytest.raises(RuntimeError, match="half way"), atomic_write(target) as temporary:
+        temporary.write_text("new, but ha")
+        raise RuntimeError("half way")
+    assert target.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
+
+
+def test_missing_step_names_the_notebook_to_run(run):
+    for read in (run.require, run.read_table, run.read_json):
+        with pytest.raises(MissingStepError) as caught:
+            read("utterances.csv", made_by="01_explore")
+        for part in (str(run.path("utterances.csv")), "01_explore.ipynb", "ser run --run one"):
+            assert part in str(caught.value)
+    assert not run.folder.exists()  # asking makes nothing
+
+
+def test_damaged_json_names_the_file_and_the_notebook(run):
+    run.save_json({"a": 1}, "data.json")
+    run.path("data.json").write_text('{"a": ')
+    with pytest.raises(MissingStepError, match=r"data\.json is damaged .*01_explore\.ipynb"):
+        run.read_json("data.json", made_by="01_explore")
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r"), max_size=12)
+
+
+@given(emotions=st.lists(TEXT | st.sampled_from(["none", "NA", "nan", "null", "01", "1e3", ""])))
+def test_emotion_names_survive_the_table(tmp_path_factory, emotions):
+    run = Run(tmp_path_factory.mktemp("run"))
+    table = pd.DataFrame({"emotion": emotions, "duration_s": [0.5] * len(emotions)})
+    run.save_table(table, "t.csv")
+    again = run.read_table("t.csv", made_by="01_explore")
+    assert again["emotion"].tolist() == emotions
+    assert again["duration_s"].tolist() == [0.5] * len(emotions)
+
+
+def test_table_keeps_numbers_to_the_last_bit_and_missing_ones_missing(run):
+    values = [0.1 + 0.2, 1 / 3, 1e-300, np.nan]
+    run.save_table(pd.DataFrame({"file": list("abcd"), "angry": values}), "t.csv")
+    again = run.read_table("t.csv", made_by="x")
+    np.testing.assert_array_equal(again["angry"], values)
+
+
+def test_json_is_plain_sorted_and_without_nan(run):
+    content = {
+        "b": np.float32(0.5),
+        "a": {1: np.int64(3), "nan": float("nan"), "inf": np.inf},
+        "c": [np.array([[1, 2]]), (Path("/x"), None, True), np.float64("nan")],
+        "é": "ü",
+    }
+    path = run.save_json(content, "x.json")
+    text = path.read_text(encoding="utf-8")
+    assert json.loads(text, parse_constant=pytest.fail) == {
+        "a": {"1": 3, "nan": None, "inf": None},
+        "b": 0.5,
+        "c": [[[1, 2]], ["/x", None, True], None],
+        "é": "ü",
+    }
+    assert text.index('"a"') < text.index('"b"') < text.index('"c"')
+    assert dump_json(content) == dump_json(dict(reversed(content.items()))) == text
+
+
+def test_update_json_keeps_the_other_members(run):
+    run.update_json("x.json", a=1, b=2)
+    run.update_json("x.json", b=3)
+    assert run.read_json("x.json", made_by="x") == {"a": 1, "b": 3}
+
+
+def test_figures_are_png_files(run):
+    figure = matplotlib.figure.Figure()
+    figure.subplots().plot([0, 1])
+    path = run.save_figure(figure, "01_waves")
+    assert path == run.folder / "figures" / "01_waves.png"
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_fingerprint_is_of_contents_and_labels():
+    clips = pd.DataFrame({"sha256": ["a", "b"], "emotion": ["sad", "happy"], "path": ["1", "2"]})
+    same = fingerprint(clips)
+    assert fingerprint(clips.iloc[::-1].assign(path="elsewhere")) == same
+    assert fingerprint(clips.assign(emotion=["happy", "sad"])) != same
+    assert fingerprint(clips.assign(sha256=["a", "c"])) != same
+    assert fingerprint(clips[:1]) != same
+    assert fingerprint(pd.concat([clips, clips[:1]])) != same
+
+
+def test_versions_are_those_installed():
+    versions = package_versions()
+    assert versions["numpy"] == np.__version__ and versions["pandas"] == pd.__version__
+    assert "not installed" not in versions.values()
+
+
+def test_notebooks_listed_are_those_there():
+    found = sorted(path.stem for path in (PROJECT_ROOT / "notebooks").glob("*.ipynb"))
+    assert found == list(runs.NOTEBOOKS)

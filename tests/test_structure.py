@@ -1,0 +1,170 @@
+"""The house: imports point left, importing does nothing, modules stay small."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+HELPERS = ROOT / "helpers"
+#: As the data flows: a module imports only from those before it, and from ``runs`` and ``plots``.
+ORDER = (
+    "corpora",
+    *("containers", "decoders", "audio"),
+    *("analysis", "features"),
+    "augment",
+    *("splits", "models", "modelfile"),
+    "training",
+    "evaluation",
+    "prediction",
+    *("microphone", "live"),
+    *("pipeline", "cli"),
+)
+FOR_ALL = ("runs", "plots")
+HEAVY = {"tensorflow", "keras", "sounddevice", "ipywidgets", "matplotlib.pyplot", "seaborn"}
+#: What a notebook's first cell may take with it; everything else is imported where it is used.
+ALLOWED = {"live": {"ipywidgets"}}
+FILES = sorted(HELPERS.rglob("*.py"))
+
+
+def noun(path: Path) -> str:
+    """``corpora/tess.py`` → ``corpora``, ``audio.py`` → ``audio``."""
+    return path.relative_to(HELPERS).with_suffix("").parts[0]
+
+
+def imported_names(tree: ast.AST) -> set[str]:
+    """Full names of all that ``tree`` imports, wherever it does so."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, "an import by dots would hide where it points"
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
+
+
+def own_imports(path: Path) -> set[str]:
+    """Modules of this package that ``path`` imports, anywhere in it."""
+    names = imported_names(ast.parse(path.read_text(encoding="utf-8")))
+    parts = {tuple(name.split(".")) for name in names if name.startswith("helpers.")}
+    return {part[1] for part in parts} - {noun(path)}
+
+
+def test_every_module_has_its_place():
+    assert {noun(path) for path in FILES} == {*ORDER, *FOR_ALL, "__init__"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(HELPERS)))
+def test_imports_point_left(path):
+    if noun(path) == "__init__":
+        allowed = set()
+    elif noun(path) in FOR_ALL:
+        allowed = set(FOR_ALL)
+    else:
+        allowed = {*ORDER[: ORDER.index(noun(path))], *FOR_ALL}
+    assert own_imports(path) <= allowed
+
+
+def test_imports_are_really_found():
+    assert {"features", "runs"} <= own_imports(HELPERS / "modelfile.py")
+    assert "training" in own_imports(HELPERS / "cli.py")  # inside a function
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(HELPERS)))
+def test_heavy_packages_are_imported_where_they_are_used(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    # Bodies of functions run later, or never.
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            node.body = [ast.Pass()]
+    found = {name for name in imported_names(tree) if name in HEAVY or name.split(".")[0] in HEAVY}
+    assert not found - ALLOWED.get(noun(path), set())
+
+
+@pytest.mark.parametrize("package", ["ipywidgets", "sounddevice"])
+def test_one_module_only_knows_the_machine(package):
+    using = {
+        noun(path)
+        for path in FILES
+        if package in imported_names(ast.parse(path.read_text(encoding="utf-8")))
+    }
+    assert using == {{"ipywidgets": "live", "sounddevice": "microphone"}[package]}
+
+
+IMPORT_ALL = """
+import json, logging, os, random, sys, threading, warnings
+import numpy as np
+
+def state():
+    return {
+        "random": hash(random.getstate()),
+        "numpy": np.random.get_state()[1].tolist(),
+        "environment": dict(os.environ),
+        "folder": os.getcwd(),
+        "root handlers": len(logging.getLogger().handlers),
+        "root level": logging.getLogger().level,
+        "threads": sorted(thread.name for thread in threading.enumerate()),
+        "filters": len(warnings.filters),
+        "stdout": repr(sys.stdout),
+        "files": sorted(os.listdir(".")),
+    }
+
+import importlib, pandas, scipy, joblib, tqdm, soundfile, soxr  # not ours to answer for
+if sys.argv[2]:
+    import IPython, ipywidgets
+before = state()
+for name in sys.argv[1].split():
+    importlib.import_module(name)
+after = state()
+changed = [key for key in before if before[key] != after[key]]
+print(json.dumps({"changed": changed, "modules": sorted(sys.modules)}))
+"""
+
+
+@pytest.mark.parametrize("live", [False, True], ids=["without live", "live"])
+def test_importing_has_no_effect(tmp_path, live):
+    modules = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for path in FILES
+        if (noun(path) == "live") == live
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORT_ALL, " ".join(modules), "live" if live else ""],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stderr == ""
+    found = json.loads(done.stdout)
+    assert found["changed"] == []
+    assert set(modules) <= set(found["modules"])
+    loaded = HEAVY & set(found["modules"])
+    assert loaded == ({"ipywidgets"} if live else set())
+
+
+def test_modules_fit_in_a_head():
+    long = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in FILES}
+    assert {name: lines for name, lines in long.items() if lines > 400} == {}
+
+
+def test_every_module_and_public_function_says_what_it_is():
+    silent = []
+    for path in FILES:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        where = str(path.relative_to(ROOT))
+        silent += [where] if not ast.get_docstring(tree) else []
+        silent += [
+            f"{where}: {node.name}"
+            for node in tree.body
+            if isinstance(node, ast.FunctionDef | ast.ClassDef)
+            and not node.name.startswith("_")
+            and not ast.get_docstring(node)
+        ]
+    assert silent == []

@@ -1,0 +1,48 @@
+"""Small things that several test files build: sounds, and a model that is quick to make."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from helpers.audio import SAMPLE_RATE
+from helpers.features import FeatureSettings
+
+#: Not in display order, so that a mix-up of order would show.
+CLASSES = ["sad", "neutral", "angry"]
+SETTINGS = FeatureSettings(clip_s=1.0, n_mels=16)
+
+
+def tone(hz: float = 220.0, *, duration_s: float = 0.6, peak: float = 0.4) -> np.ndarray:
+    """A sine with some noise, 16 kHz."""
+    time_s = np.arange(round(duration_s * SAMPLE_RATE)) / SAMPLE_RATE
+    noise = np.random.default_rng(int(hz)).normal(0, 0.01, len(time_s))
+    return (peak * np.sin(2 * np.pi * hz * time_s) + noise).astype("float32")
+
+
+def write_tone(path: Path, hz: float = 220.0, **shape: float) -> Path:
+    """Write :func:`tone` as a 16-bit file; the folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, tone(hz, **shape), SAMPLE_RATE)
+    return path
+
+
+def build_tiny_body(n_classes: int = len(CLASSES)):
+    """A body on log-mel frames whose answer depends on the sound: mean spectrum, then softmax."""
+    from keras import Input, Model, initializers, layers
+
+    inputs = Input((None, SETTINGS.n_mels))
+    x = layers.GlobalAveragePooling1D()(layers.Rescaling(1 / 40)(inputs))
+    start = initializers.RandomNormal(stddev=1.0, seed=0)
+    return Model(inputs, layers.Dense(n_classes, "softmax", kernel_initializer=start)(x), name="t")
+
+
+def build_tiny_model():
+    """Raw waveform in, three probabilities out."""
+    from helpers.models import with_front_end
+    from helpers.training import prepare_keras
+
+    prepare_keras(0)
+    return with_front_end(build_tiny_body(), SETTINGS)
