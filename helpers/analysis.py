@@ -147,7 +147,7 @@ def logmel_frames(clip: Analysis) -> np.ndarray:
     mel = librosa.feature.melspectrogram(
         S=clip.power, sr=SAMPLE_RATE, n_mels=s.n_mels, htk=True, norm=None
     )
-    level = 10 * np.log10(np.maximum(mel, 1e-10))
+    level = 10 * np.log10(np.maximum(mel, 1e-14))
     return np.maximum(level - level.max() + s.range_db, 0).T.astype("float32")
 
 

@@ -245,7 +245,7 @@ def _read_entry(entry: Path, shape: tuple[int, ...]) -> np.ndarray | None:
         stored = np.lib.format.open_memmap(entry, mode="r")
     except (OSError, ValueError, TypeError):
         return None
-    whole = stored.shape == shape and np.isfinite(stored).all()
+    whole = stored.shape == shape and stored.dtype.kind == "f" and np.isfinite(stored).all()
     return np.array(stored) if whole else None
 
 

@@ -86,7 +86,7 @@ def analyse(
 
 
 def _percent(p: float) -> str:
-    return "over 99 %" if 0.995 <= p < 1 else f"{100 * p:.0f} %"  # nearly sure is not sure
+    return "over 99%" if 0.995 <= p < 1 else f"{p:.0%}"  # nearly sure is not sure
 
 
 def draw_answer(y: np.ndarray, probabilities: pd.Series) -> Image:
@@ -191,11 +191,11 @@ class Panel(widgets.VBox):
                 display(plots.player(y))
                 display(draw_answer(y, probabilities))
             except (AudioError, MicrophoneError) as error:
-                display(HTML(message_html("No answer", str(error), color=_ERROR_COLOR)))
+                display(HTML(message_html("⚠ No answer", str(error), color=_ERROR_COLOR)))
             except Exception as error:  # an error in a widget's callback would be seen by nobody
                 found = f"{type(error).__name__}: {error}"
                 display(HTML(message_html(
-                    "No answer: an unexpected error", found,
+                    "⚠ No answer: an unexpected error", found,
                     color=_ERROR_COLOR, details=traceback.format_exc(),
                 )))  # fmt: skip
             finally:

@@ -33,10 +33,10 @@ def build_front_end(settings: FeatureSettings):
         sampling_rate=SAMPLE_RATE,
         num_mel_bins=settings.n_mels,
         min_freq=0.0,
-        # Keras clamps against the loudest clip of the batch; 200 dB is more than float32 holds
-        # above min_power, so no clip can change its neighbour.
+        # Keras clamps against the loudest clip of the batch: 200 dB above min_power are out of
+        # reach, so no clip can change its neighbour.
         top_db=200.0,
-        min_power=1e-10,
+        min_power=1e-14,
     )(wave)
     x = layers.Permute((2, 1))(x)
     # The clip's own maximum, from layers that any Keras can load: a global pool, then a difference.
@@ -89,7 +89,7 @@ def build_vector_cnn(n_columns: int, n_classes: int):
     x = layers.Reshape((n_columns, 1))(layers.Normalization(name="scale")(inputs))
     for filters, dropout in ((256, 0), (256, 0), (128, 0.2), (64, 0)):
         x = layers.Conv1D(filters, 5, padding="same", activation="relu")(x)
-        x = layers.MaxPooling1D(5, strides=2, padding="same")(x)
+        x = layers.MaxPooling1D(5, padding="same")(x)
         x = layers.Dropout(dropout)(x) if dropout else x
     x = layers.Dense(32, activation="relu")(layers.Flatten()(x))
     outputs = layers.Dense(n_classes, activation="softmax")(layers.Dropout(0.3)(x))

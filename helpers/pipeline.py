@@ -78,6 +78,9 @@ def run_notebooks(
     elif corpora:
         _check_same_corpora(run, names)
     given["RUN"] = run.name
+    if given.get("FILE"):
+        # Notebooks run in notebooks/; the terminal means its own folder.
+        given["FILE"] = os.path.abspath(str(given["FILE"]))
     known = {step: read_parameters(step) for step in NOTEBOOKS}
     given = _check_parameters(given, {step: known[step] for step in steps})
 

@@ -550,3 +550,11 @@ def test_real_corpora_together(real_data):
     assert len(table) == 1440 + 1012 + 2800
     assert table["path"].is_unique and table["path"].is_monotonic_increasing
     assert table["path"].map(os.path.isfile).all()
+
+
+def test_an_emotion_named_like_a_column_is_refused(tmp_path):
+    (tmp_path / "clip.wav").touch()
+    manifest = tmp_path / "mine.csv"
+    manifest.write_text("path,emotion\nclip.wav,confidence\n", encoding="utf-8")
+    with pytest.raises(CorpusError, match="confidence.*rename"):
+        load_corpora(str(manifest))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Callable
@@ -29,8 +30,12 @@ from helpers.features import (
 
 SETTINGS = FeatureSettings()
 #: What a direct call of librosa must be told to cut the frames that the project cuts.
-FRAMES = {"n_fft": 1024, "hop_length": 256, "pad_mode": "reflect"}
+FRAMES = {"n_fft": SETTINGS.n_fft, "hop_length": SETTINGS.hop, "pad_mode": "reflect"}
+N_FRAMES = SETTINGS.n_frames
 RATE = {"sr": SAMPLE_RATE}
+
+#: One thread or two in a matrix product changes the last bit.
+TOLERANCE = {"rtol": 1e-5, "atol": 1e-4}
 
 # How many of the 254 columns each group of the seed has (DESIGN).
 GROUPS = {
@@ -158,7 +163,7 @@ def test_mel_statistics_are_what_librosa_computes(voice, row):
 def test_tempo_and_beats_are_what_librosa_computes(voice, row):
     tempo, beats = librosa.beat.beat_track(
         onset_envelope=librosa.onset.onset_strength(y=voice, **RATE, **FRAMES),
-        **RATE, hop_length=256, units="time",
+        **RATE, hop_length=SETTINGS.hop, units="time",
     )  # fmt: skip
     assert row["tempo_bpm"] == pytest.approx(float(np.squeeze(tempo)))
     assert row["beat_count"] == len(beats) > 1
@@ -254,7 +259,7 @@ def test_every_family_stays_finite(kind):
         values = np.array(list(found.values()) if isinstance(found, dict) else found, dtype=float)
         assert np.isfinite(values).all(), family
         if family in FRAME_FAMILIES:
-            assert values.shape == (SETTINGS.n_frames, 64 if family == "logmel" else 40)
+            assert values.shape == (N_FRAMES, 64 if family == "logmel" else 40)
 
 
 def test_settings_change_the_shape(voice):
@@ -272,7 +277,8 @@ def test_log_mel_does_not_hear_the_recording_level(gain, voice):
 def test_log_mel_of_digital_silence_is_zero(voice):
     frames = compute_features(voice, family="logmel")
     assert frames.max() == pytest.approx(80, abs=1e-4) and frames.min() == 0
-    assert (frames[:40] == 0).all() and (frames[-40:] == 0).all()
+    edge = N_FRAMES // 5
+    assert (frames[:edge] == 0).all() and (frames[-edge:] == 0).all()
 
 
 def test_unknown_family_is_named(voice, clips):
@@ -342,13 +348,13 @@ def test_batch_equals_single_clips_in_row_order(family, clips, tmp_path):
     found = extract_features(clips, family=family, cache=tmp_path)
     single = [compute_features(load_audio(path), family=family) for path in clips["path"]]
     if family in FRAME_FAMILIES:
-        assert found.shape == (len(clips), SETTINGS.n_frames, single[0].shape[1])
+        assert found.shape == (len(clips), N_FRAMES, single[0].shape[1])
         # Half precision on the disk: 11 bits.
         np.testing.assert_allclose(found, np.stack(single), rtol=2**-11, atol=1e-4)
     else:
         assert found.index.equals(clips.index) and list(found) == feature_names(family)
         expected = pd.DataFrame(single, index=clips.index).astype("float32")
-        pd.testing.assert_frame_equal(found, expected, check_exact=True)
+        pd.testing.assert_frame_equal(found, expected, **TOLERANCE)
     values = np.asarray(found)
     assert values.dtype == "float32" and np.isfinite(values).all()
     assert len(np.unique(values.reshape(len(clips), -1), axis=0)) == len(clips)
@@ -365,7 +371,7 @@ def test_second_call_reads_the_cache(clips, tmp_path, computed, capsys):
 
 def test_changed_setting_or_family_is_computed_again(clips, tmp_path, computed):
     extract_features(clips, family="mfcc40", cache=tmp_path)
-    other = FeatureSettings(hop=512)
+    other = FeatureSettings(hop=SETTINGS.hop * 2)
     changed = extract_features(clips, family="mfcc40", settings=other, cache=tmp_path)
     extract_features(clips, family="vector162", cache=tmp_path)
     assert len(computed) == 3 * len(clips)
@@ -425,23 +431,33 @@ def test_damaged_entry_is_rebuilt(damage, clips, tmp_path, computed):
     good = extract_features(table, family="mfcc40", cache=tmp_path)
     entry = sorted(tmp_path.rglob("*.npy"))[0]
     DAMAGES[damage](entry)
-    pd.testing.assert_frame_equal(extract_features(table, family="mfcc40", cache=tmp_path), good)
+    rebuilt = extract_features(table, family="mfcc40", cache=tmp_path)
+    pd.testing.assert_frame_equal(rebuilt, good, **TOLERANCE)
     assert len(computed) == 3
     assert np.load(entry).shape == (40,)  # and it is whole again
-    assert extract_features(table, family="mfcc40", cache=tmp_path).equals(good)
+    assert extract_features(table, family="mfcc40", cache=tmp_path).equals(rebuilt)
     assert len(computed) == 3
+
+
+def test_damaged_column_names_are_rebuilt(clips, tmp_path):
+    good = extract_features(clips, family="mfcc40", cache=tmp_path)
+    (columns,) = tmp_path.rglob("columns.json")
+    columns.write_text(columns.read_text()[:20])
+    assert extract_features(clips, family="mfcc40", cache=tmp_path).equals(good)
+    assert json.loads(columns.read_text()) == feature_names("mfcc40")
 
 
 def test_cache_holds_no_leftovers(clips, tmp_path):
     extract_features(clips, family="mfcc40", cache=tmp_path)
-    files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert len(files) == len(clips)
-    assert all(re.fullmatch(r"[0-9a-f]{64}\.npy", path.name) for path in files)
+    files = [path.name for path in tmp_path.rglob("*") if path.is_file()]
+    assert sum(bool(re.fullmatch(r"[0-9a-f]{64}\.npy", name)) for name in files) == len(clips)
+    assert set(Path(name).suffix for name in files) <= {".npy", ".json"}
+    assert not [name for name in files if name.startswith(".")]
 
 
 def test_no_clips_give_an_empty_table(tmp_path):
     none = pd.DataFrame({"path": pd.Series([], dtype=str)})
-    assert extract_features(none, family="logmel", cache=tmp_path).shape == (0, 188, 64)
+    assert extract_features(none, family="logmel", cache=tmp_path).shape == (0, N_FRAMES, 64)
     assert extract_features(none, family="mfcc40", cache=tmp_path).shape == (0, 40)
 
 
@@ -470,12 +486,12 @@ def test_processes_change_nothing(clips, tmp_path):
 
     serial = extract_features(table, family="mfcc40", n_jobs=1, cache=tmp_path / "serial")
     parallel = extract_features(table, family="mfcc40", n_jobs=2, cache=tmp_path / "parallel")
-    pd.testing.assert_frame_equal(serial, parallel, check_exact=True)
+    pd.testing.assert_frame_equal(serial, parallel, **TOLERANCE)
 
     shared = tmp_path / "shared"
     for found in Parallel(n_jobs=2)(delayed(_extract)(table, shared) for _ in range(2)):
-        pd.testing.assert_frame_equal(serial, found, check_exact=True)
-    assert len([path for path in shared.rglob("*") if path.is_file()]) == 18
+        pd.testing.assert_frame_equal(parallel, found, **TOLERANCE)
+    assert len(list(shared.rglob("*.npy"))) == 18
 
 
 @pytest.mark.corpora

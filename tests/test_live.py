@@ -92,8 +92,8 @@ def test_analyse_puts_the_answer_in_words():
     probabilities, words = analyse(LoudIsAngry(), tone(0.4), name="a.wav", truth="angry")
     assert list(probabilities.index) == CLASSES and probabilities.sum() == pytest.approx(1)
     assert words == [
-        "angry, 80 % sure",
-        "Next: neutral 7 %, happy 7 %.",
+        "angry, 80% sure",
+        "Next: neutral 7%, happy 7%.",
         "Heard: a.wav, 1.0 s, peak -8 dBFS.",
         "The clip is labelled angry: the same.",
     ]
@@ -102,9 +102,9 @@ def test_analyse_puts_the_answer_in_words():
 @pytest.mark.parametrize(
     ("peak", "truth", "first", "last"),
     [
-        (0.2, "sad", "perhaps angry, 40 % sure", "labelled sad: not what the model heard."),
-        (0.4999, "boredom", "angry, over 99 % sure", "boredom, which this model does not know."),
-        (0.5, "", "angry, 100 % sure", "peak -6 dBFS."),
+        (0.2, "sad", "perhaps angry, 40% sure", "labelled sad: not what the model heard."),
+        (0.4999, "boredom", "angry, over 99% sure", "boredom, which this model does not know."),
+        (0.5, "", "angry, 100% sure", "peak -6 dBFS."),
     ],
 )  # fmt: skip
 def test_words_say_how_sure_it_is(peak: float, truth: str, first: str, last: str):
@@ -149,7 +149,7 @@ def test_a_sample_is_answered_with_words_player_and_pictures(samples: pd.DataFra
     panel.sample.value = 0
     panel.listen.click()
     assert [type(one) for one in shown] == [HTML, Audio, Image]
-    assert "angry, 80 % sure" in text_of(shown) and "labelled angry: the same" in text_of(shown)
+    assert "angry, 80% sure" in text_of(shown) and "labelled angry: the same" in text_of(shown)
     panel.sample.value = 1
     panel.listen.click()
     assert "labelled happy: not what the model heard" in text_of(shown)
@@ -215,7 +215,7 @@ def test_a_missing_microphone_is_explained_on_the_page(shown: list, monkeypatch)
 
     monkeypatch.setattr(live, "record_microphone", record)
     build_panel(LoudIsAngry()).record.click()
-    assert text_of(shown).split() == "No answer No microphone was found".split()
+    assert text_of(shown).split() == "⚠ No answer No microphone was found".split()
 
 
 def test_synthetic_voices_are_announced():

@@ -23,6 +23,7 @@ from helpers.models import (
 from helpers.training import prepare_keras
 
 SETTINGS = FeatureSettings()
+SHAPE = (SETTINGS.n_frames, SETTINGS.n_mels)
 FRAME_BUILDERS = [build_lstm, build_cnn, build_cnn_lstm]
 CLIP_BUILDERS = [(build_mfcc_lstm, 40), (build_functionals_mlp, 254), (build_vector_cnn, 162)]
 
@@ -67,11 +68,12 @@ def test_front_end_computes_the_log_mel_of_training(seed, padded, front_end):
     y = make_voice(seed, padded=padded)
     expected = compute_features(y, family="logmel")
     found = picture(front_end, y)[0]
-    assert found.shape == expected.shape == (188, 64)
+    assert found.shape == expected.shape == SHAPE
     # Keras draws the triangles of the filters on the mel axis, librosa in Hz: up to 0.09 dB a band.
     assert np.abs(found - expected).max() < 0.1
     if padded:
-        assert (found[:40] == 0).all() and (expected[:40] == 0).all()
+        edge = SHAPE[0] // 5
+        assert (found[:edge] == 0).all() and (expected[:edge] == 0).all()
 
 
 def test_front_end_follows_its_settings():
@@ -109,7 +111,7 @@ def test_front_end_stays_finite(front_end):
 @pytest.mark.parametrize("n_samples", [1600, 16_000, 80_000])
 def test_front_end_takes_any_length(n_samples, front_end):
     y = np.resize(make_voice(0), n_samples)
-    assert picture(front_end, y).shape == (1, 1 + n_samples // 256, 64)
+    assert picture(front_end, y).shape == (1, 1 + n_samples // SETTINGS.hop, 64)
 
 
 @pytest.mark.corpora
@@ -135,17 +137,17 @@ def check_probabilities(model, x: np.ndarray, n_classes: int) -> None:
 
 @pytest.mark.parametrize("build", FRAME_BUILDERS)
 def test_frame_bodies_take_any_number_of_frames(build, rng):
-    model = build((188, 64), 8)
+    model = build(SHAPE, 8)
     assert model.input_shape == (None, None, 64)
     assert model.output_shape == (None, 8)
     assert model.name == build.__name__.removeprefix("build_")
-    for n_frames in (188, 61, 32):
+    for n_frames in (SHAPE[0], 61, 32):
         check_probabilities(model, 80 * rng.random((2, n_frames, 64)), 8)
 
 
 @pytest.mark.parametrize("build", FRAME_BUILDERS)
 def test_frame_bodies_keep_clips_apart(build, rng):
-    model = build((188, 64), 4)
+    model = build(SHAPE, 4)
     x = (80 * rng.random((3, 64, 64))).astype("float32")
     together = np.asarray(model(x))
     np.testing.assert_allclose(together[1:2], np.asarray(model(x[1:2])), atol=1e-5)
@@ -213,7 +215,7 @@ def test_vector_cnn_is_the_network_of_seed_004():
 
 
 def test_cnn_lstm_is_convolution_then_lstm_then_dense():
-    names = order(build_cnn_lstm((188, 64), 8))
+    names = order(build_cnn_lstm(SHAPE, 8))
     last_conv = max(i for i, name in enumerate(names) if name.startswith("Conv"))
     recurrent = [i for i, name in enumerate(names) if name in ("LSTM", "GRU", "Bidirectional")]
     first_dense = names.index("Dense")
@@ -221,7 +223,7 @@ def test_cnn_lstm_is_convolution_then_lstm_then_dense():
 
 
 def test_lstm_steps_through_time():
-    (first, *_) = layers_of(build_lstm((188, 64), 8), "Bidirectional")
+    (first, *_) = layers_of(build_lstm(SHAPE, 8), "Bidirectional")
     assert type(first.forward_layer).__name__ == "LSTM"
 
 
@@ -237,7 +239,7 @@ def all_layers(model) -> list:
 
 @pytest.mark.parametrize("build", FRAME_BUILDERS)
 def test_served_model_is_built_in_layers_on_a_waveform(build, keras, tmp_path: Path):
-    body = build((SETTINGS.n_frames, SETTINGS.n_mels), 5)
+    body = build(SHAPE, 5)
     whole = with_front_end(body, SETTINGS)
     assert whole.input_shape == (None, None) and whole.name == body.name
     assert all(type(layer).__module__.startswith("keras.") for layer in all_layers(whole))

@@ -24,6 +24,10 @@ from helpers.corpora._base import EMOTIONS, CorpusError, find_audio, utterance_t
 UNKNOWN_SPEAKER = "unknown"
 _REQUIRED = ("path", "emotion")
 _OPTIONAL = ("speaker", "gender", "intensity", "text", "channel", "language")
+_RESERVED = frozenset(
+    "path file corpus speaker gender intensity emotion predicted confidence error start_s end_s"
+    " protocol model".split()
+)
 _GENDER = {"f": "female", "w": "female", "m": "male"}
 _LOG = logging.getLogger(__name__)
 
@@ -192,6 +196,13 @@ def _nfc(text: str) -> str:
 
 
 def _checked(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    # A prediction has a column an emotion beside these.
+    reserved = sorted(set(table["emotion"]) & _RESERVED)
+    if reserved:
+        raise CorpusError(
+            f"{path}: emotions may not be called {', '.join(reserved)}, which are columns of every "
+            "prediction; rename them"
+        )
     if table["emotion"].nunique() == 1:
         _LOG.warning("%s: one emotion only, %r", path, table.loc[0, "emotion"])
     return table
