@@ -87,7 +87,7 @@ def build_vector_cnn(n_columns: int, n_classes: int):
 
     inputs = Input((n_columns,), name="vector")
     x = layers.Reshape((n_columns, 1))(layers.Normalization(name="scale")(inputs))
-    for filters, dropout in ((256, 0), (256, 0), (128, 0.2), (64, 0)):
+    for filters, dropout in ((256, 0), (128, 0.2), (64, 0)):
         x = layers.Conv1D(filters, 5, padding="same", activation="relu")(x)
         x = layers.MaxPooling1D(5, padding="same")(x)
         x = layers.Dropout(dropout)(x) if dropout else x
@@ -112,22 +112,6 @@ def _convolve(x, filters: int, *, size: int = 3, stride: int | tuple[int, int] =
     x = layers.Conv2D(filters, size, strides=stride, padding="same", use_bias=False)(x)
     # The usual momentum of 0.99 lags behind over the few hundred steps of a small corpus.
     return layers.ReLU()(layers.BatchNormalization(momentum=0.95)(x))
-
-
-def _convolve_picture(shape: tuple[int, int]):
-    """Log-mel picture → a sequence of columns in which frequency is kept as channels.
-
-    Pooling over frequency would forget *where* in frequency something was found, and with it pitch.
-    """
-    from keras import layers
-
-    inputs, x = _picture(shape)
-    x = layers.Reshape((-1, shape[1], 1))(x)
-    x = _convolve(_convolve(x, 16, size=5, stride=2), 32, stride=(1, 2))
-    x = layers.SpatialDropout2D(0.05)(layers.MaxPooling2D((2, 1))(x))
-    x = layers.SpatialDropout2D(0.05)(layers.MaxPooling2D((1, 2))(_convolve(x, 48)))
-    x = layers.SpatialDropout2D(0.05)(layers.MaxPooling2D((2, 2))(_convolve(x, 64)))
-    return inputs, layers.Reshape((-1, shape[1] // 16 * 64))(x)
 
 
 def _pool_time(x):
@@ -161,7 +145,11 @@ def build_cnn_lstm(shape: tuple[int, int], n_classes: int):
     """Seed 002: convolutions, then an LSTM over what they found, then dense layers."""
     from keras import Model, layers
 
-    inputs, x = _convolve_picture(shape)
+    inputs, x = _picture(shape)
+    x = _convolve(layers.Reshape((-1, shape[1], 1))(x), 16, size=5, stride=2)
+    x = layers.MaxPooling2D((1, 2))(_convolve(layers.MaxPooling2D(2)(x), 32))
+    x = layers.MaxPooling2D((1, 2))(_convolve(x, 48))
+    x = layers.Reshape((-1, shape[1] // 16 * 48))(x)
     x = layers.Dropout(0.3)(layers.LSTM(64)(x))
     x = layers.Dropout(0.3)(layers.Dense(64, activation="relu")(x))
     return Model(inputs, layers.Dense(n_classes, activation="softmax")(x), name="cnn_lstm")
@@ -178,7 +166,14 @@ def build_cnn(shape: tuple[int, int], n_classes: int):
     """
     from keras import Model, layers
 
-    inputs, x = _convolve_picture(shape)
+    inputs, x = _picture(shape)
+    x = layers.Reshape((-1, shape[1], 1))(x)
+    x = _convolve(_convolve(x, 16, size=5, stride=2), 32, stride=(1, 2))
+    x = layers.SpatialDropout2D(0.05)(layers.MaxPooling2D((2, 1))(x))
+    x = layers.SpatialDropout2D(0.05)(layers.MaxPooling2D((1, 2))(_convolve(x, 48)))
+    x = layers.SpatialDropout2D(0.05)(layers.MaxPooling2D((2, 2))(_convolve(x, 64)))
+    # Pooling over frequency would forget *where* in frequency something is, and with it pitch.
+    x = layers.Reshape((-1, shape[1] // 16 * 64))(x)
     x = layers.Conv1D(128, 3, padding="same", use_bias=False)(x)
     x = layers.ReLU()(layers.BatchNormalization(momentum=0.95)(x))
     x = layers.Dropout(0.4)(_pool_time(x))

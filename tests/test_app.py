@@ -18,7 +18,7 @@ from helpers.microphone import MicrophoneError, list_microphones
 from helpers.runs import NOTEBOOKS, PROJECT_ROOT
 
 #: A reader's run with little training: parameters, not another path.
-SHORT = {"EPOCHS": 2, "N_RESAMPLES": 200}
+SHORT = {"EPOCHS": 1, "N_RESAMPLES": 50}
 
 pytestmark = pytest.mark.browser
 
