@@ -75,7 +75,7 @@ class TestCommitted:
         assert re.match(rf"# {number} · \w+", cells[0].source)
         for word in ("**", "*Reads*", "*Writes*", "*Takes about*"):
             assert word in cells[0].source
-        assert cells[1].cell_type == "code" and cells[1].source.startswith("import")
+        assert cells[1].cell_type == "code" and cells[1].source.startswith(("import", "from"))
         following = {
             s: n for s, n in zip(NOTEBOOKS, [*NOTEBOOKS[1:], "last notebook"], strict=True)
         }
