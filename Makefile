@@ -18,7 +18,8 @@ STRIP := nbstripout --extra-keys "metadata.papermill cell.metadata.papermill"
 
 # Whatever environment is activated around us stays outside. (The user's own package mirror
 # settings stay in force: they say where from, not what.)
-unexport PYTHONPATH PYTHONHOME PIP_TARGET PIP_PREFIX
+# Without byte code every kernel compiles its imports anew.
+unexport PYTHONPATH PYTHONHOME PIP_TARGET PIP_PREFIX PYTHONDONTWRITEBYTECODE
 export PIP_USER := 0
 export PYTHON
 
@@ -29,8 +30,9 @@ help:  ## List these targets
 	@echo 'Usage: make TARGET [ARGS="..."] [PYTHON=/path/to/python3.12]'
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s  %s\n", $$1, $$2 }' Makefile
 
+# Without ARGS: the demo, with fewer epochs, as it only shows that everything works.
 run: $(READY)  ## Run the seven notebooks, e.g. make run ARGS="--corpora tess"
-	@PATH="$$PWD/$(BIN):$$PATH" $(BIN)/ser run $(ARGS)
+	@PATH="$$PWD/$(BIN):$$PATH" $(BIN)/ser run $(or $(ARGS),-p EPOCHS=20)
 
 test: $(READY)  ## Run the tests, e.g. make test ARGS="tests/test_audio.py -x"
 	@PATH="$$PWD/$(BIN):$$PATH" $(BIN)/python -m pytest $(ARGS)

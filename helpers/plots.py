@@ -35,6 +35,7 @@ def use_style() -> None:
     import matplotlib as mpl
     from matplotlib import font_manager
 
+    pd.options.display.max_colwidth = 120  # titles and licences whole
     installed = set(font_manager.get_font_names())
     mpl.rcParams.update(
         {
