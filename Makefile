@@ -37,8 +37,10 @@ run: $(READY)  ## Run the seven notebooks, e.g. make run ARGS="--corpora tess"
 test: $(READY)  ## Run the tests, e.g. make test ARGS="tests/test_audio.py -x"
 	@PATH="$$PWD/$(BIN):$$PATH" $(BIN)/python -m pytest $(ARGS)
 
+# Without the setting, a sound of more than 10 MB dropped on the panel of 07 is lost without a word.
 lab: $(READY)  ## Open the notebooks in JupyterLab
-	@PATH="$$PWD/$(BIN):$$PATH" $(BIN)/jupyter-lab --LabApp.default_url=/lab/tree/notebooks $(ARGS)
+	@PATH="$$PWD/$(BIN):$$PATH" $(BIN)/jupyter-lab --LabApp.default_url=/lab/tree/notebooks \
+	    --ServerApp.tornado_settings="{'websocket_max_message_size': 209715200}" $(ARGS)
 
 check: $(READY)  ## Check format, style, spelling and that notebooks hold no outputs
 	@$(MAKE) --no-print-directory lint

@@ -126,8 +126,9 @@ def inspect_clips(table: pd.DataFrame, *, n_jobs: int = -1) -> tuple[pd.DataFram
     Returns
     -------
     good : DataFrame
-        The usable rows with ``duration_s``, ``peak_dbfs``, ``rms_dbfs`` (0 dBFS is 1.0; of the
-        16 kHz waveform) and ``sha256`` (of the file's bytes), index 0 … n-1.
+        The usable rows with ``duration_s``, ``peak_dbfs``, ``rms_dbfs``, ``noise_dbfs`` (its
+        floor; 0 dBFS is 1.0), ``band_hz`` (highest frequency; all of the 16 kHz waveform) and
+        ``sha256`` (of the file's bytes), index 0 … n-1.
     rejected : DataFrame
         Columns ``path corpus emotion error``, a row a clip that :func:`load_audio` refuses.
 
@@ -157,20 +158,36 @@ def inspect_clips(table: pd.DataFrame, *, n_jobs: int = -1) -> tuple[pd.DataFram
     return good, rejected.reset_index(drop=True)
 
 
-_MEASURED = ["duration_s", "peak_dbfs", "rms_dbfs", "sha256", "error"]
+_MEASURED = ["duration_s", "peak_dbfs", "rms_dbfs", "noise_dbfs", "band_hz", "sha256", "error"]
 
 
-def _inspect(path: str) -> tuple[float, float, float, str, str]:
+def _inspect(path: str) -> tuple[float, float, float, float, float, str, str]:
     try:
         with _opened(path, None) as (file, _):
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             y = load_audio(file, name=path)
     except Exception as error:  # reported in the table: one bad clip must not stop thousands
         text = str(error) if isinstance(error, AudioError) else f"{path}: {error!r}"
-        return np.nan, np.nan, np.nan, "", text
+        return *[np.nan] * 5, "", text
     power = float(np.mean(np.square(y, dtype=np.float64)))
     peak = float(np.max(np.abs(y)))
-    return len(y) / SAMPLE_RATE, 20 * np.log10(peak), 10 * np.log10(power), sha256, ""
+    levels = 20 * np.log10(peak), 10 * np.log10(power), *_noise_and_band(y)
+    return len(y) / SAMPLE_RATE, *levels, sha256, ""
+
+
+def _noise_and_band(y: np.ndarray) -> tuple[float, float]:
+    """Noise floor in dBFS and the highest frequency in Hz that is there.
+
+    The floor is the level that a twentieth of the 25 ms frames stay below (digital silence reads
+    -120), the band ends where the mean spectrum falls 60 dB below its strongest bin.
+    """
+    size = SAMPLE_RATE // 40
+    frames = y[: len(y) // size * size].reshape(-1, size)
+    power = np.mean(np.square(frames, dtype=np.float64), axis=1)
+    noise = 10 * np.log10(np.quantile(power, 0.05) + 1e-12)
+    spectrum = np.square(np.abs(np.fft.rfft(frames * np.hanning(size)))).mean(axis=0)
+    there = np.flatnonzero(spectrum > 1e-6 * spectrum.max())
+    return float(noise), float(there[-1] * SAMPLE_RATE / size)
 
 
 @contextmanager

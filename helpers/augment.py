@@ -144,24 +144,25 @@ def augment_frames(
     batch: np.ndarray,
     rng: np.random.Generator,
     *,
-    max_shift: int = 20,
+    max_shift: float = 25.0,
     max_stretch: float = 0.15,
-    max_bins: int = 3,
+    max_bins: float = 2.5,
 ) -> np.ndarray:
     """Draw a new version of every log-mel picture of a training batch.
 
-    Each is stretched or squeezed in time, moved in time, moved by a few mel bands (a voice a
-    little higher or lower) and masked as in SpecAugment. What enters in time is silence (0).
+    Each is stretched or squeezed in time, moved in time, moved along the mel bands (a voice a
+    little higher or lower), by fractions of a frame or band too, and masked as in SpecAugment.
+    What enters in time is silence (0).
 
     Parameters
     ----------
     batch : np.ndarray, shape (n, n_frames, n_bins), float32
     rng : np.random.Generator
-    max_shift : int
+    max_shift : float
         Frames.
     max_stretch : float
-        Share of the length.
-    max_bins : int
+        Logarithm of the largest factor.
+    max_bins : float
         Mel bands.
 
     Returns
@@ -169,14 +170,21 @@ def augment_frames(
     np.ndarray, same shape
     """
     n, n_frames, n_bins = batch.shape
-    rate = 1 + rng.uniform(-max_stretch, max_stretch, (n, 1))
-    shift = rng.integers(-max_shift, max_shift + 1, (n, 1))
-    up = rng.integers(-max_bins, max_bins + 1, (n, 1))
-    middle = n_frames / 2
-    frame = np.rint((np.arange(n_frames) - middle - shift) * rate + middle).astype(int)
-    band = np.clip(np.arange(n_bins) - up, 0, n_bins - 1)
-    inside = (frame >= 0) & (frame < n_frames)
-    frame = np.clip(frame, 0, n_frames - 1)
-    moved = batch[np.arange(n)[:, None, None], frame[:, :, None], band[:, None, :]]
-    moved = np.where(inside[:, :, None], moved, np.float32(0))
+    rate = np.exp(rng.uniform(-max_stretch, max_stretch, (n, 1)))
+    shift = rng.uniform(-max_shift, max_shift, (n, 1))
+    middle = (n_frames - 1) / 2
+    frame = (np.arange(n_frames) - middle) * rate + middle - shift
+    band = np.arange(n_bins) - rng.uniform(-max_bins, max_bins, (n, 1))
+    inside = (frame >= 0) & (frame <= n_frames - 1)
+    moved = _read_between(batch, frame) * inside[:, :, None].astype("float32")
+    moved = _read_between(moved.transpose(0, 2, 1), band).transpose(0, 2, 1)
     return np.stack([mask_spectrogram(picture, rng) for picture in moved])
+
+
+def _read_between(rows: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """Rows of each array at fractional places, shape (n, n_places, …); held at the ends."""
+    place = np.clip(place, 0, rows.shape[1] - 1)
+    below = np.minimum(place.astype(int), max(rows.shape[1] - 2, 0))
+    share = (place - below).astype("float32")[:, :, None]
+    above, item = np.minimum(below + 1, rows.shape[1] - 1), np.arange(len(rows))[:, None]
+    return rows[item, below] * (1 - share) + rows[item, above] * share

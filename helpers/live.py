@@ -1,7 +1,7 @@
 """Ask the model about a sound of your own: an upload, a corpus sample or the microphone.
 
-The only module that imports ipywidgets. Building the panel needs neither a browser nor a
-microphone; what is missing is explained when it is asked for.
+Building the panel needs neither a browser nor a microphone; what is missing is explained when it is
+asked for.
 """
 
 from __future__ import annotations
@@ -201,6 +201,12 @@ class Panel(widgets.VBox):
             finally:
                 self._recorder_at_rest()
                 self._set_disabled(False)
+
+    def _repr_mimebundle_(self, **kwargs) -> dict:
+        """The panel, and beside it what a page without a kernel shows in its place."""
+        words = "Open this notebook in JupyterLab (make lab) and run it: the panel needs a kernel."
+        page = message_html("Here stands the panel", words, color="#767676")
+        return super()._repr_mimebundle_(**kwargs) | {"text/html": page}
 
     def _set_disabled(self, disabled: bool) -> None:
         for control in (self.upload, self.listen, self.sample, self.record):

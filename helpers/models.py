@@ -164,10 +164,12 @@ def build_cnn(shape: tuple[int, int], n_classes: int):
         ``(n_frames, n_mels)``; any number of frames is taken.
     n_classes : int
     """
-    from keras import Model, layers
+    from keras import Input, Model, layers
 
-    inputs, x = _picture(shape)
-    x = layers.Reshape((-1, shape[1], 1))(x)
+    inputs = Input((None, shape[1]), name="log_mel_frames")
+    x = layers.Rescaling(1 / 80)(layers.Reshape((-1, shape[1], 1))(inputs))
+    # One scale for all bands: what a band's own scale would even out is part of the emotion.
+    x = layers.BatchNormalization(momentum=0.95)(x)
     x = _convolve(_convolve(x, 16, size=5, stride=2), 32, stride=(1, 2))
     x = layers.SpatialDropout2D(0.05)(layers.MaxPooling2D((2, 1))(x))
     x = layers.SpatialDropout2D(0.05)(layers.MaxPooling2D((1, 2))(_convolve(x, 48)))

@@ -260,6 +260,7 @@ class _Record:
 
 def write_index(run: Run) -> Path:
     """Write ``index.html``: the executed notebooks as pages, the scores, the figures."""
+    import nbformat
     from nbconvert import HTMLExporter
 
     record = run.read_json("run.json", made_by="01_explore")
@@ -269,7 +270,8 @@ def write_index(run: Run) -> Path:
         if executed.exists() and (
             not page.exists() or page.stat().st_mtime < executed.stat().st_mtime
         ):
-            body, _ = HTMLExporter(template_name="lab").from_filename(str(executed))
+            notebook = _without_widgets(nbformat.read(executed, as_version=4))
+            body, _ = HTMLExporter(template_name="lab").from_notebook_node(notebook)
             with atomic_write(page) as temporary:
                 temporary.write_text(body, encoding="utf-8")
         rows.append(
@@ -299,6 +301,15 @@ def write_index(run: Run) -> Path:
     with atomic_write(run.path("index.html")) as temporary:
         temporary.write_text(page, encoding="utf-8")
     return run.path("index.html")
+
+
+def _without_widgets(notebook):
+    """Leave what a widget shows where there is no kernel: a page cannot draw the widget itself."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if "text/html" in output.get("data", {}):
+                output["data"].pop("application/vnd.jupyter.widget-view+json", None)
+    return notebook
 
 
 def _score_rows(run: Run) -> str:

@@ -171,6 +171,8 @@ def plot_spectrogram(
     spectrum = np.abs(librosa.stft(y, n_fft=1024, hop_length=256)) ** 2
     if kind == "chroma":
         image, axis, unit = librosa.feature.chroma_stft(S=spectrum, sr=sr, tuning=0), "chroma", ""
+        # Each frame is scaled to its own strongest class: in a pause that would be noise.
+        image[:, spectrum.sum(axis=0) < 1e-5 * spectrum.sum(axis=0).max()] = 0
     else:
         if kind == "mel":
             spectrum = librosa.feature.melspectrogram(S=spectrum, sr=sr, n_mels=64)
@@ -197,6 +199,64 @@ def plot_counts(clips: pd.DataFrame, *, by: str = "corpus", classes: list[str], 
         bottom += values.to_numpy()
     ax.set(xlabel="emotion", ylabel="clips", ylim=(0, bottom.max() * 1.22))
     ax.legend(ncols=min(6, counts.shape[1]), loc="upper right")
+    return ax
+
+
+def plot_cells(clips: pd.DataFrame, *, classes: list[str], ax=None):
+    """Clips of each speaker and emotion; the title says how many cells are empty.
+
+    Parameters
+    ----------
+    clips : pd.DataFrame
+        Utterance table.
+    classes : list of str
+        Emotions in display order.
+    ax : matplotlib.axes.Axes, optional
+    """
+    import seaborn
+
+    cells = pd.crosstab(clips["speaker"], clips["emotion"]).reindex(columns=classes)
+    n, few = len(cells), len(cells) <= 40
+    ax = _axes(ax, figsize=(1.8 + 0.7 * len(classes), 1.2 + (0.21 * n if few else 7.5)))
+    seaborn.heatmap(
+        cells, mask=cells == 0, annot=few, fmt="d", cmap="Blues", vmin=0, ax=ax,
+        yticklabels=1 if few else n // 20, linewidths=0.5 if few else 0,
+        cbar_kws={"label": "clips"}, annot_kws={"fontsize": 7},
+    )  # fmt: skip
+    ax.set_facecolor("#F2C9C5")  # what nobody recorded
+    empty = int((cells == 0).sum().sum())
+    found = f"{empty} of {cells.size} cells are empty" if empty else "No cell is empty"
+    ax.set(xlabel="emotion", ylabel="speaker", title=found)
+    ax.tick_params(axis="x", rotation=45)
+    ax.tick_params(axis="y", rotation=0, labelsize=7)
+    return ax
+
+
+def plot_spread(
+    clips: pd.DataFrame, column: str, *, by: str, order: list[str], label: str, ax=None
+):
+    """Quartiles and range of a measure, a box a group.
+
+    Parameters
+    ----------
+    clips : pd.DataFrame
+    column, by : str
+        What is measured, and what the boxes are.
+    order : list of str
+        The boxes from left to right; emotions have their own colours.
+    label : str
+        What the axis says, with the unit.
+    ax : matplotlib.axes.Axes, optional
+    """
+    ax = _axes(ax, figsize=(5, 3.2))
+    groups = clips.groupby(by)[column]
+    values = [groups.get_group(name).dropna() for name in order]
+    boxes = ax.boxplot(values, patch_artist=True, showfliers=False)
+    colors = emotion_colors(order) if by == "emotion" else dict.fromkeys(order, "#7FA7C9")
+    for box, name in zip(boxes["boxes"], order, strict=True):
+        box.set(facecolor=colors[name], alpha=0.75)
+    ax.set_xticks(range(1, len(order) + 1), order, rotation=45)
+    ax.set_ylabel(label)
     return ax
 
 
@@ -279,4 +339,26 @@ def plot_scores(scores: dict[str, dict], *, measure: str = "uar", ax=None, title
     ax.text(chance, len(scores) - 0.45, " chance", color="#767676", va="bottom", fontsize=8)
     ax.set(xlim=(0, 1), ylim=(len(scores) - 0.4, -0.8), yticks=[], title=title)
     ax.set_xlabel(f"{'UAR' if measure == 'uar' else measure}, with its 95 % interval")
+    return ax
+
+
+def plot_pitch(f0: np.ndarray, *, hop: int, sr: int = 16_000, ax=None):
+    """Pitch contour, with gaps where nothing is voiced.
+
+    Parameters
+    ----------
+    f0 : np.ndarray, shape (n_frames,)
+        Hz, NaN where unvoiced.
+    hop : int
+        Samples from frame to frame.
+    sr : int
+    ax : matplotlib.axes.Axes, optional
+        Such as a mel spectrogram, over which the contour is drawn.
+    """
+    ax = _axes(ax, figsize=(9, 2))
+    time_s = np.arange(len(f0)) * hop / sr
+    # Two lines: white on black is seen on any spectrogram.
+    for width, color in ((3.2, "black"), (1.6, "white")):
+        ax.plot(time_s, f0, color=color, linewidth=width, solid_capstyle="round")
+    ax.set_xlabel("time (s)")
     return ax

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -21,8 +22,10 @@ from tiny import CLASSES, SETTINGS, build_tiny_model, write_tone
 
 from helpers import pipeline
 from helpers.cli import main
+from helpers.corpora import CORPORA, Remote
 from helpers.evaluation import score_predictions
 from helpers.modelfile import make_card, save_model, update_card
+from helpers.quality import FAULTS, NOTES
 from helpers.runs import NOTEBOOKS, Run
 
 STEPS = ("01_first", "02_second")
@@ -114,14 +117,18 @@ def test_from_a_terminal(home):
     command = [sys.executable, "-m", "helpers.cli", "run", "--corpora", "nix"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("ser: unknown corpus 'nix': known are demo, ravdess")
+    assert done.stderr.startswith("ser: unknown corpus 'nix': known are demo, cremad")
     assert not (home / "out").exists()
 
 
 def test_help_lists_commands_and_options(capsys):
     for arguments, words in (
-        ([], ["run", "predict"]),
-        (["run"], ["--corpora", "--run", "--from", "--only", "-p", "demo, ravdess"]),
+        ([], ["run", "predict", "corpora"]),
+        (["run"], ["--corpora", "--run", "--from", "--only", "-p", "`ser corpora` lists"]),
+        (["corpora"], ["list", "validate", "get"]),
+        (["corpora", "list"], ["--cite", "--csv"]),
+        (["corpora", "validate"], ["--csv", "Exit code 1", *FAULTS, *NOTES]),
+        (["corpora", "get"], ["--source", "publisher", "kaggle", "--force", "Exit code 1"]),
         (["predict"], ["--model", "--csv", "--labels", "FILE|FOLDER"]),
     ):
         assert ser(*arguments, "--help") == 0
@@ -130,7 +137,18 @@ def test_help_lists_commands_and_options(capsys):
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["fly"], ["predict"], ["run", "--epochs", "3"], ["run", "-p"]]
+    "arguments",
+    [
+        [],
+        ["fly"],
+        ["predict"],
+        ["run", "--epochs", "3"],
+        ["run", "-p"],
+        ["corpora", "--fast"],
+        ["corpora", "validate"],
+        ["corpora", "get"],
+        ["corpora", "get", "tess", "--source", "ftp"],
+    ],
 )
 def test_what_the_parser_does_not_know(capsys, arguments):
     assert "usage: ser" in refused(capsys, *arguments)
@@ -163,7 +181,7 @@ sys.exit(cli.main())
 def test_unknown_corpora_are_refused_with_the_known(capsys, notebooks):
     for arguments in (["--corpora", "mine,tes"], ["-p", "CORPORA=mine,tes"]):
         said = refused(capsys, "run", *arguments)
-        assert "unknown corpus 'tes': known are demo, ravdess, ravdess-song, tess" in said
+        assert f"unknown corpus 'tes': known are {', '.join(CORPORA)}" in said
     assert "not found: looked in" in refused(capsys, "run", "--corpora", "tess")
     assert not Path("out").exists()
 
@@ -501,3 +519,129 @@ def test_a_folder_without_recordings_is_refused(capsys, home, model):
     (home / "nothing").mkdir()
     said = refused(capsys, "predict", "nothing", "--model", model)
     assert "nothing: found a folder without audio files" in said
+
+
+# ---------------------------------------------------------------------------- corpora
+
+
+@pytest.fixture
+def corpora(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Own data of four different clips, and a TESS of which one clip is there."""
+    for name in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"):
+        monkeypatch.setenv(name, "1000000")
+    for hz, place in enumerate(("sad/anna/x", "angry/anna/x", "sad/ben/x", "angry/ben/x"), start=3):
+        write_tone(home / "data" / "mine" / f"{place}.wav", 100 * hz)
+    write_tone(home / "data" / "tess" / "OAF_sad" / "OAF_back_sad.wav")
+    return home / "data"
+
+
+def test_corpora_lists_all_that_is_known(capsys, corpora):
+    assert ser("corpora") == 0
+    said, err = capsys.readouterr()
+    header, *lines = said.splitlines()
+    assert header.split() == ["corpus", "clips", "speakers", "hours", "state", "licence"]
+    rows = {line.split()[0]: line for line in lines[: len(CORPORA)]}
+    assert list(rows) == list(CORPORA) and err == ""
+    assert rows["tess"].split()[1:6] == ["1/2800", "1/2", "0.00", "2799", "missing"]
+    assert "CC BY-NC-ND 4.0" in rows["tess"] and "made at first use" in rows["demo"]
+    assert "not there" in rows["savee"] and CORPORA["savee"].citation not in said
+    missing = [line for line in lines if line.startswith("savee is not there: ")]
+    assert len(missing) == 1 and CORPORA["savee"].url in missing[0]
+    assert "--source kaggle" in missing[0] and "tess is not there" not in said
+    assert not (corpora / "demo").exists()
+    assert ser("corpora", "--cite") == 0
+    said = capsys.readouterr().out
+    assert [name for name, corpus in CORPORA.items() if corpus.citation not in said] == []
+
+
+def test_corpora_can_be_named_and_own(capsys, corpora, home):
+    assert ser("corpora", "savee", "mine", "--csv", "new/out.csv") == 0
+    said, err = capsys.readouterr()
+    _, savee, mine, *rest = said.splitlines()
+    assert savee.split()[:3] == ["savee", "0/480", "0/4"]
+    assert mine.split()[:4] == ["mine", "4", "2", "0.00"] and "own data" in mine
+    assert f"savee: {CORPORA['savee'].citation}" in rest and CORPORA["tess"].citation not in said
+    table = pd.read_csv(home / "new" / "out.csv")
+    assert table["corpus"].tolist() == ["savee", "mine"] and table["clips"].tolist() == [0, 4]
+    assert table["expected_clips"][0] == 480 and pd.isna(table["expected_clips"][1])
+    assert "wrote 2 rows" in err
+
+
+def test_what_is_not_there_but_can_be_fetched_says_how(capsys, corpora, monkeypatch):
+    remote = Remote("https://example.org/savee.zip", "md5:0", 1)
+    monkeypatch.setitem(CORPORA, "savee", replace(CORPORA["savee"], remotes=(remote,)))
+    assert ser("corpora", "savee") == 0
+    assert "savee is not there: ser corpora get savee\n" in capsys.readouterr().out
+
+
+def test_corpora_that_are_unknown_or_a_csv_that_cannot_be_written(capsys, corpora, home):
+    for command in ("list", "validate"):
+        assert "unknown corpus 'nix'" in refused(capsys, "corpora", command, "nix")
+        said = refused(capsys, "corpora", command, "mine", "--csv", corpora)
+        assert "found a folder" in said
+    assert "given twice" in refused(capsys, "corpora", "tess", "tess")
+
+
+def test_validate_a_clean_corpus(capsys, corpora):
+    assert ser("corpora", "validate", "mine") == 0
+    said, err = capsys.readouterr()
+    assert said == f"4 clips of {corpora / 'mine'}: nothing to report\n" and err == ""
+
+
+def test_validate_with_notes_only_is_0_and_with_a_fault_1(capsys, corpora, home):
+    same = corpora / "mine" / "sad" / "anna" / "again.wav"
+    shutil.copy(corpora / "mine" / "sad" / "anna" / "x.wav", same)
+    assert ser("corpora", "validate", "mine") == 0
+    said = capsys.readouterr().out
+    assert said.endswith(f"5 clips of {corpora / 'mine'}: 2 duplicate\n") and str(same) in said
+    same.write_text("no sound")
+    assert ser("corpora", "validate", "mine", "--csv", "out.csv") == 1
+    said, err = capsys.readouterr()
+    header, row, summary = said.splitlines()
+    assert header.split() == ["path", "corpus", "check", "detail"]
+    assert re.match(rf"{re.escape(str(same))} +mine +unreadable +found text", row)
+    assert summary == f"5 clips of {corpora / 'mine'}: 1 unreadable"
+    table = pd.read_csv(home / "out.csv")
+    assert list(table.columns) == ["path", "corpus", "check", "detail"]
+    assert table["path"].tolist() == [str(same)] and "wrote 1 rows to out.csv" in err
+
+
+def test_validate_several_corpora_one_of_them_not_there(capsys, corpora):
+    assert ser("corpora", "validate", "mine", "tess", "savee") == 1
+    said = capsys.readouterr().out
+    assert "sad: 1 of 400 clips (tess-OAF 1 of 200)" in said
+    assert "all 480 clips of 4 speakers" in said
+    assert said.splitlines()[-1] == f"5 clips of {corpora / 'mine'}, tess, savee: 9 missing"
+
+
+def test_a_long_list_is_cut_on_the_terminal_and_whole_in_the_csv(capsys, corpora):
+    for place in range(60):
+        write_tone(corpora / "ravdess" / f"stray{place}.wav", duration_s=0.1)
+    # Both parts meet the same stray files.
+    assert ser("corpora", "validate", "ravdess", "ravdess-song", "--csv", "out.csv") == 1
+    said = capsys.readouterr().out
+    assert said.count("stray") == 50 and "… and 10 more of unparsed; --csv OUT has all" in said
+    assert said.splitlines()[-1].endswith(": 2 missing, 60 unparsed")
+    assert (pd.read_csv("out.csv")["check"] == "unparsed").sum() == 60
+
+
+def test_get_says_where_it_landed_and_what_is_there(capsys, corpora, monkeypatch):
+    asked = []
+
+    def download(name, *, force=False, source="publisher", progress=True):
+        asked.append((name, force, source))
+        return corpora / name
+
+    monkeypatch.setattr("helpers.corpora.download.download_corpus", download)
+    assert ser("corpora", "get", "tess") == 1  # most is missing still
+    said = capsys.readouterr().out
+    assert said == f"tess is in {corpora / 'tess'}: 1/2800 clips, 1/2 speakers, 2799 missing\n"
+    monkeypatch.setitem(CORPORA, "tess", replace(CORPORA["tess"], counts={"sad": 1}, speakers=1))
+    assert ser("corpora", "get", "tess", "--source", "kaggle", "--force") == 0
+    assert "1/1 clips, 1/1 speakers, complete" in capsys.readouterr().out
+    assert asked == [("tess", False, "publisher"), ("tess", True, "kaggle")]
+
+
+def test_what_cannot_be_fetched_is_explained(capsys, corpora):
+    assert "unknown corpus 'nix'" in refused(capsys, "corpora", "get", "nix")
+    assert CORPORA["savee"].url in refused(capsys, "corpora", "get", "savee")

@@ -1,31 +1,35 @@
 """Corpora as utterance tables: a row a clip, labels from the published naming rules.
 
-``load_corpora("ravdess,tess")`` gives one table of both. A corpus is a module with a
-:class:`Corpus`; adding one is a small file and a line in :data:`CORPORA`. No audio is read here.
+``load_corpora("ravdess,tess")`` gives one table of both, ``load_corpora("all")`` all that is there.
+A corpus is a module of this package with a :class:`Corpus` called ``CORPUS``, or several in a tuple
+``CORPORA``; it is found by being there. No audio is read here.
 """
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
+import pkgutil
 from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
 
-from helpers.corpora import demo, manifest, ravdess, tess
+from helpers.corpora import manifest
 from helpers.corpora._base import (
     COLUMNS,
     EMOTIONS,
     Corpus,
     CorpusError,
     CorpusNotFoundError,
+    Remote,
     find_audio,
     locate,
     not_found,
 )
 from helpers.corpora.manifest import UNKNOWN_SPEAKER, load_manifest
-from helpers.corpora.overview import describe_corpora, pick_contrast
+from helpers.corpora.overview import describe_corpora, map_emotions, pick_contrast
 from helpers.runs import PROJECT_ROOT, data_home
 
 __all__ = [
@@ -36,19 +40,21 @@ __all__ = [
     "Corpus",
     "CorpusError",
     "CorpusNotFoundError",
+    "Remote",
     "class_order",
     "describe_corpora",
     "find_audio",
     "load_corpora",
     "load_manifest",
     "locate",
+    "map_emotions",
     "parse_names",
     "pick_contrast",
 ]
 
-CORPORA: dict[str, Corpus] = {
-    corpus.name: corpus for corpus in (demo.CORPUS, ravdess.SPEECH, ravdess.SONG, tess.CORPUS)
-}
+#: Every corpus by its name; filled at the end of this module, by what lies beside it.
+CORPORA: dict[str, Corpus] = {}
+ALL = "all"
 _NOTES = ("unparsed", "duplicates", "missing")
 _LOG = logging.getLogger(__name__)
 
@@ -61,8 +67,9 @@ def load_corpora(names: str | Iterable[str]) -> pd.DataFrame:
     names : str or iterable of str
         Names of :data:`CORPORA` and paths of own data (a manifest CSV, or a folder with one
         folder an emotion; see :mod:`helpers.corpora.manifest`), as a list or separated by commas.
-        A name goes before a folder of the same name: write ``./tess`` for the folder. Relative
-        paths are looked for in the working folder, the project, and the data folder.
+        ``all`` stands for every corpus of people whose recordings are there. A name goes before a
+        folder of the same name: write ``./tess`` for the folder. Relative paths are looked for in
+        the working folder, the project, and the data folder.
 
     Returns
     -------
@@ -85,16 +92,19 @@ def load_corpora(names: str | Iterable[str]) -> pd.DataFrame:
     ...
     helpers.corpora._base.CorpusError: unknown corpus 'ravdes': known are demo, ...
     """
-    tables = {}
+    tables, known = [], set()
     for item in parse_names(names):
-        name, table = _load_one(item)
-        if name in tables:
-            raise _twice(name)
-        tables[name] = table
-    merged = pd.concat(tables.values()).sort_values("path", kind="stable", ignore_index=True)
+        table = _load_one(item)
+        _log_incomplete(item, len(table))
+        found = set(table["corpus"])  # several in a gathered one
+        if twice := sorted(found & known):
+            raise _twice(twice[0])
+        known |= found
+        tables.append(table)
+    merged = pd.concat(tables).sort_values("path", kind="stable", ignore_index=True)
     # Two parts of one folder meet the same stray files: report each once.
     merged.attrs = {
-        note: list(dict.fromkeys(p for t in tables.values() for p in t.attrs.get(note, ())))
+        note: list(dict.fromkeys(path for table in tables for path in table.attrs.get(note, ())))
         for note in _NOTES
     }
     _log_left_out(merged.attrs)
@@ -114,7 +124,7 @@ def class_order(labels: Iterable[str]) -> list[str]:
 
 
 def parse_names(names: str | Iterable[str]) -> list[str]:
-    """Corpora one by one: names of :data:`CORPORA` as they are, own data as absolute paths.
+    """Corpora one by one: names of :data:`CORPORA`, own data as absolute paths, ``all`` in full.
 
     Parameters
     ----------
@@ -124,7 +134,8 @@ def parse_names(names: str | Iterable[str]) -> list[str]:
     Raises
     ------
     CorpusError
-        Nothing named, a name that is neither known nor a path, or one given twice.
+        Nothing named, a name that is neither known nor a path, one given twice, or ``all`` where
+        there is none.
 
     Examples
     --------
@@ -135,46 +146,67 @@ def parse_names(names: str | Iterable[str]) -> list[str]:
         # A path may hold a comma itself.
         names = [names] if "," in names and _find_own(names) else names.split(",")
     names = [str(name).strip() for name in names]
-    names = [name if name in CORPORA else _own_path(name) for name in names if name]
+    names = [found for name in names if name for found in _resolve(name)]
     if not names:
-        raise CorpusError(f"no corpus named: known are {', '.join(CORPORA)}, or a path")
+        raise CorpusError(f"no corpus named: known are {', '.join(CORPORA)}, {ALL}, or a path")
     for place, name in enumerate(names):
         if name in names[:place]:
             raise _twice(name)
     return names
 
 
+def _resolve(name: str) -> list[str]:
+    if name == ALL:
+        return _all_there()
+    return [name if name in CORPORA else _own_path(name)]
+
+
+def _all_there() -> list[str]:
+    """Names of the corpora of people that have clips here; a gathered one would repeat them."""
+    wanted = [corpus for corpus in CORPORA.values() if not (corpus.generated or corpus.parts)]
+    names = [corpus.name for corpus in wanted if _is_there(corpus)]
+    if not names:
+        raise CorpusError(
+            f"corpora {ALL!r}: found none of {', '.join(corpus.name for corpus in wanted)} in "
+            f"{data_home()}. Put one there (data/README.md says where to get it), set SER_DATA to "
+            "the folder that holds them, or use --corpora demo, which makes its own"
+        )
+    return names
+
+
+def _is_there(corpus: Corpus) -> bool:
+    try:
+        return not corpus.load(locate(corpus)).empty
+    except CorpusNotFoundError:
+        return False
+
+
 def _own_path(item: str) -> str:
     path = _find_own(item)
     if path is None:
         raise CorpusError(
-            f"unknown corpus {item!r}: known are {', '.join(CORPORA)}, or the path of a manifest "
-            "CSV (path,emotion,…) or of a folder with one folder an emotion; no such file or "
-            f"folder in {Path.cwd()} or {data_home()}"
+            f"unknown corpus {item!r}: known are {', '.join(CORPORA)}, {ALL}, or the path of a "
+            "manifest CSV (path,emotion,…) or of a folder with one folder an emotion; no such file "
+            f"or folder in {Path.cwd()} or {data_home()}"
         )
     return os.path.abspath(path)
 
 
 def _twice(name: str) -> CorpusError:
     return CorpusError(
-        f"corpus name {name!r} is given twice: name each corpus once, and rename your own data "
-        "(its CSV or folder) if it is called like another"
+        f"corpus name {name!r} is given twice: name each corpus once (a gathered one holds others),"
+        " and rename your own data (its CSV or folder) if it is called like another"
     )
 
 
-def _load_one(item: str) -> tuple[str, pd.DataFrame]:
+def _load_one(item: str) -> pd.DataFrame:
     if item in CORPORA:
         corpus = CORPORA[item]
         root = locate(corpus)
         table = corpus.load(root)
         if table.empty:
             raise not_found(corpus, root, unparsed=table.attrs.get("unparsed", ()))
-        if corpus.n_clips is not None and len(table) != corpus.n_clips:
-            _LOG.warning(
-                "%s: %d clips in %s, the complete corpus has %d",
-                *(item, len(table), root, corpus.n_clips),
-            )
-        return item, table
+        return table
     path = Path(item)
     table = manifest.load_manifest(path) if path.is_file() else manifest.load_folders(path)
     name = table.loc[0, "corpus"]
@@ -184,7 +216,7 @@ def _load_one(item: str) -> tuple[str, pd.DataFrame]:
             f"that corpus from there, set SER_DATA={path.parent} and name it {name!r}; otherwise "
             "rename the file or folder"
         )
-    return name, table
+    return table
 
 
 def _find_own(item: str) -> Path | None:
@@ -198,6 +230,12 @@ def _find_own(item: str) -> Path | None:
     return None
 
 
+def _log_incomplete(name: str, n_clips: int) -> None:
+    expected = CORPORA[name].n_clips if name in CORPORA else 0
+    if expected and n_clips != expected:
+        _LOG.warning("%s: %d clips there, the complete corpus has %d", name, n_clips, expected)
+
+
 def _log_left_out(attrs: dict[str, list[str]]) -> None:
     for note, why in (("unparsed", "not named by the corpus' rule"), ("missing", "not there")):
         if paths := attrs[note]:
@@ -206,3 +244,27 @@ def _log_left_out(attrs: dict[str, list[str]]) -> None:
                 *(len(paths), why, ", ".join(Path(path).name for path in paths[:3])),
                 ", …" if len(paths) > 3 else "",
             )
+
+
+def _discover() -> list[Corpus]:
+    """Corpora of all modules of this package: the demo first, what only gathers others last."""
+    found: dict[str, tuple[str, Corpus]] = {}
+    for entry in pkgutil.iter_modules(__path__):
+        if entry.name.startswith("_"):
+            continue
+        module = importlib.import_module(f"{__name__}.{entry.name}")
+        several = getattr(module, "CORPORA", None)  # another module may import our dict
+        corpora = several if isinstance(several, tuple) else ()
+        for corpus in (*corpora, getattr(module, "CORPUS", None)):
+            if corpus is None:
+                continue
+            if corpus.name in found or corpus.name == ALL:
+                taken = found.get(corpus.name, ("the name of all together",))[0]
+                raise CorpusError(f"{entry.name}.py: corpus name {corpus.name!r} is taken: {taken}")
+            found[corpus.name] = (f"{entry.name}.py", corpus)
+    corpora = [corpus for _, corpus in found.values()]
+    return sorted(corpora, key=lambda corpus: (not corpus.generated, bool(corpus.parts)))
+
+
+# Last, so that a module of the package may itself import what stands above.
+CORPORA.update({corpus.name: corpus for corpus in _discover()})

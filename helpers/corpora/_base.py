@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -37,6 +38,7 @@ COLUMNS = [
 AUDIO_SUFFIXES = frozenset(
     ".wav .flac .mp3 .ogg .opus .aif .aiff .aac .m4a .mp4 .3gp .webm .wma .caf".split()
 )
+_LOSSY = AUDIO_SUFFIXES - {".wav", ".flac", ".aif", ".aiff", ".caf"}
 
 
 class CorpusError(ValueError):
@@ -45,6 +47,28 @@ class CorpusError(ValueError):
 
 class CorpusNotFoundError(CorpusError):
     """The recordings are not there; the message says where to get them and where to put them."""
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A file that the publisher offers for download.
+
+    Parameters
+    ----------
+    url : str
+    checksum : str
+        ``md5:…`` or ``sha256:…``, as the publisher states it.
+    size : int
+        Bytes, to look at the free disk before; 0 when the publisher does not state it: then what
+        the server says is believed.
+    folder : str
+        Where its members go, below the corpus' folder; the folder itself when empty.
+    """
+
+    url: str
+    checksum: str
+    size: int
+    folder: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,15 +84,29 @@ class Corpus:
     layout : str
         Expected folder tree, some lines of text.
     folder : str
-        Folder under :func:`helpers.runs.data_home`.
-    n_clips : int or None
-        Number of clips of the complete corpus, None when there is no fixed number.
+        Folder under :func:`helpers.runs.data_home`; :func:`find_folder` knows other spellings.
+    counts : mapping of str to int
+        Clips of each emotion in the complete corpus; empty when there is no fixed number.
+    speakers : int
+        Speakers of the complete corpus.
     load : callable
         ``load(root)`` gives the utterance table of the corpus folder ``root``; an empty table
         when nothing is there. Files that do not follow the naming rule are listed in
         ``table.attrs["unparsed"]``.
     generated : bool
         The corpus makes itself when missing, so it must lie in a folder that can be written.
+    remotes : tuple of Remote
+        The publisher's files, all of which are needed; empty when there is no free download.
+    kaggle : str
+        ``owner/dataset`` of a copy on Kaggle, if the corpus is known from there.
+    left_out : mapping of str to str
+        Codes of the publisher that have no place in :data:`EMOTIONS`, and why.
+    codes : mapping of str to str
+        The publisher's code for each emotion and what it became; empty for the same words.
+    aliases : tuple of str
+        What the folder is called in copies that go around.
+    parts : tuple of Corpus
+        The corpora that this one only gathers; each keeps its own name in the table.
     """
 
     name: str
@@ -78,16 +116,28 @@ class Corpus:
     url: str
     layout: str
     folder: str
-    n_clips: int | None
+    counts: Mapping[str, int]
+    speakers: int
     load: Callable[[Path], pd.DataFrame]
     generated: bool = False
+    remotes: tuple[Remote, ...] = ()
+    kaggle: str = ""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    codes: Mapping[str, str] = field(default_factory=dict)
+    aliases: tuple[str, ...] = ()
+    parts: tuple[Corpus, ...] = ()
+
+    @property
+    def n_clips(self) -> int:
+        """Clips of the complete corpus; 0 when there is no fixed number."""
+        return sum(self.counts.values())
 
 
 def locate(corpus: Corpus) -> Path:
-    """Folder of a corpus: ``data_home() / corpus.folder``.
+    """Folder of a corpus under :func:`helpers.runs.data_home`, however it is spelled.
 
     A generated corpus need not be there yet; it goes to ``data/`` of the project when ``SER_DATA``
-    is read-only.
+    is read-only. The folder of a gathered corpus may also be the one in which its parts lie.
 
     Raises
     ------
@@ -95,12 +145,35 @@ def locate(corpus: Corpus) -> Path:
         The folder is not there; the message says where to get the recordings.
     """
     home = data_home()
-    if corpus.generated and not _is_writable(home):
-        home = PROJECT_ROOT / "data"
-    root = home / corpus.folder
-    if not corpus.generated and not root.is_dir():
-        raise not_found(corpus, root)
+    if corpus.generated:
+        return (home if _is_writable(home) else PROJECT_ROOT / "data") / corpus.folder
+    root = find_folder(home, corpus)
+    if root is None and corpus.parts and all(find_folder(home, part) for part in corpus.parts):
+        root = home
+    if root is None:
+        raise not_found(corpus, home / corpus.folder)
     return root
+
+
+def find_folder(home: Path, corpus: Corpus) -> Path | None:
+    """Folder of ``corpus`` directly under ``home``, None when there is no such folder.
+
+    ``corpus.folder`` goes first, then any of its names (the Kaggle copy's is one) however written:
+    ``CREMA-D`` is ``cremad``. Of several folders, the first that has a clip of it.
+    """
+    found = [home / corpus.folder] if (home / corpus.folder).is_dir() else []
+    names = map(_letters, (corpus.folder, *corpus.aliases, corpus.kaggle.rpartition("/")[2]))
+    with suppress(OSError):  # no such home, or not ours to read
+        folders = sorted(p for p in home.iterdir() if p.is_dir() and not p.name.startswith("."))
+        found += [path for name in names if name for path in folders if _letters(path.name) == name]
+    found = list(dict.fromkeys(found))
+    if len(found) > 1:
+        found = [path for path in found if not corpus.load(path).empty] or found
+    return found[0] if found else None
+
+
+def _letters(name: str) -> str:
+    return "".join(filter(str.isalnum, name.lower()))
 
 
 def _is_writable(folder: Path) -> bool:
@@ -158,7 +231,11 @@ def utterance_table(rows: Iterable[dict], **attrs: object) -> pd.DataFrame:
 
 
 def table_by_file_name(
-    root: str | Path, *, corpus: str, parse: Callable[[str], tuple[str, dict] | None]
+    root: str | Path,
+    *,
+    corpus: str,
+    parse: Callable[[str], tuple[str, dict] | None],
+    named: Callable[[Path], str] = lambda path: path.stem,
 ) -> pd.DataFrame:
     """Utterance table of a corpus whose labels are in its file names; folders do not matter.
 
@@ -169,8 +246,10 @@ def table_by_file_name(
     corpus : str
         Rows of this corpus are kept: one folder may hold several parts.
     parse : callable
-        ``parse(stem)`` gives a key that is unique to the clip and a row, or None when the name
+        ``parse(name)`` gives a key that is unique to the clip and a row, or None when the name
         does not follow the rule.
+    named : callable
+        Name of a file as the rule reads it; the file name without suffix, if not given.
 
     Returns
     -------
@@ -180,9 +259,11 @@ def table_by_file_name(
         or as both WAV and FLAC, counts once.
     """
     rows, unparsed, duplicates = {}, [], []
-    # The shallowest copy wins, so that a second unpacking below it changes nothing.
-    for path in sorted(find_audio(root), key=lambda path: (len(path.parts), path)):
-        parsed = parse(path.stem)
+    # CREMA-D has an MP3 beside each WAV, some blank. Among equals the shallowest copy wins, so that
+    # a second unpacking below it changes nothing.
+    found = [(path.suffix.lower() in _LOSSY, len(path.parts), path) for path in find_audio(root)]
+    for _, _, path in sorted(found):
+        parsed = parse(named(path))
         if parsed is None:
             unparsed.append(str(path))
             continue
@@ -207,9 +288,10 @@ def not_found(corpus: Corpus, root: Path, *, unparsed: Iterable[str] = ()) -> Co
     else:
         found = "the folder has no clip of it"
     layout = "\n".join(f"    {line}" for line in corpus.layout.strip("\n").splitlines())
+    copy = f" or https://www.kaggle.com/datasets/{corpus.kaggle}" if corpus.kaggle else ""
     return CorpusNotFoundError(
         f"corpus {corpus.name!r} ({corpus.title}) not found: looked in {root}, {found}.\n"
-        f"  Get it:   {corpus.url}\n"
+        f"  Get it:   {corpus.url}{copy}\n"
         f"  Licence:  {corpus.licence}\n"
         f"  Expected:\n{layout}\n"
         f"  Is it elsewhere? Set SER_DATA to the folder that holds {corpus.folder}/, for example\n"

@@ -385,7 +385,8 @@ demo/…
 demo/v08_surprise_wheel.wav
 (560 files, made at first use: WAV, some FLAC, OGG and MP3)""",
     folder="demo",
-    n_clips=len(_CLIPS),
+    counts=dict.fromkeys(PROSODY, len(VOICES) * len(WORDS)),
+    speakers=len(VOICES),
     load=load,
     generated=True,
 )

@@ -1,4 +1,4 @@
-"""Looking at corpora: what was asked for, and clips worth comparing."""
+"""Looking at corpora: what was asked for, whose codes mean what, and clips worth comparing."""
 
 from __future__ import annotations
 
@@ -32,6 +32,8 @@ def pick_contrast(clips: pd.DataFrame) -> pd.DataFrame:
     """
     from helpers.corpora import class_order
 
+    # Without the words nobody knows whether two clips say the same.
+    clips = clips[clips["text"] != ""] if (clips["text"] != "").any() else clips
     groups = clips.groupby(["channel", "speaker", "text"], sort=False)["emotion"].nunique()
     speech = groups[groups.index.get_level_values("channel") == "speech"]
     channel, speaker, text = (speech if len(speech) else groups).idxmax()
@@ -58,11 +60,11 @@ def describe_corpora(names: str | Iterable[str]) -> pd.DataFrame:
         Indexed by the names as given (own data by absolute path): ``title licence citation
         clips speakers emotions synthetic``.
     """
-    from helpers.corpora import CORPORA, load_corpora, parse_names
+    from helpers.corpora import CORPORA, _load_one, parse_names  # quietly: 01 loads them again
 
     rows = {}
     for name in parse_names(names):
-        corpus, table = CORPORA.get(name), load_corpora([name])
+        corpus, table = CORPORA.get(name), _load_one(name)
         rows[name] = {
             "title": corpus.title if corpus else f"own data: {table['corpus'].iloc[0]}",
             "licence": corpus.licence if corpus else "yours to know",
@@ -73,3 +75,48 @@ def describe_corpora(names: str | Iterable[str]) -> pd.DataFrame:
             "synthetic": bool(corpus and corpus.generated),
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("corpus")
+
+
+def map_emotions(clips: pd.DataFrame) -> pd.DataFrame:
+    """How the publishers' codes became one vocabulary, and which emotion is in which corpus.
+
+    Parameters
+    ----------
+    clips : pd.DataFrame
+        Utterance table.
+
+    Returns
+    -------
+    pd.DataFrame
+        A row a corpus and emotion, in display order: ``emotion``, ``corpus``, the publisher's
+        ``code``, ``clips`` found there, ``corpora`` (all of those named that have clips of this
+        emotion) and ``left_out``. Codes that are not used come last, without an emotion and with
+        the reason in ``left_out``.
+
+    Examples
+    --------
+    >>> clips = pd.DataFrame({"corpus": ["tess", "mine"], "emotion": ["surprise", "Wut"]})
+    >>> codes = map_emotions(clips)
+    >>> codes.loc[codes["clips"] > 0, ["emotion", "code", "clips"]].to_numpy().tolist()
+    [['surprise', 'ps', 1], ['Wut', 'Wut', 1]]
+    """
+    from helpers.corpora import CORPORA, class_order
+
+    columns = ["emotion", "corpus", "code", "clips", "left_out"]
+    rows = []
+    for name, part in clips.groupby("corpus"):
+        corpus, counts = CORPORA.get(name), part["emotion"].value_counts()
+        codes = corpus.codes if corpus and corpus.codes else {e: e for e in counts.index}
+        for emotion in class_order({*codes.values(), *counts.index}):
+            code = ", ".join(code for code, meaning in codes.items() if meaning == emotion)
+            rows.append((emotion, name, code, counts.get(emotion, 0), ""))
+        unused = corpus.left_out.items() if corpus else ()
+        rows += [("", name, code, 0, reason) for code, reason in unused]
+    table = pd.DataFrame(rows, columns=columns)
+    found = table[table["clips"] > 0].groupby("emotion")["corpus"].agg(", ".join)
+    table.insert(4, "corpora", table["emotion"].map(found).fillna(""))
+    order = {emotion: place for place, emotion in enumerate(class_order(table["emotion"]))}
+    order[""] = len(order)  # what is left out comes last
+    return table.sort_values(
+        "emotion", key=lambda e: e.map(order), kind="stable", ignore_index=True
+    )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from helpers.corpora._base import Corpus, table_by_file_name
+from helpers.corpora._base import Corpus, Remote, table_by_file_name
 
 _EMOTION = {
     "01": "neutral",
@@ -23,6 +23,7 @@ _EMOTION = {
     "07": "disgust",
     "08": "surprise",
 }
+_EMOTIONS = tuple(_EMOTION.values())
 _INTENSITY = {"01": "normal", "02": "strong"}
 _STATEMENT = {"01": "Kids are talking by the door", "02": "Dogs are sitting by the door"}
 _PART = {"01": ("ravdess", "speech"), "02": ("ravdess-song", "song")}
@@ -49,7 +50,7 @@ def parse_name(stem: str) -> tuple[str, dict] | None:
         return None
     modality, channel, emotion, intensity, statement, _, actor = match.groups()
     never_recorded = (emotion == "01" and intensity == "02") or (
-        channel == "02" and emotion in ("07", "08")
+        channel == "02" and (emotion in ("07", "08") or actor == "18")
     )
     if never_recorded:
         return None
@@ -86,6 +87,7 @@ _ABOUT = {
     ),
     "folder": "ravdess",
 }
+_FILES = "https://zenodo.org/records/1188976/files"
 SPEECH = Corpus(
     name="ravdess",
     title="RAVDESS, speech part",
@@ -95,8 +97,18 @@ ravdess/Actor_01/03-01-01-01-01-01-01.wav
 ravdess/Actor_01/03-01-…
 ravdess/Actor_24/03-01-…
 (1440 files, WAV or FLAC; further folders in between do no harm)""",
-    n_clips=1440,
+    counts={"neutral": 96, **dict.fromkeys(_EMOTIONS[1:], 192)},
+    speakers=24,
     load=load_speech,
+    codes=_EMOTION,
+    kaggle="uwrfkaggler/ravdess-emotional-speech-audio",
+    remotes=(
+        Remote(
+            url=f"{_FILES}/Audio_Speech_Actors_01-24.zip",
+            checksum="md5:bc696df654c87fed845eb13823edef8a",
+            size=208_468_073,
+        ),
+    ),
     **_ABOUT,
 )
 SONG = Corpus(
@@ -108,7 +120,18 @@ ravdess/Actor_01/03-02-01-01-01-01-01.wav
 ravdess/Actor_01/03-02-…
 ravdess/Actor_24/03-02-…
 (1012 files, WAV or FLAC, none of actor 18; beside the speech part or without it)""",
-    n_clips=1012,
+    counts={"neutral": 92, **dict.fromkeys(_EMOTIONS[1:6], 184)},
+    speakers=23,
     load=load_song,
+    codes={code: emotion for code, emotion in _EMOTION.items() if code <= "06"},
+    kaggle="uwrfkaggler/ravdess-emotional-song-audio",
+    remotes=(
+        Remote(
+            url=f"{_FILES}/Audio_Song_Actors_01-24.zip",
+            checksum="md5:5411230427d67a21e18aa4d466e6d1b9",
+            size=225_505_317,
+        ),
+    ),
     **_ABOUT,
 )
+CORPORA = (SPEECH, SONG)

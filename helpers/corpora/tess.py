@@ -22,9 +22,25 @@ _EMOTION = {
     "ps": "surprise",
     "sad": "sad",
 }
-# One published file is called OA_bite_neutral: the F is missing.
-_SPEAKER = {"OAF": "tess-OAF", "OA": "tess-OAF", "YAF": "tess-YAF"}
-_NAME = re.compile(f"({'|'.join(_SPEAKER)})_([a-z]+)_({'|'.join(_EMOTION)})", re.ASCII)
+# A word that is not in the list would be a misspelling, or another corpus.
+_WORDS = frozenset(
+    """
+    back bar base bath bean beg bite boat bone book bought burn cab calm came cause chain
+    chair chalk chat check cheek chief choice cool dab date dead death deep dime dip ditch
+    dodge dog doll door fail fall far fat fit five food gap gas gaze germ get gin goal good
+    goose gun half hall hash hate have haze hire hit hole home hurl hush jail jar join judge
+    jug juice keen keep keg kick kill king kite knock late laud lean learn lease lid life
+    limb live loaf long lore lose lot love luck make match merge mess met mill mob mode mood
+    moon mop mouse nag name near neat nice note numb pad page pain pass pearl peg perch
+    phone pick pike pole pool puff rag raid rain raise rat reach read red ring ripe road
+    room rose rot rough rush said sail search seize sell shack shall shawl sheep shirt
+    should shout size soap soup sour south sub such sure take talk tape team tell thin third
+    thought thumb time tip tire ton tool tough turn vine voice void vote wag walk wash week
+    wheat when which whip white wife wire witch yearn yes young youth
+    """.split()
+)
+_NAME = re.compile(f"(OAF|YAF)_([a-z]+)_({'|'.join(_EMOTION)})", re.ASCII)
+_MISNAMED = {"OA_bite_neutral": "OAF_bite_neutral"}  # as published: the F is missing
 
 
 def parse_name(stem: str) -> tuple[str, dict] | None:
@@ -38,19 +54,20 @@ def parse_name(stem: str) -> tuple[str, dict] | None:
     >>> parse_name("OAF_bite_bored") is None
     True
     """
-    match = _NAME.fullmatch(stem)
-    if match is None:
+    name = _MISNAMED.get(stem, stem)
+    match = _NAME.fullmatch(name)
+    if match is None or match[2] not in _WORDS:
         return None
     actress, word, emotion = match.groups()
     row = {
         "corpus": "tess",
-        "speaker": _SPEAKER[actress],
+        "speaker": f"tess-{actress}",
         "gender": "female",
         "emotion": _EMOTION[emotion],
         "text": f"Say the word {word}",
         "language": "en",
     }
-    return f"{_SPEAKER[actress]}_{word}_{emotion}", row
+    return name, row
 
 
 def load(root: Path) -> pd.DataFrame:
@@ -73,6 +90,10 @@ tess/OAF_angry/…
 tess/YAF_sad/YAF_young_sad.wav
 (2800 files, WAV or FLAC; folder names do not matter, file names do)""",
     folder="tess",
-    n_clips=2800,
+    counts=dict.fromkeys(_EMOTION.values(), 400),
+    speakers=2,
     load=load,
+    codes=_EMOTION,
+    kaggle="ejlok1/toronto-emotional-speech-set-tess",
+    aliases=("TESS Toronto emotional speech set data",),
 )

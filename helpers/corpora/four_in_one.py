@@ -1,0 +1,50 @@
+"""CREMA-D, RAVDESS speech, SAVEE and TESS side by side, as one archive on Kaggle has them.
+
+Not a corpus of its own: each clip keeps the name of its corpus, so that published folds hold. The
+same clips are found under their own names when ``SER_DATA`` is the folder that holds all four.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pandas as pd
+
+from helpers.corpora import cremad, ravdess, savee, tess
+from helpers.corpora._base import Corpus, find_folder, utterance_table
+
+_PARTS = (cremad.CORPUS, ravdess.SPEECH, savee.CORPUS, tess.CORPUS)
+
+
+def load(root: Path) -> pd.DataFrame:
+    """Utterance table of the four corpora whose folders lie in ``root``; any may be missing."""
+    folders = [find_folder(root, part) for part in _PARTS]
+    tables = [part.load(at) for part, at in zip(_PARTS, folders, strict=True) if at]
+    left_out = {
+        note: [path for table in tables for path in table.attrs[note]]
+        for note in ("unparsed", "duplicates")
+    }
+    rows = (row for table in tables for row in table.to_dict("records"))
+    return utterance_table(rows, **left_out)
+
+
+CORPUS = Corpus(
+    name="four-in-one",
+    title="CREMA-D, RAVDESS speech, SAVEE and TESS together",
+    licence="; ".join(f"{part.name}: {part.licence}" for part in _PARTS),
+    citation=" ".join(part.citation for part in _PARTS),
+    url="each corpus from its publisher",
+    layout="""
+four-in-one/Crema/1001_DFA_ANG_XX.wav
+four-in-one/Ravdess/audio_speech_actors_01-24/Actor_01/03-01-01-01-01-01-01.wav
+four-in-one/Savee/DC_a01.wav
+four-in-one/Tess/OAF_angry/OAF_back_angry.wav
+(12162 files, WAV or FLAC)""",
+    folder="four-in-one",
+    counts=sum((Counter(part.counts) for part in _PARTS), Counter()),
+    speakers=sum(part.speakers for part in _PARTS),
+    load=load,
+    kaggle="dmitrybabko/speech-emotion-recognition-en",
+    parts=_PARTS,
+)

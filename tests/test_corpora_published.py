@@ -1,0 +1,617 @@
+"""The published corpora: their layouts as people have them, and names that are nearly right."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import string
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from conftest import ROOT
+from hypothesis import given
+from hypothesis import strategies as st
+
+from helpers.corpora import (
+    CORPORA,
+    EMOTIONS,
+    CorpusError,
+    CorpusNotFoundError,
+    cremad,
+    describe_corpora,
+    emodb,
+    four_in_one,
+    load_corpora,
+    locate,
+    map_emotions,
+    parse_names,
+    ravdess,
+    savee,
+    tess,
+)
+from helpers.corpora._base import find_audio
+from helpers.splits import make_split
+
+FIELDS = ["speaker", "gender", "emotion", "intensity", "text", "channel", "language"]
+#: One clip of each corpus as the four-in-one archive has it.
+FOUR = {
+    "cremad": "Crema/1001_DFA_ANG_XX.wav",
+    "ravdess": "Ravdess/audio_speech_actors_01-24/Actor_12/03-01-06-01-02-01-12.wav",
+    "savee": "Savee/DC_a01.wav",
+    "tess": "Tess/OAF_Pleasant_surprise/OAF_back_ps.wav",
+}
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """An empty data folder that SER_DATA points to; loaders read names only, files are empty."""
+    monkeypatch.setenv("SER_DATA", str(tmp_path / "data"))
+    (tmp_path / "data").mkdir()
+    return tmp_path / "data"
+
+
+def touch(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    return root
+
+
+def only_row(name: str) -> list[str]:
+    table = load_corpora(name)
+    assert len(table) == 1 and table.loc[0, "corpus"] == name
+    return table.loc[0, FIELDS].tolist()
+
+
+# --- one loader each ---
+
+
+@pytest.mark.parametrize(
+    "path", ["AudioWAV/1002_IEO_ANG_HI.wav", "1002_IEO_ANG_HI.flac", "a b/c/1002_IEO_ANG_HI.WAV"]
+)
+def test_cremad_reads_all_labels(home, path):
+    touch(home / "cremad", path)
+    assert only_row("cremad") == [
+        *("cremad-1002", "female", "angry", "high", "It's eleven o'clock", "speech", "en")
+    ]
+
+
+@pytest.mark.parametrize(("code", "word"), [("LO", "low"), ("MD", "medium"), ("HI", "high")])
+def test_cremad_levels_are_words(code, word):
+    assert cremad.parse_name(f"1001_IEO_FEA_{code}")[1]["intensity"] == word
+    assert cremad.parse_name("1001_IEO_NEU_XX")[1]["intensity"] == ""
+
+
+def test_cremad_misnamed_file_and_its_mended_copy_count_once(home):
+    touch(home / "cremad", "AudioWAV/1040_ITH_SAD_X.wav", "copy/of/1040_ITH_SAD_XX.wav")
+    table = load_corpora("cremad")
+    assert table["emotion"].tolist() == ["sad"] and len(table.attrs["duplicates"]) == 1
+
+
+def test_cremad_takes_the_wav_and_not_the_mp3_beside_it(home):
+    touch(home / "cremad", "AudioMP3/1001_DFA_ANG_XX.mp3", "x/AudioWAV/1001_DFA_ANG_XX.wav")
+    table = load_corpora("cremad")
+    assert [Path(path).suffix for path in table["path"]] == [".wav"]
+
+
+@pytest.mark.parametrize("path", ["AudioData/KL/su15.wav", "KL/su15.flac", "ALL/KL_su15.WAV"])
+def test_savee_reads_the_speaker_off_the_folder_or_the_name(home, path):
+    touch(home / "savee", path)
+    assert only_row("savee") == ["savee-KL", "male", "surprise", "", "", "speech", "en"]
+
+
+def test_savee_counts_both_layouts_of_a_clip_once(home):
+    touch(home / "savee", "AudioData/DC/a01.wav", "DC_a01.wav", "AudioData/JE/a01.wav", "a01.wav")
+    table = load_corpora("savee")
+    assert table["speaker"].tolist() == ["savee-JE", "savee-DC"]
+    assert len(table.attrs["duplicates"]) == 1
+    assert table.attrs["unparsed"] == [str(home / "savee/a01.wav")]  # whose is it?
+
+
+@pytest.mark.parametrize("path", ["wav/03a01Wa.wav", "03a01Wa.flac", "x/y/03a01Wa.WAV"])
+def test_emodb_reads_all_labels(home, path):
+    touch(home / "emodb", path)
+    assert only_row("emodb") == [
+        *("emodb-03", "male", "angry", "", "Der Lappen liegt auf dem Eisschrank", "speech", "de")
+    ]
+
+
+def test_emodb_letters_are_german():
+    letters = {letter: emodb.parse_name(f"16b10{letter}f")[1]["emotion"] for letter in "WLEAFTN"}
+    assert letters == {
+        **{"W": "angry", "L": "boredom", "E": "disgust", "A": "fear"},
+        **{"F": "happy", "T": "sad", "N": "neutral"},
+    }
+
+
+# --- names that are nearly right ---
+
+
+def speech(corpus: str, **fields: str) -> dict:
+    return {"corpus": corpus, **dict.fromkeys(FIELDS, ""), "channel": "speech", **fields}
+
+
+def ravdess_names() -> dict[str, dict]:
+    emotions = ("neutral", "calm", "happy", "sad", "angry", "fear", "disgust", "surprise")
+    texts = ("Kids are talking by the door", "Dogs are sitting by the door")
+    names = {}
+    for song, e, i, t, r, actor in itertools.product(
+        (0, 1), range(8), (0, 1), (0, 1), (0, 1), range(1, 25)
+    ):
+        if (e == 0 and i) or (song and (e > 5 or actor == 18)):
+            continue
+        names[f"03-0{song + 1}-0{e + 1}-0{i + 1}-0{t + 1}-0{r + 1}-{actor:02}"] = speech(
+            "ravdess-song" if song else "ravdess",
+            speaker=f"ravdess-{actor:02}",
+            gender="male" if actor % 2 else "female",
+            emotion=emotions[e],
+            intensity=("normal", "strong")[i],
+            text=texts[t],
+            channel="song" if song else "speech",
+            language="en",
+        )
+    return names
+
+
+def tess_names() -> dict[str, dict]:
+    words = {"ps": "surprise"} | {e: e for e in "angry disgust fear happy neutral sad".split()}
+    names = {
+        f"{who}_{word}_{code}": speech(
+            "tess",
+            speaker=f"tess-{who}",
+            gender="female",
+            emotion=emotion,
+            text=f"Say the word {word}",
+            language="en",
+        )
+        for who in ("OAF", "YAF")
+        for word in tess._WORDS
+        for code, emotion in words.items()
+    }
+    return names | {"OA_bite_neutral": names["OAF_bite_neutral"]}
+
+
+def cremad_names() -> dict[str, dict]:
+    emotions = dict(ANG="angry", DIS="disgust", FEA="fear", HAP="happy", NEU="neutral", SAD="sad")
+    names = {}
+    for actor, (sentence, text), (code, emotion) in itertools.product(
+        range(1001, 1092), cremad._SENTENCE.items(), emotions.items()
+    ):
+        graded = sentence == "IEO" and code != "NEU"
+        for level, word in zip(
+            ("LO", "MD", "HI") if graded else ("XX",), ("low", "medium", "high"), strict=False
+        ):
+            names[f"{actor}_{sentence}_{code}_{level}"] = speech(
+                "cremad",
+                speaker=f"cremad-{actor}",
+                gender="female" if str(actor) in cremad._WOMEN else "male",
+                emotion=emotion,
+                intensity=word if graded else "",
+                text=text,
+                language="en",
+            )
+    return names | {"1040_ITH_SAD_X": names["1040_ITH_SAD_XX"]}
+
+
+def savee_names() -> dict[str, dict]:
+    codes = dict(a="angry", d="disgust", f="fear", h="happy", n="neutral", sa="sad", su="surprise")
+    return {
+        f"{who}_{code}{number:02}": speech(
+            "savee", speaker=f"savee-{who}", gender="male", emotion=emotion, language="en"
+        )
+        for who in ("DC", "JE", "JK", "KL")
+        for code, emotion in codes.items()
+        for number in range(1, 31 if code == "n" else 16)
+    }
+
+
+def emodb_names() -> dict[str, dict]:
+    letters = "WLEAFTN"
+    emotions = ("angry", "boredom", "disgust", "fear", "happy", "sad", "neutral")
+    return {
+        f"{who}{sentence}{letter}{version}": speech(
+            "emodb",
+            speaker=f"emodb-{who}",
+            gender="female" if who in ("08", "09", "13", "14", "16") else "male",
+            emotion=emotion,
+            text=text,
+            language="de",
+        )
+        for who in ("03", "08", "09", "10", "11", "12", "13", "14", "15", "16")
+        for sentence, text in emodb._SENTENCE.items()
+        for letter, emotion in zip(letters, emotions, strict=True)
+        for version in "abcdef"
+    }
+
+
+RULES = {
+    "ravdess": (ravdess.parse_name, ravdess_names()),
+    "tess": (tess.parse_name, tess_names()),
+    "cremad": (cremad.parse_name, cremad_names()),
+    "savee": (savee.parse_name, savee_names()),
+    "emodb": (emodb.parse_name, emodb_names()),
+}
+#: Characters that stand in the names, and some that look like them.
+NEAR = string.ascii_letters + string.digits + "_- .\n０٣Аа"
+
+
+def read(parse, name: str) -> dict | None:
+    """The row as the table has it, None when there is none."""
+    parsed = parse(name)
+    if parsed is None or not parsed[1]["corpus"]:  # the films of RAVDESS
+        return None
+    return speech(**parsed[1])
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_every_name_of_the_rule_is_read_right(name):
+    parse, names = RULES[name]
+    assert {stem: read(parse, stem) for stem in names} == names
+    assert len({parse(stem)[0] for stem in names}) == len(names) - (name in ("tess", "cremad"))
+    # What was published is all of the rule, but for 20 clips of CREMA-D and most takes of EmoDB.
+    published = sum(corpus.n_clips for key, corpus in CORPORA.items() if key.startswith(name))
+    assert len(names) - published == {"tess": 1, "cremad": 21, "emodb": 3665}.get(name, 0)
+
+
+@given(data=st.data())
+@pytest.mark.parametrize("name", RULES)
+def test_a_name_that_is_nearly_right_is_refused_or_another_clip(name, data):
+    parse, names = RULES[name]
+    stem = data.draw(st.sampled_from(sorted(names)))
+    at = data.draw(st.integers(0, len(stem)))
+    cut = data.draw(st.integers(0, 1))
+    other = stem[:at] + data.draw(st.sampled_from(["", *NEAR])) + stem[at + cut :]
+    assert read(parse, other) == names.get(other)
+
+
+@given(stem=st.text(max_size=25))
+def test_any_text_is_a_name_or_none(stem):
+    for parse, names in RULES.values():
+        assert read(parse, stem) == names.get(stem)
+
+
+@given(stems=st.lists(st.from_regex(r"[A-Za-z0-9_\- ]{1,20}", fullmatch=True), max_size=6))
+def test_every_file_is_in_the_table_or_reported(tmp_path_factory, stems):
+    root = tmp_path_factory.mktemp("any")
+    touch(root, *(f"{stem}.wav" for stem in [*stems, "1001_DFA_ANG_XX", "DC_a01", "03a01Wa"]))
+    touch(root, "DC/su15.wav")
+    for corpus in (cremad.CORPUS, savee.CORPUS, emodb.CORPUS):
+        table = corpus.load(root)
+        listed = [*table["path"], *table.attrs["unparsed"], *table.attrs["duplicates"]]
+        assert sorted(listed) == [str(path) for path in find_audio(root)]
+
+
+def test_cremad_combinations_of_codes_are_in_the_rule_or_refused():
+    grid = itertools.product(
+        *(range(999, 1093), [*cremad._SENTENCE, "XXX"], [*cremad._EMOTION, "SUR"]),
+        ("XX", "LO", "MD", "HI", "X"),
+    )
+    found = {stem: read(cremad.parse_name, stem) for stem in map("_".join, map(texts, grid))}
+    assert {stem: row for stem, row in found.items() if row} == RULES["cremad"][1]
+
+
+def texts(parts: tuple) -> list[str]:
+    return [str(part) for part in parts]
+
+
+def test_cremad_women_and_men_are_as_many_as_published():
+    rows = pd.DataFrame(RULES["cremad"][1].values()).drop_duplicates("speaker")
+    assert rows["gender"].value_counts().to_dict() == {"male": 48, "female": 43}
+
+
+# --- folders as people have them ---
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [
+        ("cremad", "CREMA-D"),
+        ("cremad", "Crema"),
+        ("cremad", "crema_d"),
+        ("ravdess", "RAVDESS"),
+        ("ravdess", "ravdess-emotional-speech-audio"),
+        ("savee", "Savee"),
+        ("tess", "TESS Toronto emotional speech set data"),
+        ("tess", "Toronto emotional speech set (TESS)"),
+        ("emodb", "Emo-DB"),
+        ("emodb", "berlin-database-of-emotional-speech-emodb"),
+    ],
+)
+def test_folders_are_found_however_they_are_spelled(home, name, folder):
+    clip = {**FOUR, "emodb": "x/03a01Wa.wav"}[name].partition("/")[2]
+    touch(home, f"{folder}/{clip}", f".{folder}/{clip}")
+    assert locate(CORPORA[name]) == home / folder
+    assert load_corpora(name)["corpus"].tolist() == [name]
+
+
+def test_the_folder_of_our_spelling_goes_first(home):
+    touch(home, "Tess/OAF_back_ps.wav", "tess/YAF_back_sad.wav", "TESS/YAF_back_ps.wav")
+    assert locate(CORPORA["tess"]).samefile(home / "tess")
+    with pytest.raises(CorpusNotFoundError, match="the folder does not exist"):
+        locate(CORPORA["savee"])
+
+
+def test_of_several_folders_the_one_with_clips_is_taken(home):
+    touch(home, "ravdess/03-02-03-01-01-01-01.wav", FOUR["ravdess"], "tess/notes.txt", FOUR["tess"])
+    clips = {Path(path).name for path in load_corpora("ravdess,ravdess-song,tess")["path"]}
+    assert clips == {"03-02-03-01-01-01-01.wav", "03-01-06-01-02-01-12.wav", "OAF_back_ps.wav"}
+
+
+def test_a_corpus_is_not_taken_for_another(home):
+    touch(home, "crematorium/1001_DFA_ANG_XX.wav", "tess2/OAF_back_ps.wav", "ravdess-song/x.wav")
+    for name in ("cremad", "tess", "ravdess"):
+        with pytest.raises(CorpusNotFoundError, match="www.kaggle.com/datasets/"):
+            load_corpora(name)
+
+
+# --- four in one ---
+
+
+@pytest.mark.parametrize(
+    "folder", ["four-in-one", "Four in One", "speech-emotion-recognition-en", "."]
+)
+def test_four_in_one_keeps_the_names_of_its_corpora(home, folder):
+    touch(home / folder, *FOUR.values(), "Savee/stray.wav", "Tess/again/OAF_back_ps.wav")
+    table = load_corpora("four-in-one")
+    assert sorted(table["corpus"]) == sorted(FOUR)
+    assert sorted(table["path"]) == sorted(str(home / folder / path) for path in FOUR.values())
+    assert table.attrs["unparsed"] == [str(home / folder / "Savee/stray.wav")]
+    assert len(table.attrs["duplicates"]) == 1
+
+
+def test_corpora_are_found_by_name_in_the_four_in_one_layout(home):
+    touch(home, *FOUR.values())
+    for name, path in FOUR.items():
+        assert load_corpora(name)["path"].tolist() == [str(home / path)]
+    assert parse_names("all") == sorted(FOUR)
+    assert load_corpora("all").equals(load_corpora("four-in-one"))
+
+
+def test_four_in_one_is_not_counted_beside_its_corpora(home):
+    touch(home, *FOUR.values())
+    for names in ("four-in-one,tess", "ravdess,four-in-one"):
+        with pytest.raises(CorpusError, match="given twice"):
+            load_corpora(names)
+
+
+def test_four_in_one_needs_all_four_where_no_folder_is_called_so(home):
+    touch(home, *list(FOUR.values())[:3])
+    with pytest.raises(CorpusNotFoundError, match="four-in-one"):
+        load_corpora("four-in-one")
+
+
+def test_four_in_one_splits_by_the_published_folds_of_its_corpora(home):
+    names = [f"Ravdess/{stem}.wav" for stem in RULES["ravdess"][1] if stem.startswith("03-01-")]
+    names += [f"Crema/{stem}.wav" for stem in list(RULES["cremad"][1])[:7442]]
+    names += [f"Savee/{stem}.wav" for stem in RULES["savee"][1]]
+    names += [f"Tess/{stem}.wav" for stem in RULES["tess"][1] if stem != "OA_bite_neutral"]
+    touch(home, *names)
+    table = load_corpora("four-in-one")
+    assert len(table) == 12162 == four_in_one.CORPUS.n_clips
+    tested = table[make_split(table, fold=1) == "test"]
+    assert set(tested.loc[tested["corpus"] == "ravdess", "speaker"]) == {
+        *("ravdess-01", "ravdess-11", "ravdess-20", "ravdess-21")
+    }
+    assert set(tested["corpus"]) == set(FOUR)
+
+
+# --- all of them ---
+
+
+def test_all_is_every_corpus_of_people_that_is_there(home):
+    touch(home, "emodb/03a01Wa.wav", "tess/OAF_back_ps.wav", "ravdess/03-02-03-01-01-01-01.wav")
+    touch(home, "cremad/AudioWAV/1001_DFA_ANG_XX.wav", "demo/v01_neutral_back.wav", "x/DC_a01.wav")
+    names = parse_names("all")
+    assert names == ["cremad", "emodb", "ravdess-song", "tess"]
+    assert sorted(set(load_corpora("all")["corpus"])) == names
+    assert describe_corpora("all").index.tolist() == names
+    with pytest.raises(CorpusError, match="given twice"):
+        load_corpora("all,tess")
+
+
+@pytest.mark.parametrize("there", [(), ("demo/v01_neutral_back.wav", "tess/stray.wav")])
+def test_all_of_nothing_says_what_to_do(home, there):
+    touch(home, *there)
+    with pytest.raises(CorpusError, match="none of cremad, emodb.*SER_DATA.*demo") as raised:
+        load_corpora("all")
+    assert str(home) in str(raised.value)
+
+
+def test_all_finds_nothing_where_the_data_folder_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setenv("SER_DATA", str(tmp_path / "none"))
+    with pytest.raises(CorpusError, match="found none of"):
+        parse_names("all")
+
+
+# --- one vocabulary ---
+
+
+def test_map_emotions_says_which_corpora_share_an_emotion(home):
+    touch(home, "cremad/1001_DFA_ANG_XX.wav", "emodb/03a01Wa.wav", "emodb/03a01La.wav")
+    touch(home, "ravdess/03-01-02-01-01-01-01.wav", "ravdess/03-01-05-01-01-01-01.wav")
+    table = map_emotions(load_corpora("cremad,emodb,ravdess"))
+    rows = table.set_index(["emotion", "corpus"])
+    assert rows.loc[("angry", "emodb"), ["code", "clips"]].tolist() == ["W", 1]
+    assert rows.loc[("angry", "ravdess"), "corpora"] == "cremad, emodb, ravdess"
+    assert rows.loc[("calm", "ravdess"), "corpora"] == "ravdess"
+    assert rows.loc[("boredom", "emodb"), ["code", "corpora"]].tolist() == ["L", "emodb"]
+    assert rows.loc[("sad", "emodb"), ["clips", "corpora"]].tolist() == [0, ""]  # none there
+    assert "surprise" not in set(table.loc[table["corpus"] == "cremad", "emotion"])
+    order = [emotion for emotion in EMOTIONS if emotion in set(table["emotion"])]
+    assert table["emotion"].drop_duplicates().tolist() == order
+    assert len(table) == 6 + 7 + 8
+
+
+def test_map_emotions_of_own_data_has_their_own_words(home):
+    touch(home, "mine/Wut/x.wav", "mine/happy/y.wav", "mine/happy/z.wav")
+    table = map_emotions(load_corpora(str(home / "mine")))
+    assert table[["emotion", "corpus", "code", "clips"]].to_numpy().tolist() == [
+        *(["happy", "mine", "happy", 2], ["Wut", "mine", "Wut", 1])
+    ]
+
+
+def test_map_emotions_says_why_a_code_is_left_out(home, monkeypatch):
+    import dataclasses
+
+    odd = dataclasses.replace(CORPORA["emodb"], left_out={"X": "nobody knows what it was"})
+    monkeypatch.setitem(CORPORA, "emodb", odd)
+    touch(home, "emodb/03a01Wa.wav")
+    last = map_emotions(load_corpora("emodb")).iloc[-1]
+    assert last[["emotion", "code", "clips", "left_out"]].tolist() == [
+        *("", "X", 0, "nobody knows what it was")
+    ]
+
+
+def test_five_emotions_are_in_every_corpus_of_people():
+    people = [corpus for corpus in CORPORA.values() if not (corpus.generated or corpus.parts)]
+    shared = set.intersection(*(set(corpus.counts) for corpus in people))
+    assert shared == {"neutral", "happy", "sad", "angry", "fear"}
+
+
+# --- a corpus of one's own is one file ---
+
+SMALL = '''"""Three people count to three; the name is <speaker>_<emotion>_<number>."""
+
+import re
+
+from helpers.corpora._base import Corpus, table_by_file_name
+
+_EMOTION = {"joy": "happy", "grief": "sad", "plain": "neutral"}
+_NAME = re.compile(r"(p[123])_(joy|grief|plain)_([123])")
+
+
+def parse_name(stem):
+    """Labels of a file name."""
+    match = _NAME.fullmatch(stem)
+    if match is None:
+        return None
+    speaker, emotion, number = match.groups()
+    row = {"corpus": "counting", "speaker": f"counting-{speaker}", "text": number}
+    return stem, {**row, "emotion": _EMOTION[emotion], "language": "en"}
+
+
+def load(root):
+    """Utterance table under ``root``."""
+    return table_by_file_name(root, corpus="counting", parse=parse_name)
+
+
+CORPUS = Corpus(
+    name="counting",
+    title="Counting to three",
+    licence="CC0 1.0",
+    citation="Ourselves, today.",
+    url="made by the test",
+    layout="counting/p1_joy_1.wav (27 files)",
+    folder="counting",
+    counts=dict.fromkeys(_EMOTION.values(), 9),
+    speakers=3,
+    load=load,
+    codes=_EMOTION,
+)
+'''
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory) -> Path:
+    """The project with one more file in ``helpers/corpora``, and nothing else changed."""
+    root = tmp_path_factory.mktemp("project")
+    for name in ("helpers", "notebooks"):
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", root)
+    assert len(SMALL.splitlines()) <= 40
+    (root / "helpers/corpora/counting.py").write_text(SMALL, encoding="utf-8")
+    return root
+
+
+def run_python(copy: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(copy),
+        "SER_DATA": str(folder / "data"),
+        "SER_OUTPUTS": str(folder / "outputs"),
+    }
+    return subprocess.run(
+        [sys.executable, *arguments], env=environment, cwd=copy, capture_output=True, text=True
+    )
+
+
+def test_a_new_corpus_is_one_file(copy, tmp_path):
+    rng = np.random.default_rng(0)
+    (tmp_path / "data/counting").mkdir(parents=True)
+    time_s = np.arange(8000) / 16000
+    for person, emotion, number in itertools.product((1, 2, 3), ("joy", "grief", "plain"), "123"):
+        wave = 0.3 * np.sin(2 * np.pi * 100 * person * int(number) * time_s)
+        wave += 0.01 * rng.standard_normal(len(wave))
+        path = tmp_path / f"data/counting/p{person}_{emotion}_{number}.wav"
+        soundfile.write(path, wave, 16000)
+    # A kernel starts in notebooks/; what it imports is the copy, not the project under test.
+    found = run_python(copy, tmp_path, "-c", "import helpers; print(helpers.__file__)")
+    assert Path(found.stdout.strip()).samefile(copy / "helpers/__init__.py")
+    done = run_python(
+        *(copy, tmp_path, "-m", "helpers.cli", "run", "--corpora", "counting", "--only", "01")
+    )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    clips = pd.read_csv(tmp_path / "outputs/counting/utterances.csv")
+    assert len(clips) == 27 and set(clips["corpus"]) == {"counting"}
+    assert clips["emotion"].value_counts().to_dict() == {"happy": 9, "sad": 9, "neutral": 9}
+    executed = (tmp_path / "outputs/counting/01_explore.ipynb").read_text(encoding="utf-8")
+    assert "Counting to three" in executed  # known to the kernel, so its helpers are the copy
+
+
+def test_a_name_that_is_taken_is_said_with_both_files(copy, tmp_path):
+    shutil.copytree(copy / "helpers", tmp_path / "helpers")
+    again = SMALL.replace('name="counting"', 'name="tess"')
+    (tmp_path / "helpers/corpora/again.py").write_text(again, encoding="utf-8")
+    done = run_python(tmp_path, tmp_path, "-c", "import helpers.corpora")
+    assert "CorpusError: tess.py: corpus name 'tess' is taken: again.py" in done.stderr
+
+
+def test_the_demo_is_listed_first_and_the_gathered_last(copy, tmp_path):
+    code = "from helpers.corpora import CORPORA; print(*CORPORA)"
+    names = run_python(copy, tmp_path, "-c", code).stdout.split()
+    people = ["counting", "cremad", "emodb", "ravdess", "ravdess-song", "savee", "tess"]
+    assert names == ["demo", *people, "four-in-one"]
+
+
+# --- the real recordings ---
+
+
+@pytest.mark.corpora
+def test_real_emodb(corpora_root, monkeypatch):
+    if not (corpora_root / "emodb").is_dir():
+        pytest.skip(f"no emodb/ in {corpora_root}")
+    monkeypatch.setenv("SER_DATA", str(corpora_root))
+    table = load_corpora("emodb")
+    counts = table["emotion"].value_counts().to_dict()
+    assert {e: counts[e] for e in ("angry", "happy", "neutral", "sad")} == {
+        **{"angry": 127, "happy": 71, "neutral": 79, "sad": 62}
+    }
+    assert table.attrs == {"unparsed": [], "duplicates": [], "missing": []}
+    people = table.drop_duplicates("speaker")
+    assert people["gender"].value_counts().to_dict() == {"male": 5, "female": 5}
+    assert set(people["speaker"]) == {
+        f"emodb-{who}" for who in "03 08 09 10 11 12 13 14 15 16".split()
+    }
+    assert table["text"].nunique() == 10
+    assert set(table["language"]) == {"de"} and set(table["intensity"]) == {""}
+
+
+@pytest.mark.corpora
+def test_real_corpora_have_the_counts_they_state(corpora_root, monkeypatch):
+    monkeypatch.setenv("SER_DATA", str(corpora_root))
+    for name in ("ravdess", "ravdess-song", "tess"):
+        table, corpus = load_corpora(name), CORPORA[name]
+        assert table["emotion"].value_counts().to_dict() == dict(corpus.counts)
+        assert table["speaker"].nunique() == corpus.speakers
+        assert set(table["intensity"]) == ({""} if name == "tess" else {"normal", "strong"})
+    song = load_corpora("ravdess-song").drop_duplicates("speaker")
+    assert song["gender"].value_counts().to_dict() == {"male": 12, "female": 11}
+    stems = {Path(path).stem for path in load_corpora("tess")["path"]}
+    assert "OA_bite_neutral" in stems and "OAF_bite_neutral" not in stems
+    assert len({stem.split("_")[1] for stem in stems} ^ tess._WORDS) == 0

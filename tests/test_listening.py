@@ -1,0 +1,163 @@
+"""Listening through a corpus: what the filters let pass, what is shown, and what is kept."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from IPython.display import Audio, Image
+from matplotlib.image import imread
+
+from helpers import listening
+from helpers.audio import SAMPLE_RATE
+from helpers.listening import browse_clips, draw_clip, read_flags
+
+
+def tone(duration_s: float = 0.6) -> np.ndarray:
+    time_s = np.arange(int(duration_s * SAMPLE_RATE)) / SAMPLE_RATE
+    return (0.3 * np.sin(2 * np.pi * 220 * time_s)).astype("float32")
+
+
+@pytest.fixture
+def clips(tmp_path: Path) -> pd.DataFrame:
+    """Six clips of two speakers; the file of the last one is not there."""
+    rows = [
+        (speaker, emotion, intensity, f"a <b>{word}</b>")
+        for word, (speaker, emotion, intensity) in enumerate(
+            [
+                *[("me-1", "sad", ""), ("me-1", "angry", "strong"), ("me-1", "Wut", "")],
+                *[("me-2", "sad", ""), ("me-2", "angry", ""), ("me-2", "angry", "strong")],
+            ]
+        )
+    ]
+    table = pd.DataFrame(rows, columns=["speaker", "emotion", "intensity", "text"])
+    table["path"] = [str(tmp_path / f"{n}.wav") for n in range(len(table))]
+    for path in table["path"][:-1]:
+        soundfile.write(path, tone(), SAMPLE_RATE)
+    return table.assign(corpus="me", channel="speech")
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list:
+    """What the browser displayed last."""
+    objects: list = []
+    monkeypatch.setattr(listening, "display", objects.append)
+    monkeypatch.setattr(listening, "clear_output", lambda wait: objects.clear())
+    return objects
+
+
+@pytest.fixture
+def browser(clips: pd.DataFrame, tmp_path: Path, shown: list):
+    return browse_clips(clips, flags=tmp_path / "run" / "flags.csv")
+
+
+def test_first_clip_is_shown_with_player_and_picture(browser, clips, shown):
+    assert browser.clip["path"] == clips.loc[0, "path"]
+    words, player, picture = shown
+    assert "me-1" in words.data and "a &lt;b&gt;0&lt;/b&gt;" in words.data
+    heard, sr = soundfile.read(io.BytesIO(player.data))
+    assert isinstance(player, Audio) and isinstance(picture, Image)
+    assert sr == SAMPLE_RATE and np.abs(heard - tone()).max() < 1e-4
+
+
+def test_only_what_differs_is_a_filter(browser):
+    assert list(browser.filters) == ["emotion", "speaker", "intensity"]
+    # Ours first, then own names; an empty value can be chosen as such.
+    names = [name for name, _ in browser.filters["emotion"].options]
+    assert names == ["all", "sad", "angry", "Wut"]
+    assert browser.filters["intensity"].options[1] == ("not said", "")
+
+
+def test_filters_add_up_and_steps_go_around(browser, clips):
+    browser.place.value = 6
+    browser.filters["emotion"].value = "angry"
+    assert (browser.count.value, browser.place.value) == ("of 3", 1)
+    assert browser.clip["path"] == clips.loc[1, "path"]
+    browser.filters["intensity"].value = "strong"
+    assert browser.chosen["path"].tolist() == clips.loc[[1, 5], "path"].tolist()
+    seen = []
+    for _ in range(3):
+        seen.append(browser.clip["path"])
+        browser.on.click()
+    assert seen == clips.loc[[1, 5, 1], "path"].tolist()
+    browser.back.click()
+    assert browser.clip["path"] == clips.loc[1, "path"]
+    browser.filters["emotion"].value = browser.filters["intensity"].value = None
+    assert browser.count.value == "of 6"
+
+
+def test_nothing_passes_is_said_and_nothing_can_be_flagged(browser, shown):
+    browser.filters["emotion"].value = "Wut"
+    browser.filters["speaker"].value = "me-2"
+    assert browser.clip is None and "No clip is like that" in shown[0].data
+    assert browser.flag.disabled and browser.on.disabled
+    browser.filters["speaker"].value = None
+    assert not browser.flag.disabled and len(shown) == 3
+
+
+def test_file_that_is_gone_is_explained(browser, shown):
+    browser.place.value = 6
+    assert "⚠" in shown[1].data and "5.wav" in shown[1].data
+
+
+def test_flags_are_kept_and_taken_back(browser, clips, tmp_path):
+    csv = tmp_path / "run" / "flags.csv"
+    browser.place.value = 2
+    browser.note.value = 'clicks, "pops"'
+    browser.flag.click()
+    browser.on.click()
+    assert browser.note.value == "" and browser.flag.description == "Flag this clip"
+    browser.flag.click()
+    assert read_flags(csv)["path"].tolist() == clips.loc[[1, 2], "path"].tolist()
+    assert read_flags(csv).loc[0].tolist()[1:] == ["me", "me-1", "angry", 'clicks, "pops"']
+
+    again = browse_clips(clips, flags=csv)  # another kernel, another day
+    again.place.value = 2
+    assert again.note.value == 'clicks, "pops"' and again.flag.description == "Remove the flag"
+    again.flag.click()
+    assert read_flags(csv)["path"].tolist() == [clips.loc[2, "path"]]
+
+
+def test_two_kernels_do_not_lose_each_others_flags(clips, tmp_path, shown):
+    csv = tmp_path / "flags.csv"
+    one, two = browse_clips(clips, flags=csv), browse_clips(clips, flags=csv)
+    two.place.value = 3
+    one.flag.click()
+    two.flag.click()
+    assert read_flags(csv)["path"].tolist() == clips.loc[[0, 2], "path"].tolist()
+
+
+def test_foreign_csv_is_left_alone(clips, tmp_path):
+    csv = tmp_path / "flags.csv"
+    csv.write_text("name,size\na,1\n")
+    with pytest.raises(ValueError, match=r"found the columns name, size, expected path, corpus"):
+        browse_clips(clips, flags=csv)
+    assert csv.read_text() == "name,size\na,1\n"
+
+
+def test_flag_that_cannot_be_written_is_said(browser, tmp_path):
+    (tmp_path / "run").write_text("a file where the folder should be")
+    browser.flag.click()
+    assert browser.message.value.startswith("⚠ not written")
+    assert browser.flag.description == "Flag this clip"
+
+
+def test_page_without_a_kernel_shows_the_clip(browser):
+    bundle = browser._repr_mimebundle_()
+    assert "application/vnd.jupyter.widget-view+json" in bundle
+    assert "<audio" in bundle["text/html"] and "data:image/jpeg;base64," in bundle["text/html"]
+
+
+def test_no_clips_is_an_error(clips, tmp_path):
+    with pytest.raises(ValueError, match="no clips to listen to"):
+        browse_clips(clips[:0], flags=tmp_path / "flags.csv")
+
+
+def test_picture_of_silence_and_of_a_short_sound():
+    for y in (np.zeros(SAMPLE_RATE, "float32"), tone(0.1)):
+        picture = imread(io.BytesIO(draw_clip(y, title="a title").data), format="jpeg")
+        assert picture.shape[1] > 700 and len(np.unique(picture)) > 5

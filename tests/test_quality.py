@@ -1,0 +1,429 @@
+"""What is wrong with a corpus is found, named, and nothing else is; a bad clip stops nothing."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from tiny import tone, write_tone
+
+from helpers.corpora import CORPORA, CorpusError
+from helpers.quality import FAULTS, NOTES, validate_corpus
+from helpers.survey import read_header, survey_corpora
+
+STEM = "03-01-06-01-02-01-12"  # RAVDESS: fear, actor 12
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A data folder, in which a folder ``mine`` of own data lies: two emotions, two speakers."""
+    monkeypatch.setenv("SER_DATA", str(tmp_path))
+    hz = iter(range(200, 1000, 7))
+    for emotion in ("sad", "angry"):
+        for who in ("anna", "ben"):
+            for take in "ab":
+                write_tone(tmp_path / "mine" / emotion / who / f"{take}.wav", next(hz))
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def complete(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All of EmoDB by number: short tones of its 535 clips, no two alike."""
+    root = tmp_path_factory.mktemp("data") / "emodb"
+    corpus, speakers = CORPORA["emodb"], "03 08 09 10 11 12 13 14 15 16".split()
+    sentences = "a01 a02 a04 a05 a07 b01 b02 b03 b09 b10".split()
+    names = [f"{who}{s}{{}}{take}" for take in "abc" for s in sentences for who in speakers]
+    hz = iter(range(100, 10_000, 5))
+    for code, emotion in corpus.codes.items():
+        for name in names[: corpus.counts[emotion]]:
+            write_tone(root / f"{name.format(code)}.wav", next(hz), duration_s=0.31)
+    return root
+
+
+def write(path: Path, y: np.ndarray, *, sr: int = 16_000) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, y, sr)
+    return path
+
+
+def findings(name: str | Path, *, check: str = "") -> dict[str, str]:
+    """Path below the corpus' folder, and what is said of it; of one check or of all."""
+    found = validate_corpus(str(name), n_jobs=1)
+    assert list(found.columns) == ["path", "corpus", "check", "detail"]
+    assert found["check"].isin([*FAULTS, *NOTES]).all()
+    if check:
+        found = found[found["check"] == check]
+    else:
+        found = found.assign(detail=found["check"] + ": " + found["detail"])
+    paths = [Path(path).name if name in CORPORA else path for path in found["path"]]
+    if name not in CORPORA and Path(name).is_dir():
+        paths = [Path(path).relative_to(name).as_posix() for path in paths]
+    return dict(zip(paths, found["detail"], strict=True))
+
+
+# --------------------------------------------------------------------------- nothing wrong
+
+
+def test_a_clean_corpus_has_no_findings(home, complete, monkeypatch):
+    assert findings(home / "mine") == {}
+    monkeypatch.setenv("SER_DATA", str(complete.parent))
+    found = validate_corpus("emodb", n_jobs=2)
+    assert found.empty and found.attrs["clips"] == 535
+
+
+@pytest.mark.parametrize(
+    "folder",
+    [
+        "",
+        "Actor_12",
+        "actor 12",
+        "audio_speech_actors_01-24/Actor_12",
+        "Fearful",
+        "fear and sad",
+        "03",
+        "take 7",
+        "06",
+        "Calmness",
+    ],
+)
+def test_folders_that_contradict_nothing(home, folder):
+    write_tone(home / "ravdess" / "Actor_01" / "03-01-06-01-02-01-01.wav", 300)
+    write_tone(home / "ravdess" / folder / f"{STEM}.wav", 400)
+    assert findings("ravdess", check="mislabelled-by-folder") == {}
+
+
+def test_loud_short_pauses_and_other_rates_are_no_fault(home):
+    loud = tone(300, peak=0.95)
+    write(home / "mine" / "sad" / "anna" / "rate.flac", tone(310, duration_s=2), sr=44_100)
+    write(home / "mine" / "sad" / "anna" / "loud.wav", loud)
+    pauses = np.concatenate([np.zeros(16_000), tone(320), np.zeros(16_000)])  # most is silence
+    write(home / "mine" / "sad" / "anna" / "pauses.wav", pauses)
+    peak = tone(330)
+    peak[[10, 2000, 2001, 5000]] = 1  # single samples, and two in a row
+    write(home / "mine" / "sad" / "anna" / "peak.wav", peak)
+    assert findings(home / "mine") == {}
+
+
+# --------------------------------------------------------------------------- one check each
+
+
+def test_missing_clips_of_an_emotion_and_who_lacks_them(home):
+    for actor in range(1, 24):
+        for take in ("01", "02"):
+            name = f"03-01-01-01-01-{take}-{actor:02}.wav"
+            write_tone(home / "ravdess" / name, 200 + 10 * actor + int(take))
+    (home / "ravdess" / "03-01-01-01-01-01-05.wav").unlink()
+    found = validate_corpus("ravdess", n_jobs=1)
+    assert found["check"].tolist() == ["missing"] * 9
+    assert found["path"].eq(str(home / "ravdess")).all()
+    neutral, calm, *_, speakers = found["detail"]
+    assert neutral.startswith("neutral: 45 of 96 clips (ravdess-01 2 of 4, ravdess-02 2 of 4")
+    assert neutral.endswith("ravdess-05 1 of 4 and 18 more)")
+    assert calm.startswith("calm: 0 of 192 clips")
+    assert speakers == "23 of 24 speakers: only ravdess-01 … ravdess-23"
+    (home / "ravdess" / "03-01-01-01-01-02-05.wav").unlink()
+    speakers = validate_corpus("ravdess", n_jobs=1)["detail"].iloc[-1]
+    assert speakers == "22 of 24 speakers: only ravdess-01 … ravdess-04, ravdess-06 … ravdess-23"
+
+
+def test_one_missing_clip_is_a_finding(home, complete):
+    shutil.copytree(complete, home / "emodb")
+    (home / "emodb" / "03a01Wa.wav").unlink()
+    assert findings("emodb") == {"emodb": "missing: angry: 126 of 127 clips"}
+
+
+def test_missing_corpus_is_one_finding(home):
+    assert findings("tess") == {"tess": "missing: all 2800 clips of 2 speakers"}
+    (home / "tess").mkdir()
+    (home / "tess" / "holiday.wav").touch()
+    assert list(findings("tess")) == ["tess", "holiday.wav"]
+
+
+def test_missing_files_of_a_manifest(home):
+    listed = home / "own.csv"
+    listed.write_text("path,emotion\nmine/sad/anna/a.wav,sad\ngone.wav,angry\n")
+    assert findings(listed) == {str(home / "gone.wav"): "missing: listed, but not there"}
+
+
+def test_unparsed_file_is_named(home):
+    for name in (STEM, "03-01-09-01-02-01-12", "holiday"):
+        write_tone(home / "ravdess" / f"{name}.wav")
+    found = findings("ravdess", check="unparsed")
+    assert list(found) == ["03-01-09-01-02-01-12.wav", "holiday.wav"]
+
+
+def test_unreadable_clips_are_listed_and_the_rest_goes_on(home):
+    folder = home / "mine" / "sad" / "anna"
+    (folder / "text.wav").write_text("no sound")
+    (folder / "empty.wav").touch()
+    whole = write_tone(folder / "cut.wav", 300).read_bytes()
+    (folder / "cut.wav").write_bytes(whole[: len(whole) // 2])
+    soundfile.write(folder / "nan.wav", np.full(9000, np.nan), 16_000, subtype="FLOAT")
+    write(folder / "quiet.wav", 1e-3 * tone(310))
+    found = validate_corpus(str(home / "mine"), n_jobs=1)
+    bad = found[found["check"] == "unreadable"]
+    said = {
+        Path(path).stem: detail for path, detail in zip(bad["path"], bad["detail"], strict=True)
+    }
+    assert {stem: text.split(";")[0][:19] for stem, text in said.items()} == {
+        "cut": "found data chunk of",
+        "empty": "found an empty file",
+        "nan": "found NaN or infini",
+        "text": "found text, beginni",
+    }
+    assert found["check"].tolist() == ["unreadable"] * 4 + ["quiet"]
+
+
+def test_any_other_error_is_a_finding_too(home, monkeypatch):
+    def burst(path, **_):
+        raise MemoryError("too much")
+
+    monkeypatch.setattr("helpers.quality.load_audio", burst)
+    found = findings(home / "mine", check="unreadable")
+    assert set(found.values()) == {"MemoryError('too much')"} and len(found) == 8
+
+
+@pytest.mark.parametrize(
+    ("name", "y"),
+    [
+        ("zero", np.zeros(16_000)),
+        ("constant", np.full(16_000, 0.1)),
+        ("hum on a constant", 0.3 + 0.9e-4 * np.sin(np.arange(16_000))),
+        ("below -80 dBFS", 0.9e-4 * np.sin(np.arange(16_000))),
+    ],
+)
+def test_silent_clips(home, name, y):
+    write(home / "mine" / "sad" / "anna" / "x.wav", y)
+    found = findings(home / "mine")
+    assert list(found) == ["sad/anna/x.wav"] and found["sad/anna/x.wav"].startswith("silent: ")
+
+
+def test_silent_clips_are_no_duplicates_of_each_other(home):
+    for name in ("x", "y"):
+        write(home / "mine" / "sad" / "anna" / f"{name}.wav", np.zeros(16_000))
+        write(home / "mine" / "sad" / "ben" / f"{name}.wav", 1e-4 * np.sign(tone()) * 0.5)
+    found = validate_corpus(str(home / "mine"), n_jobs=1)
+    assert found["check"].tolist() == ["silent"] * 4
+
+
+def test_barely_audible_is_quiet_and_not_silent(home):
+    write(home / "mine" / "sad" / "anna" / "x.wav", 1.5e-4 * np.sin(np.arange(16_000)))
+    assert list(findings(home / "mine", check="quiet")) == ["sad/anna/x.wav"]
+    assert findings(home / "mine", check="silent") == {}
+
+
+@pytest.mark.parametrize(("level_dbfs", "quiet"), [(-50.5, True), (-49.5, False)])
+@pytest.mark.parametrize("share", [0.06, 1.0])
+def test_quiet_is_the_level_of_the_loudest_twentieth(home, level_dbfs, quiet, share):
+    y = np.sqrt(2) * 10 ** (level_dbfs / 20) * np.sin(2 * np.pi * 440 * np.arange(48_000) / 16_000)
+    y[round(share * len(y)) :] *= 0.01
+    write(home / "mine" / "sad" / "anna" / "x.wav", y)
+    found = findings(home / "mine")
+    assert bool(found) == quiet
+    if quiet:
+        assert found["sad/anna/x.wav"] == "quiet: -50.5 dBFS where it is loudest"
+
+
+@pytest.mark.parametrize(("n", "run", "clipped"), [(12, 3, True), (9, 3, False), (60, 2, False)])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_clipped_is_full_scale_in_runs(home, n, run, clipped, sign):
+    y = tone(300, duration_s=10_000 / 16_000)
+    places = np.arange(n) // run * 20 + np.arange(n) % run
+    y[places] = sign
+    write(home / "mine" / "sad" / "anna" / "x.wav", y)
+    found = findings(home / "mine")
+    expected = {"sad/anna/x.wav": "clipped: 0.12% of the samples at full scale"} if clipped else {}
+    assert found == expected
+
+
+@pytest.mark.parametrize(("duration_s", "short"), [(0.29, True), (0.31, False)])
+def test_short_clips(home, duration_s, short):
+    write_tone(home / "mine" / "sad" / "anna" / "x.wav", duration_s=duration_s)
+    assert findings(home / "mine") == ({"sad/anna/x.wav": "short: 0.290 s"} if short else {})
+
+
+def test_too_short_to_be_used_is_both(home):
+    write_tone(home / "mine" / "sad" / "anna" / "x.wav", duration_s=0.05)
+    found = validate_corpus(str(home / "mine"), n_jobs=1)
+    assert found["check"].tolist() == ["unreadable", "short"]
+    assert found["detail"][0].startswith("found 50 ms of sound") and found["detail"][1] == "0.050 s"
+
+
+def test_duplicates_are_the_same_sound_and_not_the_same_bytes(home):
+    anna = home / "mine" / "sad" / "anna"
+    y, sr = soundfile.read(anna / "a.wav")
+    write(anna / "same.flac", y)
+    write(anna / "stereo.wav", np.stack([y, y], axis=1))
+    write(anna / "louder.wav", y * 1.1)
+    write(anna / "longer.wav", np.append(y, 0.1))
+    found = findings(home / "mine")
+    assert list(found) == ["sad/anna/a.wav", "sad/anna/same.flac", "sad/anna/stereo.wav"]
+    assert found["sad/anna/a.wav"] == (
+        f"duplicate: same sound as {anna / 'same.flac'}, {anna / 'stereo.wav'}"
+    )
+
+
+def test_one_sound_under_two_emotions_is_worse(home):
+    shutil.copy(home / "mine/sad/anna/a.wav", home / "mine/angry/ben/x.wav")
+    found = findings(home / "mine")
+    assert list(found) == ["angry/ben/x.wav", "sad/anna/a.wav"]
+    assert found["sad/anna/a.wav"] == (
+        "conflict: sad, but the same sound is another emotion: "
+        f"{home / 'mine/angry/ben/x.wav'} (angry)"
+    )
+    assert "conflict" in FAULTS and "duplicate" in NOTES
+
+
+def test_further_files_of_a_clip_are_copies(home):
+    first = write_tone(home / "ravdess" / "Actor_12" / f"{STEM}.wav")
+    write_tone(home / "ravdess" / "again" / "Actor_12" / f"{STEM}.wav")
+    found = validate_corpus("ravdess", n_jobs=1).query("check == 'copy'")
+    assert found["path"].tolist() == [str(home / "ravdess" / "again" / "Actor_12" / f"{STEM}.wav")]
+    assert found["detail"].tolist() == [f"not used: {first}"]
+    write_tone(home / "savee" / "DC" / "a01.wav", 300)
+    write_tone(home / "savee" / "JE" / "a01.wav", 400)
+    write_tone(home / "savee" / "again" / "DC" / "a01.wav", 300)
+    found = validate_corpus("savee", n_jobs=1).query("check == 'copy'")
+    assert len(found) == 1 and found["detail"].iloc[0] == "not used: the clip is there"
+
+
+@pytest.mark.parametrize(
+    ("corpus", "path", "detail"),
+    [
+        ("tess", "OAF_Fear/OAF_back_sad.wav", "folder says fear, label is sad"),
+        ("tess", "OAF_Pleasant_surprise/OAF_back_sad.wav", "folder says surprise, label is sad"),
+        ("tess", "YAF_ps/YAF_back_sad.wav", "folder says surprise, label is sad"),
+        ("tess", "YAF_sad/OAF_back_sad.wav", "folder says speaker yaf, label is tess-OAF"),
+        ("ravdess", f"Actor_03/{STEM}.wav", "folder says speaker 3, label is ravdess-12"),
+        ("ravdess", f"set/ACTOR 3/x/{STEM}.wav", "folder says speaker 3, label is ravdess-12"),
+        ("ravdess", f"anger/{STEM}.wav", "folder says angry, label is fear"),
+        ("cremad", "HAP/1001_DFA_ANG_XX.wav", "folder says happy, label is angry"),
+    ],
+)
+def test_folder_that_contradicts_the_file_name(home, corpus, path, detail):
+    write_tone(home / "tess" / "YAF_angry" / "YAF_back_angry.wav", 300)
+    write_tone(home / corpus / path, 400)
+    assert findings(corpus, check="mislabelled-by-folder") == {Path(path).name: detail}
+
+
+def test_folder_is_read_however_the_data_folder_is_written(home, monkeypatch):
+    write_tone(home / "tess" / "OAF_Fear" / "OAF_back_sad.wav")
+    monkeypatch.setenv("SER_DATA", str(home / "tess" / ".."))
+    assert list(findings("tess", check="mislabelled-by-folder")) == ["OAF_back_sad.wav"]
+
+
+def test_folders_above_the_corpus_and_outside_it_say_nothing(home):
+    happy = home / "happy"
+    shutil.copytree(home / "mine", happy / "mine")
+    assert findings(happy / "mine") == {}
+    listed = home / "mine" / "own.csv"
+    listed.write_text("path,emotion\n../happy/mine/sad/anna/a.wav,angry\nsad/anna/b.wav,angry\n")
+    assert list(findings(listed)) == [str(home / "mine" / "sad" / "anna" / "b.wav")]
+
+
+def test_own_emotions_of_two_words_are_whole(home):
+    write_tone(home / "mine" / "very sad" / "anna b" / "x.wav", 1111)
+    write_tone(home / "mine" / "sad" / "anna b" / "y.wav", 1222)
+    assert findings(home / "mine") == {}
+
+
+def test_faults_come_first_and_processes_change_nothing(home):
+    for number in range(70):
+        write_tone(home / "mine" / "sad" / "carl" / f"{number}.wav", 2000 + 7 * number)
+    write(home / "mine" / "sad" / "carl" / "q.wav", 1e-3 * tone(310))
+    (home / "mine" / "sad" / "carl" / "bad.wav").write_text("no sound")
+    one, two = (validate_corpus(str(home / "mine"), n_jobs=n) for n in (1, 2))
+    pd.testing.assert_frame_equal(one, two)
+    assert one["check"].tolist() == ["unreadable", "quiet"]
+
+
+def test_unknown_names_are_refused(home):
+    for call in (validate_corpus, lambda name: survey_corpora([name])):
+        with pytest.raises(CorpusError, match="unknown corpus 'nix'"):
+            call("nix")
+
+
+# --------------------------------------------------------------------------- the survey
+
+
+def test_survey_counts_clips_speakers_and_hours(home, complete):
+    shutil.copytree(complete, home / "emodb")
+    table = survey_corpora(["emodb", "tess", "demo", str(home / "mine")]).set_index("corpus")
+    assert table["clips"].tolist() == [535, 0, 0, 8]
+    assert table["speakers"].tolist() == [10, 0, 0, 2]
+    assert table["expected_clips"].tolist()[:3] == [535, 2800, 560]
+    assert table["expected_clips"].isna().tolist() == [False, False, False, True]
+    assert table["state"].tolist() == ["complete", "not there", "made at first use", "own data"]
+    np.testing.assert_allclose(table["hours"] * 3600, [535 * 0.31, 0, 0, 8 * 0.6])
+    assert not (home / "demo").exists()
+    for path in sorted((home / "emodb").glob("*.wav"))[:3]:
+        path.unlink()
+    assert survey_corpora(["emodb"])["state"].tolist() == ["3 missing"]
+
+
+def test_survey_of_all_has_a_row_a_corpus(home):
+    assert survey_corpora()["corpus"].tolist() == list(CORPORA)
+
+
+def test_survey_decodes_where_the_header_does_not_say(home):
+    import av
+
+    path = home / "mine" / "sad" / "anna" / "x.m4a"
+    with av.open(path, "w") as out:
+        stream = out.add_stream("aac", rate=16_000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(tone(duration_s=2)[None], "fltp", "mono")
+        frame.sample_rate, frame.pts = 16_000, 0
+        for part in av.AudioResampler(format=stream.codec_context.format).resample(frame):
+            out.mux(stream.encode(part))
+        out.mux(stream.encode(None))
+    (home / "mine" / "sad" / "anna" / "bad.wav").write_text("no sound")
+    # As a recorder leaves it that writes into a pipe: a length of 0.
+    pipe = write_tone(home / "mine" / "sad" / "anna" / "pipe.wav", duration_s=3)
+    whole = bytearray(pipe.read_bytes())
+    whole[40:44] = bytes(4)
+    pipe.write_bytes(whole)
+    assert np.isnan([read_header(str(file))[1] for file in (path, pipe)]).all()
+    table = survey_corpora([str(home / "mine")])
+    assert table["clips"].tolist() == [11]
+    assert table.loc[0, "hours"] * 3600 == pytest.approx(8 * 0.6 + 2 + 3, abs=0.1)
+    assert list(findings(home / "mine")) == ["sad/anna/bad.wav"]
+
+
+def test_survey_names_missing_files_of_a_manifest(home):
+    (home / "own.csv").write_text("path,emotion\nmine/sad/anna/a.wav,sad\ngone.wav,angry\n")
+    assert survey_corpora([str(home / "own.csv")])["state"].tolist() == ["1 missing"]
+
+
+# --------------------------------------------------------------------------- real recordings
+
+
+@pytest.mark.corpora
+def test_known_truths_of_ravdess(real_data):
+    if not (real_data / "ravdess").is_dir():
+        pytest.skip("no ravdess/ there")
+    found = validate_corpus("ravdess", n_jobs=2)
+    stems = found["path"].map(lambda path: Path(path).stem)
+    assert found["check"].value_counts().to_dict() == {"quiet": 34, "duplicate": 2}
+    assert stems[found["check"] == "duplicate"].tolist() == [
+        *("03-01-03-01-02-01-07", "03-01-03-01-02-02-07")
+    ]
+    actors = Counter(stem[-2:] for stem in stems[found["check"] == "quiet"])
+    assert actors == {"20": 12, "09": 12, "05": 5, "06": 3, "11": 1, "14": 1}
+    assert validate_corpus("ravdess-song", n_jobs=2).empty
+
+
+@pytest.mark.corpora
+def test_known_truths_of_tess_and_emodb(real_data):
+    if (real_data / "tess").is_dir():
+        assert validate_corpus("tess", n_jobs=2).empty
+    if len(list((real_data / "emodb").rglob("*.flac"))) == 339:  # a part of it
+        found = validate_corpus("emodb", n_jobs=2)
+        assert found["check"].tolist() == ["missing"] * 3
+        assert found["detail"].tolist() == [
+            *("boredom: 0 of 81 clips", "disgust: 0 of 46 clips", "fear: 0 of 69 clips")
+        ]
