@@ -68,6 +68,9 @@ def run_notebooks(
     """
     steps = _choose_steps(start, only)
     given = dict(parameters or {})
+    for name, option, value in (("CORPORA", "--corpora", corpora), ("RUN", "--run", run_name)):
+        if value and given.get(name, value) != value:
+            raise ParameterError(f"{option} {value} and -p {name}={given[name]}: give one of them")
     corpora = corpora or given.pop("CORPORA", None)
     names = parse_names(corpora or "demo")
     run = open_run(run_name or given.pop("RUN", None) or _default_name(names))

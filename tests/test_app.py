@@ -14,6 +14,7 @@ import soundfile
 from browser import Lab, assert_all_ran, open_browser, open_lab, run_notebook_in_lab, screenshot
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from helpers.listening import read_flags
 from helpers.microphone import MicrophoneError, list_microphones
 from helpers.runs import NOTEBOOKS, PROJECT_ROOT
 
@@ -60,7 +61,30 @@ def page(browser: Browser, lab: Lab) -> Iterator[Page]:
         lab.request(f"api/kernels/{kernel['id']}", method="DELETE")
 
 
-@pytest.mark.parametrize("name", NOTEBOOKS[:-1])
+def test_clips_are_browsed_and_flagged_in_jupyterlab(page: Page, lab: Lab):
+    """01: choose an emotion, step on, hear, flag; the flag is in the run folder."""
+    notebook = run_notebook_in_lab(page, lab, "01_explore.ipynb")
+    assert_all_ran(page, notebook)
+    panel = page.locator(".jp-Notebook .widget-vbox").first
+    panel.get_by_label("emotion").select_option("sad")
+    expect(panel.get_by_text(re.compile(r"^of \d+$"))).to_be_visible()
+    before = panel.locator("small").inner_text()
+    panel.locator("button[title='next clip']").click()
+    expect(panel.locator("small")).not_to_have_text(before)
+    expect(panel.locator("p").first).to_have_text(re.compile(r"^sad · "))
+    expect_sound_and_picture(panel)
+    panel.get_by_placeholder("what is wrong with it?").fill("a click at the end")
+    panel.get_by_role("button", name="Flag this clip").click()
+    expect(panel.get_by_text("1 flagged in flags.csv")).to_be_visible()
+    screenshot(page, lab.shots / "01_flagged.png")
+    flagged = read_flags(next((lab.folder.parent / "outputs").glob("*/flags.csv")))
+    assert flagged["path"].tolist() == [panel.locator("small").inner_text()]
+    assert flagged[["emotion", "note"]].to_numpy().tolist() == [["sad", "a click at the end"]]
+    panel.get_by_role("button", name="Remove the flag").click()
+    expect(panel.get_by_role("button", name="Flag this clip")).to_be_visible()
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS[1:-1])
 def test_notebook_runs_in_jupyterlab(page: Page, lab: Lab, name: str):
     notebook = run_notebook_in_lab(page, lab, f"{name}.ipynb")
     assert_all_ran(page, notebook)
@@ -103,6 +127,10 @@ def test_the_panel_answers_in_jupyterlab(page: Page, lab: Lab, tmp_path: Path):
 def expect_answer(panel: Locator) -> None:
     """Words, a player that holds a sound, and the picture are on the page."""
     expect(panel.get_by_text(re.compile(r"^(perhaps )?\w+, (over )?\d+% sure$"))).to_be_visible()
+    expect_sound_and_picture(panel)
+
+
+def expect_sound_and_picture(panel: Locator) -> None:
     expect(panel.locator("img")).to_be_visible()
     player = panel.locator("audio")
     expect(player).to_have_js_property("error", None)

@@ -186,6 +186,14 @@ def test_unknown_corpora_are_refused_with_the_known(capsys, notebooks):
     assert not Path("out").exists()
 
 
+def test_option_and_parameter_that_disagree_are_refused(capsys, notebooks):
+    said = refused(capsys, "run", "--corpora", "mine", "-p", "CORPORA=tess")
+    assert "--corpora mine and -p CORPORA=tess: give one of them" in said
+    said = refused(capsys, "run", "--corpora", "mine", "--run", "a", "-p", "RUN=b")
+    assert "--run a and -p RUN=b: give one of them" in said
+    assert not Path("out").exists()
+
+
 def test_unknown_notebooks_are_refused_with_the_known(capsys, notebooks):
     for option in ("--from", "--only"):
         for step in ("9", "03", "train", "first"):

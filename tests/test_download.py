@@ -484,6 +484,16 @@ def test_wrong_twice_is_an_error(home, site, offer):
     assert tree(home.parent) == ["data"]
 
 
+def test_publisher_who_states_no_checksum(home, site, offer):
+    offer(site.remote(checksum="", size=0))
+    site.script = ["corrupt"]
+    with pytest.raises(DownloadError):  # by the sums within the archive
+        download_corpus("tiny")
+    download_corpus("tiny")  # what was wrong is not kept
+    assert_whole(home)
+    assert ranges(site) == [None, None]
+
+
 def test_login_page_instead_of_the_file(home, site, offer):
     remote = site.remote()
     site.body = b"<html>please log in</html>"
@@ -980,10 +990,12 @@ def test_sources_are_named(home, offer):
 def test_published_remotes_are_complete():
     remotes = [remote for corpus in CORPORA.values() for remote in corpus.remotes]
     assert len({remote.checksum for remote in remotes}) == len(remotes)
-    for remote in remotes:
+    stated = [remote for remote in remotes if remote.checksum]
+    for remote in stated:
         assert remote.url.startswith("https://")
         assert re.fullmatch("md5:[0-9a-f]{32}|sha256:[0-9a-f]{64}", remote.checksum)
-        assert remote.size >= 0
+        assert remote.size > 0
+    assert [remote for remote in remotes if remote not in stated] == list(CORPORA["emodb"].remotes)
 
 
 def test_importing_takes_no_network_package():

@@ -57,7 +57,8 @@ class Remote:
     ----------
     url : str
     checksum : str
-        ``md5:…`` or ``sha256:…``, as the publisher states it.
+        ``md5:…`` or ``sha256:…``, as the publisher states it; empty when none is stated: then the
+        archive's own sums and the number of clips are what is checked.
     size : int
         Bytes, to look at the free disk before; 0 when the publisher does not state it: then what
         the server says is believed.

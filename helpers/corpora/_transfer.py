@@ -111,7 +111,7 @@ def fetch_file(remote: Remote, path: Path, *, progress: bool = True) -> None:
             try:
                 pooch.retrieve(
                     remote.url,
-                    known_hash=remote.checksum,
+                    known_hash=remote.checksum or None,
                     fname=path.name,
                     path=path.parent,
                     downloader=downloader,

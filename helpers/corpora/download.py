@@ -147,7 +147,12 @@ def _fetch_remotes(corpus: Corpus, work: Path, made: Path, progress: bool) -> No
         fetch_file(remote, path, progress=progress)
     for remote, path in paths.items():
         _tell(progress, f"{corpus.name}: unpacking {path.name}")
-        unpack_archive(path, made / remote.folder)
+        try:
+            unpack_archive(path, made / remote.folder)
+        except DownloadError:
+            if not remote.checksum:  # nothing else would ever find it wrong
+                path.unlink()
+            raise
 
 
 def _copy_from_kaggle(corpus: Corpus, made: Path, force: bool, progress: bool) -> None:
@@ -229,7 +234,9 @@ def _count(corpus: Corpus, table: pd.DataFrame) -> str:
 def _archive_name(remote: Remote) -> str:
     """Begins with the checksum: a file that the publisher replaces gets another name."""
     digest = remote.checksum.rpartition(":")[2]
-    return f"{digest[:8]}-{re.sub('[^A-Za-z0-9._-]', '_', file_name(remote.url))[-80:]}"
+    return (
+        f"{digest[:8] or 'unchecked'}-{re.sub('[^A-Za-z0-9._-]', '_', file_name(remote.url))[-80:]}"
+    )
 
 
 @contextmanager

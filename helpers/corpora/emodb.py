@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from helpers.corpora._base import Corpus, table_by_file_name
+from helpers.corpora._base import Corpus, Remote, table_by_file_name
 
 _EMOTION = {  # Wut, Langeweile, Ekel, Angst, Freude, Trauer
     "W": "angry",
@@ -100,6 +100,8 @@ emodb/wav/16b10Wb.wav
     },
     speakers=10,
     load=load,
+    # The publisher states neither checksum nor size.
+    remotes=(Remote("http://emodb.bilderbar.info/download/download.zip", checksum="", size=0),),
     kaggle="piyushagni5/berlin-database-of-emotional-speech-emodb",
     codes=_EMOTION,
 )
