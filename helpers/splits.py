@@ -3,9 +3,12 @@
 The question is whether a model works for people it has never heard, so the default protocol,
 ``speaker-independent``, puts whole speakers on one side. ``random-80-20`` is the protocol of most
 published notebooks and is kept for comparison only: the same voices stand on both sides.
+``own-split`` is what a manifest of one's own says.
 """
 
 from __future__ import annotations
+
+import logging
 
 import numpy as np
 import pandas as pd
@@ -19,8 +22,9 @@ RAVDESS_FOLDS = (
     (2, 15, 16, 18),
     (6, 13, 17, 22),
 )
-PROTOCOLS = ("speaker-independent", "random-80-20")
+PROTOCOLS = ("speaker-independent", "random-80-20", "own-split")
 SIDES = ("train", "validation", "test")
+_LOG = logging.getLogger(__name__)
 
 
 class SplitError(ValueError):
@@ -155,6 +159,41 @@ def split_random(table: pd.DataFrame, *, seed: int = 0) -> pd.Series:
     return split
 
 
+def split_as_given(table: pd.DataFrame, *, seed: int = 0) -> pd.Series:
+    """The sides that a manifest gives in its column ``split``.
+
+    Without a validation side, about a tenth of the training side is set apart for it. Speakers on
+    both sides are said in a warning: the score is then not one on people never heard.
+
+    Returns
+    -------
+    pd.Series of str
+        ``train``, ``validation`` or ``test``, indexed as ``table``.
+
+    Raises
+    ------
+    SplitError
+        No such column, or nothing to train on or to test.
+
+    Examples
+    --------
+    >>> clips = pd.DataFrame({"split": ["train"] * 8 + ["test"], "emotion": "sad",
+    ...     "text": "", "speaker": ["a"] * 8 + ["b"]})
+    >>> split_as_given(clips).value_counts().to_dict()
+    {'train': 7, 'validation': 1, 'test': 1}
+    """
+    if "split" not in table:
+        raise SplitError("own-split: found no column split, expected a manifest that has one")
+    split = table["split"].copy()
+    if not (split == "validation").any():
+        train = table[split == "train"]
+        split[train.index[_pick_texts(train, share=0.1, seed=seed)]] = "validation"
+    _refuse_empty(split)
+    if crossing := _crossing(table, split):
+        _LOG.warning("own-split: speakers on both sides: %s", ", ".join(crossing[:8]))
+    return split
+
+
 def make_split(
     table: pd.DataFrame, *, protocol: str = "speaker-independent", fold: int = 1, seed: int = 0
 ) -> pd.Series:
@@ -163,6 +202,8 @@ def make_split(
         return split_by_speaker(table, fold=fold, seed=seed)
     if protocol == "random-80-20":
         return split_random(table, seed=seed)
+    if protocol == "own-split":
+        return split_as_given(table, seed=seed)
     raise SplitError(f"protocol {protocol!r}: expected one of {', '.join(PROTOCOLS)}")
 
 
@@ -174,13 +215,20 @@ def check_split(table: pd.DataFrame, split: pd.Series) -> None:
     SplitError
         Names the speakers that cross, or the side that is empty.
     """
+    _refuse_empty(split)
+    if crossing := _crossing(table, split):
+        raise SplitError(f"speakers on both sides: {', '.join(crossing[:8])}")
+
+
+def _refuse_empty(split: pd.Series) -> None:
     empty = [side for side in SIDES if not (split == side).any()]
     if empty:
         raise SplitError(f"no clips on the {' and '.join(empty)} side; the corpus is too small")
+
+
+def _crossing(table: pd.DataFrame, split: pd.Series) -> list[str]:
     tested = set(table.loc[split == "test", "speaker"])
-    crossing = sorted(tested & set(table.loc[split != "test", "speaker"]))
-    if crossing:
-        raise SplitError(f"speakers on both sides: {', '.join(crossing[:8])}")
+    return sorted(tested & set(table.loc[split != "test", "speaker"]))
 
 
 def _families(table: pd.DataFrame) -> pd.Series:
@@ -217,8 +265,10 @@ def _pick_texts(clips: pd.DataFrame, *, share: float, seed: int) -> np.ndarray:
 
 
 def possible_protocols(table: pd.DataFrame) -> list[str]:
-    """Protocols that the table allows, the one to trust first.
+    """Protocols that the table allows, the one to be judged by first.
 
-    A single speaker leaves only the random split, and then every score says so.
+    Whoever says the sides in a manifest means them. A single speaker leaves only the random split
+    besides, and then every score says so.
     """
-    return list(PROTOCOLS) if table["speaker"].nunique() > 1 else [PROTOCOLS[1]]
+    own = ["own-split"] if "split" in table else []
+    return own + list(PROTOCOLS[:2] if table["speaker"].nunique() > 1 else PROTOCOLS[1:2])

@@ -569,3 +569,31 @@ def test_an_emotion_named_like_a_column_is_refused(tmp_path):
     manifest.write_text("path,emotion\nclip.wav,confidence\n", encoding="utf-8")
     with pytest.raises(CorpusError, match="confidence.*rename"):
         load_corpora(str(manifest))
+
+
+def test_manifest_may_say_the_sides(home):
+    touch(home, "1.wav", "2.wav", "3.wav", "own/sad/4.wav")
+    rows = "path,emotion,split\n1.wav,sad,Train\n2.wav,sad,dev\n3.wav,happy,test\n"
+    csv = write_csv(home, rows, name="sides.csv")
+    assert load_corpora(str(csv))["split"].tolist() == ["train", "validation", "test"]
+    # Beside a corpus without sides they mean nothing.
+    both = load_corpora([csv, home / "own"])
+    assert list(both.columns) == COLUMNS and len(both) == 4
+    assert (
+        list(load_corpora(str(write_csv(home, "path,emotion,split\n1.wav,sad,\n"))).columns)
+        == COLUMNS
+    )
+
+
+@pytest.mark.parametrize(
+    ("second", "said"),
+    [
+        ("", r"1 rows with no split, as others have: row 3"),
+        ("trian", r"another split than .*: row 3"),
+    ],
+)
+def test_sides_that_cannot_be_meant(home, second, said):
+    touch(home, "1.wav", "2.wav")
+    csv = write_csv(home, f"path,emotion,split\n1.wav,sad,train\n2.wav,sad,{second}\n")
+    with pytest.raises(CorpusError, match=said):
+        load_corpora(str(csv))

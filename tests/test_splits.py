@@ -168,7 +168,7 @@ def test_lone_speaker_is_explained():
     for part in ("mine: found one speaker (mine-unknown)", "column `speaker`", "random-80-20"):
         assert part in str(caught.value)
     assert possible_protocols(make_clips("mine", ["mine-unknown"])) == ["random-80-20"]
-    assert possible_protocols(ravdess()) == list(PROTOCOLS)
+    assert possible_protocols(ravdess()) == list(PROTOCOLS[:2])
 
 
 def test_lone_speaker_beside_another_corpus_helps_to_train():
@@ -304,6 +304,28 @@ def test_protocols_have_names():
     pd.testing.assert_series_equal(by_chance, split_random(table, seed=4))
     with pytest.raises(SplitError, match=r"protocol 'leaky': expected one of speaker-.*, random-"):
         make_split(table, protocol="leaky")
+
+
+def test_own_split_is_kept_and_comes_first():
+    table = make_clips("own", ["own-a", "own-b", "own-c"])
+    table["split"] = table["speaker"].map(
+        {"own-a": "test", "own-b": "validation", "own-c": "train"}
+    )
+    assert possible_protocols(table) == ["own-split", "speaker-independent", "random-80-20"]
+    assert make_split(table, protocol="own-split").tolist() == table["split"].tolist()
+    with pytest.raises(SplitError, match="expected a manifest that has one"):
+        make_split(table.drop(columns="split"), protocol="own-split")
+
+
+def test_own_split_without_validation_takes_a_tenth_of_training(caplog):
+    table = make_clips("own", ["own-a", "own-b", "own-c"], texts=10)
+    table["split"] = (table["text"] == "text 3").map({True: "test", False: "train"})
+    split = make_split(table, protocol="own-split")
+    assert (split == "test").equals(table["split"] == "test")
+    assert split.value_counts().to_dict() == {"train": 96, "test": 12, "validation": 12}
+    assert "speakers on both sides: own-a, own-b, own-c" in caplog.text
+    with pytest.raises(SplitError, match="no clips on the test side"):
+        make_split(table.assign(split="train"), protocol="own-split")
 
 
 def test_check_split_names_who_crosses_and_which_side_is_empty():

@@ -74,9 +74,10 @@ def load_corpora(names: str | Iterable[str]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns :data:`COLUMNS`, sorted by path, index 0 … n-1. ``attrs`` lists the paths that
-        were left out: ``unparsed`` (audio files not named by the corpus' rule), ``duplicates``
-        (further copies of a clip), ``missing`` (listed in a manifest, but not there).
+        Columns :data:`COLUMNS`, sorted by path, index 0 … n-1; and ``split`` where a manifest
+        says the side of every clip. ``attrs`` lists the paths that were left out: ``unparsed``
+        (audio files not named by the corpus' rule), ``duplicates`` (further copies of a clip),
+        ``missing`` (listed in a manifest, but not there).
 
     Raises
     ------
@@ -102,6 +103,8 @@ def load_corpora(names: str | Iterable[str]) -> pd.DataFrame:
         known |= found
         tables.append(table)
     merged = pd.concat(tables).sort_values("path", kind="stable", ignore_index=True)
+    if "split" in merged:  # one's own sides hold only where every clip has one
+        merged = merged.drop(columns="split") if merged["split"].isna().any() else merged
     # Two parts of one folder meet the same stray files: report each once.
     merged.attrs = {
         note: list(dict.fromkeys(path for table in tables for path in table.attrs.get(note, ())))

@@ -23,11 +23,13 @@ from helpers.corpora._base import EMOTIONS, CorpusError, find_audio, utterance_t
 
 UNKNOWN_SPEAKER = "unknown"
 _REQUIRED = ("path", "emotion")
-_OPTIONAL = ("speaker", "gender", "intensity", "text", "channel", "language")
+_OPTIONAL = ("speaker", "gender", "intensity", "text", "channel", "language", "split")
 _RESERVED = frozenset(
     "path file corpus speaker gender intensity emotion predicted confidence error start_s end_s"
     " protocol model".split()
 )
+_SPLIT = {**{side: side for side in ("train", "validation", "test", "")}, "val": "validation",
+          "valid": "validation", "dev": "validation"}  # fmt: skip
 _GENDER = {"f": "female", "w": "female", "m": "male"}
 _LOG = logging.getLogger(__name__)
 
@@ -39,25 +41,33 @@ def load_manifest(path: str | Path) -> pd.DataFrame:
     ----------
     path : path
         CSV in UTF-8 with a header. Columns ``path`` (relative to the CSV, or absolute) and
-        ``emotion``, and any of ``speaker gender intensity text channel language``; others are
-        ignored. Separated by ``,``, ``;`` or tabs.
+        ``emotion``, and any of ``speaker gender intensity text channel language split``; others
+        are ignored. Separated by ``,``, ``;`` or tabs. ``split`` says on which side a clip is:
+        ``train``, ``validation`` or ``test``.
 
     Returns
     -------
     DataFrame
-        ``attrs["missing"]`` lists files of the CSV that are not there; they have no row.
+        ``attrs["missing"]`` lists files of the CSV that are not there; they have no row. With a
+        further column ``split`` if the CSV says the side of every clip.
 
     Raises
     ------
     CorpusError
         Not a CSV in UTF-8, a column missing, a row without path or emotion (the message has the
-        row numbers, the header is row 1), one file under two emotions, or no listed file exists.
+        row numbers, the header is row 1), one file under two emotions, a side that is none of the
+        three or given for some rows only, or no listed file exists.
     """
     path = Path(os.path.abspath(path))
     name = _nfc(path.stem)
     listed = _read_rows(path)
     _refuse_rows(path, "an empty path", [n for n, row in listed if not row["path"]])
     _refuse_rows(path, "an empty emotion", [n for n, row in listed if not row["emotion"]])
+    sides = {number: _SPLIT.get(row["split"].lower()) for number, row in listed}
+    why = f"another split than {', '.join(filter(None, _SPLIT))}"
+    _refuse_rows(path, why, [number for number, side in sides.items() if side is None])
+    if any(sides.values()):
+        _refuse_rows(path, "no split, as others have", [n for n, side in sides.items() if not side])
     rows, missing, contradicting = {}, [], []
     for number, row in listed:
         clip = _existing(path.parent, row["path"])
@@ -79,6 +89,8 @@ def load_manifest(path: str | Path) -> pd.DataFrame:
         unparsed=[],
         missing=missing,
     )
+    if any(sides.values()):
+        table["split"] = [_SPLIT[rows[clip]["split"].lower()] for clip in table["path"]]
     return _checked(table, path)
 
 
