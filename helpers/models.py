@@ -146,9 +146,9 @@ def build_cnn_lstm(shape: tuple[int, int], n_classes: int):
     from keras import Model, layers
 
     inputs, x = _picture(shape)
-    x = _convolve(layers.Reshape((-1, shape[1], 1))(x), 16, size=5, stride=2)
+    x = _convolve(layers.Reshape((-1, shape[1], 1))(x), 16, size=5, stride=(2, 4))
     x = layers.MaxPooling2D((1, 2))(_convolve(layers.MaxPooling2D(2)(x), 32))
-    x = layers.MaxPooling2D((1, 2))(_convolve(x, 48))
+    x = _convolve(x, 48)
     x = layers.Reshape((-1, shape[1] // 16 * 48))(x)
     x = layers.Dropout(0.3)(layers.LSTM(64)(x))
     x = layers.Dropout(0.3)(layers.Dense(64, activation="relu")(x))

@@ -38,6 +38,9 @@ class TrainingSettings:
         Epochs without a better validation loss before stopping.
     seed : int
         Order of the clips and augmentation; weights and dropout follow :func:`prepare_keras`.
+    wait : int
+        Epochs before one may be kept or training be stopped: at a high learning rate a good epoch
+        is luck, and the quiet end of the schedule is what a network with augmentation needs.
     weight_decay, label_smoothing : float
         Both keep a network from becoming too sure of a few hundred clips.
     """
@@ -47,6 +50,7 @@ class TrainingSettings:
     learning_rate: float = 1.5e-3
     patience: int = 15
     seed: int = 0
+    wait: int = 0
     weight_decay: float = 1e-3
     label_smoothing: float = 0.1
 
@@ -148,17 +152,21 @@ def fit_model(
         callbacks=[
             keras.callbacks.LearningRateScheduler(partial(_learning_rate, settings=settings)),
             keras.callbacks.EarlyStopping(
-                "val_loss", patience=settings.patience, restore_best_weights=True
+                "val_loss",
+                patience=settings.patience,
+                restore_best_weights=True,
+                start_from_epoch=settings.wait,
             ),
             _progress_printer(settings.epochs),
         ],
     )
     history = pd.DataFrame(log.history).rename_axis("epoch").reset_index()
     history["epoch"] += 1
-    history["kept"] = history.index == history["val_loss"].idxmin()
+    kept = history["val_loss"][min(settings.wait, len(history) - 1) :].idxmin()
+    history["kept"] = history.index == kept
     print(
         f"{model.name}: {model.count_params():,} parameters, {len(history)} epochs in "
-        f"{time.perf_counter() - begin:.0f} s, best at epoch {history['val_loss'].idxmin() + 1}"
+        f"{time.perf_counter() - begin:.0f} s, kept epoch {kept + 1}"
     )
     return history
 

@@ -161,8 +161,7 @@ def test_a_class_without_training_clips_is_no_error():
 # --- history, stopping, repetition -----------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def overfitted(keras):
+def fit_noise(**chosen):
     """A fit to noise, which gets worse on the validation side after its first epochs."""
     rng = np.random.default_rng(0)
     x = rng.normal(size=(120, 30)).astype("float32")
@@ -171,9 +170,19 @@ def overfitted(keras):
     prepare_keras(0)
     model = build_small(30, 3)
     history = fit_model(
-        model, x, emotions, split, classes=CLASSES, settings=settings(epochs=60, patience=4)
+        model,
+        x,
+        emotions,
+        split,
+        classes=CLASSES,
+        settings=settings(epochs=60, patience=4, **chosen),
     )
     return model, history, x[60:], emotions[60:].map(CLASSES.index).to_numpy()
+
+
+@pytest.fixture(scope="module")
+def overfitted(keras):
+    return fit_noise()
 
 
 def test_training_stops_early_and_keeps_the_best_epoch(overfitted):
@@ -185,6 +194,15 @@ def test_training_stops_early_and_keeps_the_best_epoch(overfitted):
     assert (found.argmax(axis=1) == y).mean() == pytest.approx(kept["val_accuracy"].item())
     loss = model.evaluate(x, np.eye(3)[y], verbose=0, return_dict=True)["loss"]
     assert loss == pytest.approx(kept["val_loss"].item(), rel=1e-4)
+
+
+def test_early_epochs_are_neither_kept_nor_counted_while_waiting(overfitted):
+    wait = len(overfitted[1]) + 3
+    model, history, x, y = fit_noise(wait=wait)
+    assert history["val_loss"].idxmin() < wait <= history.index[history["kept"]].item()
+    assert history["val_loss"][wait:].idxmin() == history.index[history["kept"]].item()
+    loss = model.evaluate(x, np.eye(3)[y], verbose=0, return_dict=True)["loss"]
+    assert loss == pytest.approx(history.loc[history["kept"], "val_loss"].item(), rel=1e-4)
 
 
 def test_history_is_a_row_an_epoch(overfitted):
