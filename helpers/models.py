@@ -170,8 +170,8 @@ def build_cnn(shape: tuple[int, int], n_classes: int):
     x = layers.Rescaling(1 / 80)(layers.Reshape((-1, shape[1], 1))(inputs))
     # One scale for all bands: what a band's own scale would even out is part of the emotion.
     x = layers.BatchNormalization(momentum=0.95)(x)
-    x = _convolve(_convolve(x, 16, size=5, stride=2), 32, stride=(1, 2))
-    x = layers.MaxPooling2D((1, 2))(_convolve(layers.MaxPooling2D((2, 1))(x), 48))
+    x = _convolve(_convolve(x, 16, size=5, stride=2), 32, stride=2)
+    x = layers.MaxPooling2D((1, 2))(_convolve(x, 48))
     x = layers.MaxPooling2D((2, 2))(_convolve(x, 64))
     # Pooling over frequency would forget *where* in frequency something is, and with it pitch.
     x = layers.Reshape((-1, shape[1] // 16 * 64))(x)
