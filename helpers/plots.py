@@ -215,7 +215,8 @@ def plot_cells(clips: pd.DataFrame, *, classes: list[str], ax=None):
     """
     import seaborn
 
-    cells = pd.crosstab(clips["speaker"], clips["emotion"]).reindex(columns=classes)
+    cells = pd.crosstab(clips["speaker"], clips["emotion"])
+    cells = cells.reindex(columns=classes, fill_value=0)
     n, few = len(cells), len(cells) <= 40
     ax = _axes(ax, figsize=(1.8 + 0.7 * len(classes), 1.2 + (0.21 * n if few else 7.5)))
     seaborn.heatmap(

@@ -589,7 +589,7 @@ def test_manifest_may_say_the_sides(home):
     ("second", "said"),
     [
         ("", r"1 rows with no split, as others have: row 3"),
-        ("trian", r"another split than .*: row 3"),
+        ("both", r"another split than .*: row 3"),
     ],
 )
 def test_sides_that_cannot_be_meant(home, second, said):

@@ -54,7 +54,12 @@ def make_axes():
 
 def make_clips() -> pd.DataFrame:
     return pd.DataFrame(
-        {"emotion": ["neutral", "neutral", "angry", "喜び"], "corpus": ["a", "b", "a", "b"]}
+        {
+            "emotion": ["neutral", "neutral", "angry", "喜び"],
+            "corpus": ["a", "b", "a", "b"],
+            "speaker": ["a-1", "b-1", "a-1", "b-2"],
+            "duration_s": [1.0, 2.0, float("nan"), 4.0],
+        }
     )
 
 
@@ -90,6 +95,11 @@ CASES = {
     "plot_waveform": lambda y, **o: plots.plot_waveform(y, **o),
     "plot_spectrogram": lambda y, **o: plots.plot_spectrogram(y, **o),
     "plot_counts": lambda y, **o: plots.plot_counts(make_clips(), classes=CLASSES, **o),
+    "plot_cells": lambda y, **o: plots.plot_cells(make_clips(), classes=CLASSES, **o),
+    "plot_spread": lambda y, **o: plots.plot_spread(
+        make_clips(), "duration_s", by="corpus", order=["a", "b"], label="duration (s)", **o
+    ),
+    "plot_pitch": lambda y, **o: plots.plot_pitch(np.array([200, np.nan, 210.0]), hop=320, **o),
     "plot_history": lambda y, **o: plots.plot_history(make_history(), **o),
     "plot_confusion": lambda y, **o: plots.plot_confusion(COUNTS, CLASSES, **o),
     "plot_recall": lambda y, **o: plots.plot_recall(BY_EMOTION, **o),
@@ -113,7 +123,7 @@ def test_plot_draws_on_the_axes_it_is_given(name, tone):
     assert CASES[name](tone, ax=ax) is ax
     ax.figure.canvas.draw()
     assert ax.has_data()
-    assert ax.get_xlabel() or name == "plot_recall"
+    assert ax.get_xlabel() or name in ("plot_recall", "plot_spread")  # their ticks are names
     assert plt.get_fignums() == []  # nothing opened, shown or left behind
 
 
@@ -124,6 +134,23 @@ def test_plot_without_axes_makes_one_figure(name, tone):
     ax = CASES[name](tone)
     assert plt.get_fignums() == [ax.figure.number]
     ax.figure.canvas.draw()
+
+
+def test_cells_that_nobody_recorded_are_counted():
+    ax = plots.plot_cells(make_clips(), classes=CLASSES, ax=make_axes())
+    assert ax.get_title(loc="left") == "8 of 12 cells are empty"
+    many = pd.DataFrame({"speaker": [f"s{n:02d}" for n in range(90)], "emotion": "angry"})
+    ax = plots.plot_cells(many, classes=["angry"], ax=make_axes())
+    assert ax.get_title(loc="left") == "No cell is empty" and not ax.texts
+
+
+def test_boxes_stand_in_the_order_asked_for():
+    ax = plots.plot_spread(
+        make_clips(), "duration_s", by="corpus", order=["b", "a"], label="s", ax=make_axes()
+    )
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["b", "a"]
+    medians = [line.get_ydata()[0] for line in ax.lines if len(set(line.get_ydata())) == 1]
+    assert {3.0, 1.0} <= set(medians)  # of 2 and 4; of 1, the other being unknown
 
 
 @pytest.mark.parametrize("name", ["plot_history", "plot_confusion", "plot_recall", "plot_scores"])
