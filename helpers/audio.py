@@ -16,12 +16,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-import joblib
 import numpy as np
 import soxr
-from tqdm import tqdm
 
 from helpers import containers, decoders
+from helpers.parallel import map_clips
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,7 +33,6 @@ MIN_SOURCE_RATE, MAX_SOURCE_RATE = 2_000, 768_000
 
 _CANCELLED = 1e-3  # mean of the channels against one channel in power; unrelated ones give 1/n
 _IN_MEMORY_BYTES = 64 * 2**20
-_SERIAL_CLIPS = 64  # starting processes takes longer than reading so few
 _FORMATS = "WAV, FLAC, MP3, OGG, Opus, AIFF, CAF, AAC, M4A, MP4, 3GP, WebM, WMA"
 _LOG = logging.getLogger(__name__)
 
@@ -143,13 +141,8 @@ def inspect_clips(table: pd.DataFrame, *, n_jobs: int = -1) -> tuple[pd.DataFram
     import pandas as pd  # not above: the processes that read clips start sooner without it
 
     table = table.reset_index(drop=True)
-    paths = table["path"].tolist()
-    clips = joblib.Parallel(
-        n_jobs=n_jobs if len(paths) > _SERIAL_CLIPS else 1, return_as="generator"
-    )(joblib.delayed(_inspect)(path) for path in paths)
-    # disable=None: a bar on a terminal only; in an executed notebook it would freeze at 0.
-    bar = tqdm(clips, total=len(paths), desc="Reading clips", unit="clip", disable=None)
-    measured = pd.DataFrame(list(bar), columns=_MEASURED)
+    clips = map_clips(_inspect, table["path"], n_jobs=n_jobs, label="Reading clips")
+    measured = pd.DataFrame(list(clips), columns=_MEASURED)
     bad = measured["error"] != ""
     good = table[~bad].assign(**measured.loc[~bad, _MEASURED[:-1]]).reset_index(drop=True)
     rejected = table.loc[bad, ["path", "corpus", "emotion"]].assign(error=measured["error"][bad])

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from helpers.corpora import CORPORA, load_corpora, parse_names
+from helpers.parallel import KEEP_MEMORY
 from helpers.runs import (
     NOTEBOOKS,
     PROJECT_ROOT,
@@ -192,11 +193,7 @@ def _execute(step: str, run: Run, parameters: dict[str, object]) -> str | None:
     target = run.path(f"{step}.ipynb")
     target.parent.mkdir(parents=True, exist_ok=True)
     # Notebooks run in notebooks/, where a relative folder would mean something else.
-    environment = {"PYTHONHASHSEED": "0", "JUPYTER_PREFER_ENV_PATH": "1"}
-    # glibc gives every freed tensor back to the system and asks for it again: a third of the
-    # training time. Other C libraries ignore these.
-    environment |= {"MALLOC_TRIM_THRESHOLD_": str(4 << 30), "MALLOC_MMAP_THRESHOLD_": str(32 << 20)}
-    environment |= {"MALLOC_TOP_PAD_": str(256 << 20)}
+    environment = {"PYTHONHASHSEED": "0", "JUPYTER_PREFER_ENV_PATH": "1", **KEEP_MEMORY}
     if os.environ.get("SER_DATA"):
         environment["SER_DATA"] = str(data_home())
     if os.environ.get("SER_OUTPUTS"):

@@ -11,11 +11,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import joblib
 import numpy as np
-from tqdm import tqdm
 
 from helpers.audio import AudioError, load_audio
+from helpers.parallel import map_clips
 from helpers.survey import find_clips, read_header
 
 if TYPE_CHECKING:
@@ -46,7 +45,6 @@ SHORT_S = 0.3
 CLIPPED_SHARE = 0.001
 
 _FULL_SCALE = 32767 / 32768  # the largest 16-bit sample
-_SERIAL_CLIPS = 64  # starting processes takes longer than reading so few
 _SHOWN = 5
 _NOUNS = {
     **{"anger": "angry", "bored": "boredom", "disgusted": "disgust", "fearful": "fear"},
@@ -87,7 +85,8 @@ def validate_corpus(name: str, *, n_jobs: int = -1) -> pd.DataFrame:
 
     (name,) = parse_names([name])
     corpus, folder, table = find_clips(name, make=True)
-    heard = _check_sounds(table["path"].tolist(), n_jobs=n_jobs)
+    sounds = map_clips(_check_sound, table["path"], n_jobs=n_jobs, label="Checking clips")
+    heard = dict(zip(table["path"], sounds, strict=True))
     rows = [
         *_missing(corpus, table, str(folder)),
         *((path, *finding) for path, (found, _) in heard.items() for finding in found),
@@ -104,14 +103,6 @@ def validate_corpus(name: str, *, n_jobs: int = -1) -> pd.DataFrame:
     )
     found.attrs["clips"] = len(table)
     return found
-
-
-def _check_sounds(paths: list[str], *, n_jobs: int) -> dict[str, tuple[list, str]]:
-    jobs = joblib.Parallel(
-        n_jobs=n_jobs if len(paths) > _SERIAL_CLIPS else 1, return_as="generator"
-    )(joblib.delayed(_check_sound)(path) for path in paths)
-    bar = tqdm(jobs, total=len(paths), desc="Checking clips", unit="clip", disable=None)
-    return dict(zip(paths, bar, strict=True))
 
 
 def _check_sound(path: str) -> tuple[list[tuple[str, str]], str]:

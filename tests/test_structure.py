@@ -12,7 +12,7 @@ import pytest
 from conftest import ROOT
 
 HELPERS = ROOT / "helpers"
-#: As the data flows: a module imports only from those before it, and from ``runs`` and ``plots``.
+#: As the data flows: a module imports only from those before it, and from those for all.
 ORDER = (
     "corpora",
     *("containers", "decoders", "audio"),
@@ -27,7 +27,7 @@ ORDER = (
     *("microphone", "live"),
     *("pipeline", "cli"),
 )
-FOR_ALL = ("runs", "plots")
+FOR_ALL = ("parallel", "runs", "plots")
 HEAVY = {"tensorflow", "keras", "sounddevice", "ipywidgets", "matplotlib.pyplot", "seaborn"}
 #: What a notebook's first cell may take with it; everything else is imported where it is used.
 ALLOWED = {name: {"ipywidgets"} for name in ("listening", "live")}

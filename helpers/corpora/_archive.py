@@ -39,6 +39,10 @@ _DAMAGED = (
 )
 
 
+class ArchiveError(DownloadError):
+    """What arrived is no archive of recordings that could be unpacked safely."""
+
+
 @dataclass(frozen=True)
 class _Member:
     name: str
@@ -59,10 +63,11 @@ def unpack_archive(archive: Path, folder: Path) -> None:
 
     Raises
     ------
+    ArchiveError
+        Not an archive, damaged, encrypted, without recordings, larger than any recordings would
+        unpack to, or with a member that is a link or a device or that would land elsewhere.
     DownloadError
-        Not an archive, damaged, encrypted, without recordings, larger than the disk or than any
-        recordings would unpack to, or with a member that is a link or a device or that would land
-        elsewhere.
+        Larger than what is free on the disk.
     OSError
         ``folder`` cannot be written.
     """
@@ -74,9 +79,9 @@ def unpack_archive(archive: Path, folder: Path) -> None:
             with tarfile.open(archive) as opened:
                 _write(_plan(_tar_members(opened), archive), archive, folder)
         else:
-            raise DownloadError(f"{archive}: found neither a zip nor a tar archive")
+            raise ArchiveError(f"{archive}: found neither a zip nor a tar archive")
     except _DAMAGED as error:
-        raise DownloadError(f"{archive}: damaged ({error}); delete it and fetch anew") from error
+        raise ArchiveError(f"{archive}: damaged ({error}); delete it and fetch anew") from error
 
 
 def move_into(made: Path, folder: Path) -> None:
@@ -129,17 +134,17 @@ def _plan(members: Iterable[_Member], archive: Path) -> list[_Member]:
     wanted, total = [], 0
     for count, member in enumerate(members, 1):
         if unsafe := member.unsafe or _unsafe_name(member.name):
-            raise DownloadError(f"{archive}: refused, its member {member.name!a} {unsafe}")
+            raise ArchiveError(f"{archive}: refused, its member {member.name!a} {unsafe}")
         total += member.size
         if member.size < 0 or total > allowed or count > _MOST_MEMBERS:
-            raise DownloadError(
+            raise ArchiveError(
                 f"{archive}: refused, it would unpack to {total:,} bytes or more in {count:,} "
                 f"files; expected at most {allowed:,} bytes in {_MOST_MEMBERS:,} files"
             )
         if _is_wanted(member):
             wanted.append(member)
     if not any(member.path.suffix.lower() in AUDIO_SUFFIXES for member in wanted):
-        raise DownloadError(f"{archive}: no recordings in it; expected {_some(AUDIO_SUFFIXES)}")
+        raise ArchiveError(f"{archive}: no recordings in it; expected {_some(AUDIO_SUFFIXES)}")
     return wanted
 
 
@@ -176,7 +181,7 @@ def _write(plan: list[_Member], archive: Path, folder: Path) -> None:
             while written <= member.size and (chunk := source.read(_CHUNK)):
                 written += file.write(chunk)
         if written != member.size:
-            raise DownloadError(
+            raise ArchiveError(
                 f"{archive}: refused, its member {member.name!a} has {written} bytes or more, "
                 f"expected {member.size}"
             )

@@ -20,7 +20,7 @@ from pathlib import Path
 import pandas as pd
 
 from helpers.corpora import CORPORA, locate
-from helpers.corpora._archive import move_into, unpack_archive
+from helpers.corpora._archive import ArchiveError, move_into, unpack_archive
 from helpers.corpora._base import Corpus, CorpusError, CorpusNotFoundError, Remote, not_found
 from helpers.corpora._transfer import (
     UNPACKED_PER_PACKED,
@@ -88,7 +88,7 @@ def download_corpus(
     try:
         _fetch(corpus, _folder(corpus), source, force, progress)
         root = _folder(corpus)
-        _compare(corpus, root, progress)
+        _compare(corpus, root)
     except DownloadError:
         raise
     except CorpusError as error:  # from making a generated one
@@ -149,7 +149,7 @@ def _fetch_remotes(corpus: Corpus, work: Path, made: Path, progress: bool) -> No
         _tell(progress, f"{corpus.name}: unpacking {path.name}")
         try:
             unpack_archive(path, made / remote.folder)
-        except DownloadError:
+        except ArchiveError:
             if not remote.checksum:  # nothing else would ever find it wrong
                 path.unlink()
             raise
@@ -205,7 +205,7 @@ def _check_source(corpus: Corpus, root: Path, source: str) -> None:
         )
 
 
-def _compare(corpus: Corpus, root: Path, progress: bool) -> None:
+def _compare(corpus: Corpus, root: Path) -> None:
     table = corpus.load(root)
     if table.empty:
         raise DownloadError(
@@ -219,7 +219,6 @@ def _compare(corpus: Corpus, root: Path, progress: bool) -> None:
     }
     if wrong:
         _LOG.warning("%s: %s in %s", corpus.name, ", ".join(wrong.values()), root)
-    _tell(progress, f"{corpus.name}: {_count(corpus, table)} in {root}")
 
 
 def _is_complete(corpus: Corpus, root: Path) -> bool:
