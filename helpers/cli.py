@@ -204,7 +204,7 @@ def _list_corpora(arguments: argparse.Namespace) -> int:
 
 
 def _how_to_get(corpus) -> str:
-    if corpus.remotes:
+    if corpus.is_offered:
         return f"ser corpora get {corpus.name}"
     kaggle = f", or ser corpora get {corpus.name} --source kaggle" if corpus.kaggle else ""
     return f"{corpus.url}{kaggle}"

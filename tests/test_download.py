@@ -10,6 +10,7 @@ import importlib
 import inspect
 import io
 import itertools
+import json
 import os
 import re
 import signal
@@ -32,8 +33,8 @@ from types import SimpleNamespace
 import pytest
 from conftest import ROOT, skip_or_fail
 
-from helpers.corpora import CORPORA, CorpusError, Remote, _archive, _transfer, download
-from helpers.corpora._base import Corpus, table_by_file_name
+from helpers.corpora import CORPORA, CorpusError, Remote, _archive, _dataverse, _transfer, download
+from helpers.corpora._base import Corpus, Dataverse, table_by_file_name
 from helpers.corpora.download import DownloadError, download_corpus
 
 EMOTIONS = ("angry", "happy", "sad")
@@ -66,8 +67,9 @@ OTHER = zipped({f"Actor_02/{stem}.wav": sound(stem[::-1]) for stem in CLIPS})
 class Publisher(ThreadingHTTPServer):
     """Serves one file at any address; ``script`` says how, request by request, then ``usual``.
 
-    An entry is a status, a function that is called before a good answer, or words: ``truncate``,
-    ``reset`` or ``stall`` (half of what is asked for), ``corrupt``, ``plain`` (knows no ranges).
+    ``files`` has other contents for some addresses, ``acts`` what happens once at some. An entry
+    is a status, a function that is called before a good answer, or words: ``truncate``, ``reset``
+    or ``stall`` (half of what is asked for), ``corrupt``, ``plain`` (knows no ranges).
     """
 
     daemon_threads = True
@@ -75,8 +77,9 @@ class Publisher(ThreadingHTTPServer):
     def __init__(self, body: bytes):
         super().__init__(("127.0.0.1", 0), Reply)
         self.body, self.etag, self.usual = body, '"one"', "well"
-        self.says_length, self.headers = True, {}
-        self.script, self.requests = [], []
+        self.says_length, self.is_chunked, self.headers = True, False, {}
+        self.files, self.acts = {}, {}
+        self.script, self.requests, self.paths = [], [], []
         self.go_on = threading.Event()
 
     def handle_error(self, *_):
@@ -100,7 +103,11 @@ class Reply(BaseHTTPRequestHandler):
     def do_GET(self):  # noqa: N802, the server's name for it
         site = self.server
         site.requests.append(dict(self.headers))
-        act = site.script.pop(0) if site.script else site.usual
+        site.paths.append(self.path)
+        self.body = site.files.get(self.path, site.body)
+        act = site.acts.pop(self.path, None)
+        if act is None:
+            act = site.script.pop(0) if site.script else site.usual
         if callable(act):
             act()
             act = "well"
@@ -109,18 +116,28 @@ class Reply(BaseHTTPRequestHandler):
             return
         start = 0 if "plain" in act else self._start()
         self._send_head(start)
-        rest = site.body[start:]
+        rest = self.body[start:]
         if "corrupt" in act:
             rest = rest[:100] + bytes(255 - byte for byte in rest[100:200]) + rest[200:]
         if any(word in act for word in ("truncate", "reset", "stall")):
             rest = rest[: len(rest) // 2]
-        self.wfile.write(rest)
+        self._send(rest, ends=act in ("well", "plain"))
         if "reset" in act:  # no goodbye: the other end sees a reset connection
             linger = struct.pack("ii", 1, 0)
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         if "stall" in act:
             site.go_on.wait(20)
         self.close_connection = True
+
+    def _send(self, content: bytes, *, ends: bool):
+        if not self.server.is_chunked:
+            self.wfile.write(content)
+            return
+        for place in range(0, len(content), 5000):
+            piece = content[place : place + 5000]
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+        if ends:
+            self.wfile.write(b"0\r\n\r\n")
 
     def _refuse(self, status: int):
         self.send_response(status)
@@ -135,13 +152,15 @@ class Reply(BaseHTTPRequestHandler):
         return int(asked[1]) if asked and same else 0
 
     def _send_head(self, start: int):
-        total = len(self.server.body)
+        total = len(self.body)
         self.send_response(206 if start else 200)
         if start:
             self.send_header("Content-Range", f"bytes {start}-{total - 1}/{total}")
         if self.server.etag:
             self.send_header("ETag", self.server.etag)
-        if self.server.says_length:
+        if self.server.is_chunked:
+            self.send_header("Transfer-Encoding", "chunked")
+        elif self.server.says_length:
             self.send_header("Content-Length", str(total - start))
         self.end_headers()
 
@@ -493,6 +512,37 @@ def test_publisher_who_states_no_checksum(home, site, offer):
     assert ranges(site) == [None, None]
 
 
+@pytest.fixture
+def packed_on_demand(site, offer):
+    """An archive that is packed while it is sent: no length, no checksum, no ranges."""
+    site.is_chunked, site.usual, site.etag = True, "plain", ""
+    offer(site.remote(checksum="", size=0))
+    return site
+
+
+def test_archive_packed_on_demand(home, packed_on_demand):
+    download_corpus("tiny")
+    assert_whole(home)
+    assert ranges(packed_on_demand) == [None]
+
+
+def test_archive_packed_on_demand_that_breaks_off_begins_anew(home, packed_on_demand):
+    packed_on_demand.script = ["plain truncate", "plain reset"]
+    download_corpus("tiny")
+    assert_whole(home)
+    assert len(packed_on_demand.requests) == 3
+
+
+def test_archive_packed_on_demand_whose_end_nobody_tells(home, packed_on_demand):
+    packed_on_demand.is_chunked = packed_on_demand.says_length = False
+    packed_on_demand.script = ["plain truncate"]
+    with pytest.raises(DownloadError, match="neither a zip nor a tar"):
+        download_corpus("tiny")
+    assert tree(home.parent) == ["data"]
+    download_corpus("tiny")
+    assert_whole(home)
+
+
 def test_login_page_instead_of_the_file(home, site, offer):
     remote = site.remote()
     site.body = b"<html>please log in</html>"
@@ -533,6 +583,35 @@ def test_disk_is_looked_at_again_before_unpacking(home, site, offer, monkeypatch
     with pytest.raises(DownloadError, match=r"unpacking .*: needed 30\.0 MB, free 20\.0 MB"):
         download_corpus("tiny")
     assert not (home / "tiny").exists()
+
+
+@pytest.mark.parametrize("found", ["before", "while writing"])
+def test_full_disk_is_not_the_fault_of_an_unchecked_archive(home, site, offer, monkeypatch, found):
+    def fill_up(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    remote = site.remote(checksum="", size=0)
+    offer(remote)
+    usage = namedtuple("Usage", "total used free")
+    with monkeypatch.context() as patch:
+        if found == "before":
+            patch.setattr(download, "fetch_file", fetch_then_fill(patch, usage(10**9, 10**9, 9)))
+        else:
+            patch.setattr(_archive, "open", fill_up, raising=False)
+        with pytest.raises(DownloadError, match="not enough disk for unpack|No space left"):
+            download_corpus("tiny")
+    assert tree(home.parent) == [f"data/.tiny-download/{download._archive_name(remote)}"]
+    download_corpus("tiny")
+    assert_whole(home)
+    assert len(site.requests) == 1  # the archive was kept
+
+
+def fetch_then_fill(patch, usage):
+    def fetch(*arguments, **options):
+        _transfer.fetch_file(*arguments, **options)
+        patch.setattr("shutil.disk_usage", lambda path: usage)
+
+    return fetch
 
 
 def test_disk_that_fills_up_on_the_way(home, site, offer, monkeypatch):
@@ -614,6 +693,8 @@ def not_utf8_zip() -> bytes:
     return zip_with("\u00e4.wav").replace("\u00e4".encode(), b"\xff\xff")
 
 
+#: What git leaves in place of a large file.
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 9\n"
 HOSTILE = {
     "parent": (zip_with("../escaped.wav"), "out of the folder"),
     "deep parent": (zip_with("a/../../escaped.wav"), "out of the folder"),
@@ -625,9 +706,11 @@ HOSTILE = {
     "encrypted": (zip_with("bad.wav", flag=0x1), "encrypted"),
     "control character": (zip_with("bad\x1b[2J.wav"), "cannot be read"),
     "not UTF-8": (not_utf8_zip(), "damaged"),
-    "bomb": (zip_with("bad.wav", content=bytes(100_000_000)), "it would unpack to"),
+    "bomb": (zip_with("bad.wav", content=bytes(100_000_000)), "it would come to"),
     "lying bomb": (lying_zip(), "damaged"),
     "damaged": (GOOD[:4000] + bytes(200) + GOOD[4200:], "damaged"),
+    "pointer": (zip_with("angry_1.wav", content=POINTER), "git-lfs pointer.*--source kaggle"),
+    "tar pointer": (tarred({"angry_1.wav": POINTER}), "git-lfs pointer"),
     "empty": (zipped({}), "no recordings"),
     "no recordings": (zipped({"a.exe": b"x", "readme.txt": b"y"}), "no recordings"),
     "file and folder": (zipped({"a.wav": b"x", "a.wav/b.wav": b"y"}), "cannot be put"),
@@ -637,7 +720,7 @@ HOSTILE = {
     "tar hard link": (tar_with(tarfile.LNKTYPE), "link or a device"),
     "tar device": (tar_with(tarfile.CHRTYPE), "link or a device"),
     "tar pipe": (tar_with(tarfile.FIFOTYPE), "link or a device"),
-    "tar bomb": (tarred({"a.wav": bytes(70_000_000)}), "it would unpack to"),
+    "tar bomb": (tarred({"a.wav": bytes(70_000_000)}), "it would come to"),
     "tar cut off": (tarred({"a.wav": sound("a")})[:-3000], "damaged"),
     "tar name that is not UTF-8": (tarred({"a.wav": b"x", "b\udcff.wav": b"y"}), "cannot be read"),
 }
@@ -685,7 +768,7 @@ def test_names_of_an_old_zip_are_taken_as_they_come(home, site, offer):
 
 
 def test_member_longer_than_it_says_is_refused(tmp_path):
-    member = _archive._Member("a.wav", 10, lambda: io.BytesIO(bytes(5_000_000)))
+    member = _archive.Member("a.wav", 10, lambda: io.BytesIO(bytes(5_000_000)))
     with pytest.raises(DownloadError, match="expected 10"):
         _archive._write([member], tmp_path / "a.zip", tmp_path / "made")
     assert (tmp_path / "made/a.wav").stat().st_size <= _archive._CHUNK
@@ -703,6 +786,278 @@ def test_archive_of_something_else(home, site, offer):
     offer(site.remote())
     with pytest.raises(DownloadError, match="fetched, but .*named by its rule"):
         download_corpus("tiny")
+
+
+# --- file by file ---
+
+
+class Shelf:
+    """A dataset on the server ``site``: its list, and each clip under an address of its own."""
+
+    def __init__(self, site: Publisher):
+        self.dataset = Dataverse(f"http://127.0.0.1:{site.server_port}", "doi:10.5072/A/B")
+        self.site = site
+        self.entries = [
+            self.add(number, f"{stem}.wav", sound(stem)) for number, stem in enumerate(CLIPS, 101)
+        ]
+        self.publish()
+
+    def add(self, number: int, name: str, content: bytes, folder: str = "Actor_01") -> dict:
+        self.site.files[f"/api/access/datafile/{number}"] = content
+        digest = hashlib.md5(content).hexdigest()
+        file = {"id": number, "filename": name, "filesize": len(content), "md5": digest}
+        file["checksum"] = {"type": "MD5", "value": digest}
+        return {"label": name, "directoryLabel": folder, "dataFile": file}
+
+    def publish(self):
+        """Put the entries as they are now into the list."""
+        answer = {"status": "OK", "data": {"latestVersion": {"files": self.entries}}}
+        self.site.files[self.listing] = json.dumps(answer).encode()
+
+    @property
+    def listing(self) -> str:
+        return self.dataset.listing.removeprefix(self.dataset.site)
+
+    def n_asked(self, number: int) -> int:
+        return self.site.paths.count(f"/api/access/datafile/{number}")
+
+
+@pytest.fixture
+def shelf(home, site, offer):
+    shelf = Shelf(site)
+    offer(dataverse=shelf.dataset)
+    return shelf
+
+
+def test_files_are_fetched_one_by_one_under_one_bar(home, site, shelf, capsys):
+    assert download_corpus("tiny") == home / "tiny"
+    assert_whole(home)
+    assert site.paths[0] == shelf.listing
+    assert len(site.paths) == 1 + len(CLIPS)
+    said = capsys.readouterr().err
+    assert "licence CC0" in said
+    assert "tiny: 100%" in said
+    assert "angry_0" not in said
+    download_corpus("tiny")  # complete
+    assert len(site.paths) == 1 + len(CLIPS)
+
+
+def test_files_quietly(home, shelf, capfd):
+    download_corpus("tiny", progress=False)
+    assert capfd.readouterr() == ("", "")
+    import pooch
+
+    assert pooch.get_logger().level < 30  # of whoever uses it for something else
+
+
+def test_files_join_what_is_there(home, shelf):
+    (home / "tiny/Actor_01").mkdir(parents=True)
+    (home / "tiny/Actor_01/mine.txt").write_text("mine")
+    download_corpus("tiny")
+    assert len(tree(home.parent)) == len(CLIPS) + 1
+
+
+@pytest.mark.parametrize("act", ["corrupt", "truncate", "reset", 503])
+def test_file_that_goes_wrong_once(home, site, shelf, act):
+    site.acts["/api/access/datafile/105"] = act
+    download_corpus("tiny")
+    assert_whole(home)
+    assert shelf.n_asked(105) == 2
+    assert len(site.paths) == 2 + len(CLIPS)
+
+
+def test_list_that_breaks_off_once(home, site, shelf):
+    site.script = ["truncate"]
+    download_corpus("tiny")
+    assert_whole(home)
+
+
+def test_file_that_is_always_wrong(home, site, shelf):
+    site.files["/api/access/datafile/105"] = sound("another")
+    with pytest.raises(DownloadError, match="wrong both times.*\n.*of 12 files of tiny are there"):
+        download_corpus("tiny")
+    assert not (home / "tiny").exists()
+
+
+def test_interrupted_files_are_carried_on(home, site, shelf):
+    site.script, site.usual = ["well"] * 6, 403  # the list and five files
+    site.acts["/api/access/datafile/101"] = "truncate"  # the first one asked for
+    with pytest.raises(DownloadError, match="5 of 12 files of tiny are there and kept"):
+        download_corpus("tiny")
+    assert os.listdir(home) == [".tiny-download"]  # nothing in place, whole or half
+    asked = len(site.paths)
+
+    site.usual = "well"
+    download_corpus("tiny")
+    assert_whole(home)
+    assert sorted(site.paths[asked:])[-1] == shelf.listing
+    assert len(site.paths) - asked == 1 + 7
+    assert [start for start in ranges(site)[asked:] if start] == [len(sound("")) // 2]
+
+
+def test_file_that_the_publisher_took_back_does_not_stay(home, site, shelf):
+    site.acts["/api/access/datafile/112"] = 403
+    shelf.entries.insert(0, shelf.add(99, "extra_1.wav", sound("extra")))
+    shelf.publish()
+    with pytest.raises(DownloadError, match="403"):
+        download_corpus("tiny")
+    del shelf.entries[0]
+    shelf.publish()
+    download_corpus("tiny")
+    assert_whole(home)
+
+
+def test_copy_from_kaggle_ends_an_interrupted_fetch(home, site, shelf, offer, kaggle):
+    offer(dataverse=shelf.dataset, kaggle="someone/tiny")
+    site.script, site.usual = ["well"] * 6, 403
+    with pytest.raises(DownloadError, match="403"):
+        download_corpus("tiny")
+    download_corpus("tiny", source="kaggle")
+    assert tree(home) == sorted(f"tiny/Actor_01/{stem}.wav" for stem in CLIPS)
+
+
+def test_disk_is_looked_at_before_the_first_file(home, site, shelf, monkeypatch):
+    usage = namedtuple("Usage", "total used free")
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage(10**9, 10**9, 300_000))
+    with pytest.raises(DownloadError, match=r"'tiny': needed 0\.4 MB, free 0\.3 MB"):
+        download_corpus("tiny")
+    assert site.paths == [shelf.listing]
+    assert tree(home.parent) == ["data"]
+
+
+@pytest.mark.parametrize("site_is", ["closed", 403])
+def test_list_that_cannot_be_had(home, site, shelf, offer, site_is):
+    if site_is == "closed":
+        with socket.socket() as closed:
+            closed.bind(("127.0.0.1", 0))
+            port = closed.getsockname()[1]
+        offer(dataverse=Dataverse(f"http://127.0.0.1:{port}", "doi:10.5072/A/B"))
+    else:
+        site.usual = site_is
+    with pytest.raises(DownloadError, match="Check the connection"):
+        download_corpus("tiny")
+    assert tree(home.parent) == ["data"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"<!DOCTYPE html><title>Just a moment</title>",
+        b"",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b"[]",
+        b'{"status": "ERROR", "message": "not found"}',
+        b'{"data": {"latestVersion": {"files": null}}}',
+    ],
+)
+def test_answer_that_is_no_list(home, site, shelf, answer):
+    site.files[shelf.listing] = answer
+    with pytest.raises(DownloadError, match="expected Dataverse's list of files as JSON") as caught:
+        download_corpus("tiny")
+    assert answer[:20].decode("ascii", "ignore") in str(caught.value)
+    assert "https://doi.org/10.5072/A/B" in str(caught.value)
+    assert site.paths == [shelf.listing]
+    assert tree(home.parent) == ["data"]
+
+
+def test_list_that_is_too_long(home, shelf, monkeypatch):
+    monkeypatch.setattr(_dataverse, "_LARGEST_LIST", 1000)
+    with pytest.raises(DownloadError, match=r"found \d,\d\d\d bytes, expected"):
+        download_corpus("tiny")
+
+
+INCOMPLETE = {
+    "no checksum": {"checksum": None, "md5": None},
+    "empty checksum": {"checksum": {"type": "MD5", "value": ""}},
+    "short checksum": {"checksum": {"type": "SHA-1", "value": "0" * 32}},
+    "unknown checksum": {"checksum": {"type": "CRC32", "value": "0" * 8}},
+    "checksum that is none": {"checksum": "0" * 32},
+    "no size": {"filesize": None},
+    "size 0": {"filesize": 0},
+    "size in words": {"filesize": "12"},
+    "address elsewhere": {"id": "../../x"},
+}
+
+
+@pytest.mark.parametrize("case", INCOMPLETE)
+def test_entry_without_what_is_needed(home, site, shelf, case):
+    shelf.entries[3]["dataFile"].update(INCOMPLETE[case])
+    shelf.publish()
+    with pytest.raises(DownloadError, match="an entry without what is needed .*with the checksum"):
+        download_corpus("tiny")
+    assert site.paths == [shelf.listing]
+    assert tree(home.parent) == ["data"]
+
+
+def test_entries_that_are_none(home, shelf):
+    for entries in ([None], ["a"], [{}], [{"dataFile": {}}], [{"label": 3, "dataFile": None}]):
+        shelf.entries = entries
+        shelf.publish()
+        with pytest.raises(DownloadError, match="an entry without what is needed"):
+            download_corpus("tiny")
+
+
+@pytest.mark.parametrize("kind", ["MD5", "SHA-1", "SHA-256", "SHA-512", "md5 alone"])
+def test_checksums_that_dataverse_may_state(home, shelf, kind):
+    for entry, stem in zip(shelf.entries, CLIPS, strict=True):
+        if kind == "md5 alone":
+            del entry["dataFile"]["checksum"]
+            continue
+        digest = hashlib.new(kind.replace("-", ""), sound(stem)).hexdigest()
+        entry["dataFile"]["checksum"] = {"type": kind, "value": digest.upper()}
+        del entry["dataFile"]["md5"]
+    shelf.publish()
+    download_corpus("tiny")
+    assert_whole(home)
+
+
+LISTED = {
+    "parent": ("../escaped.wav", "", "out of the folder"),
+    "parent in the folder": ("escaped.wav", "../..", "out of the folder"),
+    "absolute": ("escaped.wav", "/tmp", "absolute"),
+    "drive": ("C:escaped.wav", "", "absolute"),
+    "backslash": ("..\\escaped.wav", "", "absolute"),
+    "control character": ("a\x1b[2J.wav", "", "cannot be read"),
+    "half a character": ("a\ud800.wav", "", "cannot be read"),
+    "twice": ("ANGRY_0.wav", "actor_01", "twice"),
+    "much too large": ("large.wav", "", "it would come to"),
+}
+
+
+@pytest.mark.parametrize("case", LISTED)
+def test_list_is_trusted_no_more_than_an_archive(home, site, shelf, case):
+    name, folder, message = LISTED[case]
+    shelf.entries.append(shelf.add(200, name, b"x", folder))
+    if case == "much too large":
+        shelf.entries[-1]["dataFile"]["filesize"] = 10**12
+    shelf.publish()
+    with pytest.raises(DownloadError, match=f"refused, .*{message}") as caught:
+        download_corpus("tiny")
+    str(caught.value).encode()  # can be shown
+    assert site.paths == [shelf.listing]
+    assert tree(home.parent) == ["data"]
+
+
+@pytest.mark.parametrize("entries", [0, 1])
+def test_list_without_recordings(home, shelf, entries):
+    shelf.entries = [shelf.add(200, "readme.txt", b"x")] * entries
+    shelf.publish()
+    with pytest.raises(DownloadError, match="no recordings in it"):
+        download_corpus("tiny")
+
+
+def test_only_recordings_and_small_texts_are_fetched(home, site, shelf, monkeypatch):
+    monkeypatch.setattr(_archive, "_LARGEST_TEXT", 1000)
+    extra = ("readme.txt", "setup.exe", "._a.wav", "table.tab", "big.txt")
+    for number, name in enumerate(extra, 200):
+        content = bytes(1001) if name == "big.txt" else b"x"
+        shelf.entries.append(shelf.add(number, name, content, ""))
+    shelf.publish()
+    download_corpus("tiny")
+    assert tree(home)[-1] == "tiny/readme.txt"
+    assert len(tree(home)) == len(CLIPS) + 1
+    assert len(site.paths) == 2 + len(CLIPS)
 
 
 # --- killed, and two at a time ---
@@ -858,7 +1213,7 @@ def test_unknown_name(home):
 
 
 @pytest.mark.parametrize(
-    "name", [name for name, c in CORPORA.items() if not (c.remotes or c.generated)]
+    "name", [name for name, c in CORPORA.items() if not (c.is_offered or c.generated)]
 )
 def test_corpus_without_an_archive_says_where_to_ask(home, name):
     corpus = CORPORA[name]
@@ -987,13 +1342,36 @@ def test_sources_are_named(home, offer):
 
 def test_published_remotes_are_complete():
     remotes = [remote for corpus in CORPORA.values() for remote in corpus.remotes]
-    assert len({remote.checksum for remote in remotes}) == len(remotes)
+    assert len({remote.url for remote in remotes}) == len(remotes)
     stated = [remote for remote in remotes if remote.checksum]
     for remote in stated:
         assert remote.url.startswith("https://")
         assert re.fullmatch("md5:[0-9a-f]{32}|sha256:[0-9a-f]{64}", remote.checksum)
         assert remote.size > 0
-    assert [remote for remote in remotes if remote not in stated] == list(CORPORA["emodb"].remotes)
+    assert [remote for remote in remotes if remote not in stated] == [
+        *CORPORA["cremad"].remotes,
+        *CORPORA["emodb"].remotes,
+    ]
+    not_offered = [name for name, c in CORPORA.items() if not (c.is_offered or c.generated)]
+    assert not_offered == ["four-in-one", "savee"]
+
+
+def test_published_archive_packed_on_demand_is_of_one_state():
+    """Not of a branch, which moves on: the name in the work folder tells which state it is of."""
+    (remote,) = CORPORA["cremad"].remotes
+    (commit,) = set(re.findall("[0-9a-f]{40}", remote.url))
+    assert remote.url.startswith("https://")
+    assert remote.url.endswith("?path=AudioWAV")
+    assert download._archive_name(remote) == f"unchecked-crema-d-mirror-{commit}.zip"
+
+
+def test_published_dataset_is_named_as_in_the_citation():
+    dataset = CORPORA["tess"].dataverse
+    assert dataset.listing == (
+        "https://borealisdata.ca/api/datasets/:persistentId/?persistentId=doi:10.5683/SP2/E8H2MF"
+    )
+    assert dataset.doi in CORPORA["tess"].citation
+    assert dataset.page == CORPORA["tess"].url
 
 
 def test_importing_takes_no_network_package():

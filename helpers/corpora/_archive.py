@@ -1,8 +1,9 @@
 """Unpack an archive that came over the network, trusting nothing that it says.
 
 A checksum tells that the publisher's archive arrived, not that it is harmless: one bad member and
-all of it is refused. Recordings are kept, and small texts, because a licence has to stay with what
-it covers and some publishers put labels into tables; nothing here reads anything else.
+all of it is refused. The same holds for the list of a server that offers files one by one.
+Recordings are kept, and small texts, because a licence has to stay with what it covers and some
+publishers put labels into tables; nothing here reads anything else.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ _LARGEST_RATIO = 20
 _ALWAYS_ALLOWED = 64_000_000
 _MOST_MEMBERS = 200_000
 _CHUNK = 1 << 20
+_POINTER = b"version https://git-lfs.github.com/spec"
 _DAMAGED = (
     *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError),
     *(NotImplementedError, UnicodeError),  # a packing method, a name, that is not understood
@@ -44,14 +46,17 @@ class ArchiveError(DownloadError):
 
 
 @dataclass(frozen=True)
-class _Member:
+class Member:
+    """A file in an archive, or in a list of files, by what is claimed there about it."""
+
     name: str
     size: int
-    open: Callable[[], IO[bytes]]
+    open: Callable[[], IO[bytes]] | None = None
     unsafe: str = ""
 
     @property
     def path(self) -> PurePosixPath:
+        """Where it goes, below a folder."""
         return PurePosixPath(self.name)
 
 
@@ -65,7 +70,8 @@ def unpack_archive(archive: Path, folder: Path) -> None:
     ------
     ArchiveError
         Not an archive, damaged, encrypted, without recordings, larger than any recordings would
-        unpack to, or with a member that is a link or a device or that would land elsewhere.
+        unpack to, with git-lfs pointers in their place, or with a member that is a link or a
+        device or that would land elsewhere.
     DownloadError
         Larger than what is free on the disk.
     OSError
@@ -74,10 +80,10 @@ def unpack_archive(archive: Path, folder: Path) -> None:
     try:
         if zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as opened:
-                _write(_plan(_zip_members(opened), archive), archive, folder)
+                _unpack(_zip_members(opened), archive, folder)
         elif tarfile.is_tarfile(archive):
             with tarfile.open(archive) as opened:
-                _write(_plan(_tar_members(opened), archive), archive, folder)
+                _unpack(_tar_members(opened), archive, folder)
         else:
             raise ArchiveError(f"{archive}: found neither a zip nor a tar archive")
     except _DAMAGED as error:
@@ -106,7 +112,7 @@ def move_into(made: Path, folder: Path) -> None:
                 shutil.copyfile(path, temporary)
 
 
-def _zip_members(opened: zipfile.ZipFile) -> Iterator[_Member]:
+def _zip_members(opened: zipfile.ZipFile) -> Iterator[Member]:
     for info in opened.infolist():
         kind = stat.S_IFMT(info.external_attr >> 16)
         if info.is_dir():
@@ -117,34 +123,58 @@ def _zip_members(opened: zipfile.ZipFile) -> Iterator[_Member]:
         elif kind not in (0, stat.S_IFREG):
             unsafe = "is a link or a device"
         # Not `filename`: on Windows it has slashes already where the archive has backslashes.
-        yield _Member(info.orig_filename, info.file_size, lambda i=info: opened.open(i), unsafe)
+        yield Member(info.orig_filename, info.file_size, lambda i=info: opened.open(i), unsafe)
 
 
-def _tar_members(opened: tarfile.TarFile) -> Iterator[_Member]:
+def _tar_members(opened: tarfile.TarFile) -> Iterator[Member]:
     for info in opened:
         if info.isdir():
             continue
         unsafe = "" if info.isreg() and not info.issparse() else "is a link or a device"
-        yield _Member(info.name, info.size, lambda i=info: opened.extractfile(i), unsafe)
+        yield Member(info.name, info.size, lambda i=info: opened.extractfile(i), unsafe)
 
 
-def _plan(members: Iterable[_Member], archive: Path) -> list[_Member]:
-    """Members to write; looks at the list of contents only, and refuses all if one is bad."""
+def _unpack(members: Iterable[Member], archive: Path, folder: Path) -> None:
     allowed = max(_ALWAYS_ALLOWED, _LARGEST_RATIO * archive.stat().st_size)
+    _write(choose_members(members, str(archive), allowed=allowed), archive, folder)
+
+
+def choose_members(members: Iterable[Member], source: str, *, allowed: int) -> list[Member]:
+    """Recordings and small texts among ``members``, of which the claims only are looked at.
+
+    Parameters
+    ----------
+    members : iterable of Member
+    source : str
+        Where they come from, for the message.
+    allowed : int
+        Bytes that all of them may have.
+
+    Raises
+    ------
+    ArchiveError
+        One of them is bad, they are too many or too large, or none is a recording.
+
+    Examples
+    --------
+    >>> found = [Member("a/1.wav", 9), Member("a/.DS_Store", 9), Member("run.exe", 9)]
+    >>> [member.name for member in choose_members(found, "example", allowed=100)]
+    ['a/1.wav']
+    """
     wanted, total = [], 0
     for count, member in enumerate(members, 1):
         if unsafe := member.unsafe or _unsafe_name(member.name):
-            raise ArchiveError(f"{archive}: refused, its member {member.name!a} {unsafe}")
+            raise ArchiveError(f"{source}: refused, its member {member.name!a} {unsafe}")
         total += member.size
         if member.size < 0 or total > allowed or count > _MOST_MEMBERS:
             raise ArchiveError(
-                f"{archive}: refused, it would unpack to {total:,} bytes or more in {count:,} "
+                f"{source}: refused, it would come to {total:,} bytes or more in {count:,} "
                 f"files; expected at most {allowed:,} bytes in {_MOST_MEMBERS:,} files"
             )
         if _is_wanted(member):
             wanted.append(member)
     if not any(member.path.suffix.lower() in AUDIO_SUFFIXES for member in wanted):
-        raise ArchiveError(f"{archive}: no recordings in it; expected {_some(AUDIO_SUFFIXES)}")
+        raise ArchiveError(f"{source}: no recordings in it; expected {_some(AUDIO_SUFFIXES)}")
     return wanted
 
 
@@ -160,7 +190,7 @@ def _unsafe_name(name: str) -> str:
     return "has a name that cannot be read" if unreadable else ""
 
 
-def _is_wanted(member: _Member) -> bool:
+def _is_wanted(member: Member) -> bool:
     # A Mac's archive has "._x.wav" files and __MACOSX folders that hold no sound.
     if any(part.startswith((".", "__MACOSX")) for part in member.path.parts):
         return False
@@ -169,7 +199,7 @@ def _is_wanted(member: _Member) -> bool:
     return suffix in AUDIO_SUFFIXES or (is_text and member.size <= _LARGEST_TEXT)
 
 
-def _write(plan: list[_Member], archive: Path, folder: Path) -> None:
+def _write(plan: list[Member], archive: Path, folder: Path) -> None:
     needed = sum(member.size for member in plan)
     check_free_disk(folder, needed, what=f"unpacking {archive.name}")
     for member in plan:
@@ -179,12 +209,23 @@ def _write(plan: list[_Member], archive: Path, folder: Path) -> None:
         with member.open() as source, open(target, "wb") as file:
             # Counted, not believed: a size in the list of contents is only a claim.
             while written <= member.size and (chunk := source.read(_CHUNK)):
+                if not written and chunk.startswith(_POINTER):
+                    raise _pointer(archive, member)
                 written += file.write(chunk)
         if written != member.size:
             raise ArchiveError(
                 f"{archive}: refused, its member {member.name!a} has {written} bytes or more, "
                 f"expected {member.size}"
             )
+
+
+def _pointer(archive: Path, member: Member) -> ArchiveError:
+    return ArchiveError(
+        f"{archive}: refused, its member {member.name!a} is a git-lfs pointer of {member.size} "
+        "bytes, expected the recording: the publisher's server left the large files out. Clone "
+        "the publisher's repository with git-lfs installed (git lfs clone), or fetch a copy with "
+        "--source kaggle"
+    )
 
 
 def _some(names: Iterable[str]) -> str:

@@ -73,6 +73,39 @@ class Remote:
 
 
 @dataclass(frozen=True)
+class Dataverse:
+    """A corpus that its publisher offers file by file, on a server that runs Dataverse.
+
+    Its list of the files, with the size and checksum of each, is read when they are fetched.
+
+    Parameters
+    ----------
+    site : str
+        Address of the server, without a slash at the end.
+    doi : str
+        Identifier of the dataset, ``doi:…``.
+
+    Examples
+    --------
+    >>> Dataverse("https://example.org", "doi:10.5072/A/B").listing
+    'https://example.org/api/datasets/:persistentId/?persistentId=doi:10.5072/A/B'
+    """
+
+    site: str
+    doi: str
+
+    @property
+    def listing(self) -> str:
+        """Address of the list of its files."""
+        return f"{self.site}/api/datasets/:persistentId/?persistentId={self.doi}"
+
+    @property
+    def page(self) -> str:
+        """Address of the dataset for people with a browser."""
+        return f"https://doi.org/{self.doi.removeprefix('doi:')}"
+
+
+@dataclass(frozen=True)
 class Corpus:
     """A published corpus: what it is, where it lies, and how its file names become labels.
 
@@ -97,7 +130,9 @@ class Corpus:
     generated : bool
         The corpus makes itself when missing, so it must lie in a folder that can be written.
     remotes : tuple of Remote
-        The publisher's files, all of which are needed; empty when there is no free download.
+        The publisher's archives, all of which are needed; empty when it offers none.
+    dataverse : Dataverse, optional
+        The publisher's dataset, if it offers the recordings file by file.
     kaggle : str
         ``owner/dataset`` of a copy on Kaggle, if the corpus is known from there.
     left_out : mapping of str to str
@@ -122,6 +157,7 @@ class Corpus:
     load: Callable[[Path], pd.DataFrame]
     generated: bool = False
     remotes: tuple[Remote, ...] = ()
+    dataverse: Dataverse | None = None
     kaggle: str = ""
     left_out: Mapping[str, str] = field(default_factory=dict)
     codes: Mapping[str, str] = field(default_factory=dict)
@@ -132,6 +168,11 @@ class Corpus:
     def n_clips(self) -> int:
         """Clips of the complete corpus; 0 when there is no fixed number."""
         return sum(self.counts.values())
+
+    @property
+    def is_offered(self) -> bool:
+        """Whether it can be fetched from its publisher."""
+        return bool(self.remotes or self.dataverse)
 
 
 def locate(corpus: Corpus) -> Path:
@@ -289,10 +330,11 @@ def not_found(corpus: Corpus, root: Path, *, unparsed: Iterable[str] = ()) -> Co
     else:
         found = "the folder has no clip of it"
     layout = "\n".join(f"    {line}" for line in corpus.layout.strip("\n").splitlines())
+    fetch = f"ser corpora get {corpus.name}, or by hand: " if corpus.is_offered else ""
     copy = f" or https://www.kaggle.com/datasets/{corpus.kaggle}" if corpus.kaggle else ""
     return CorpusNotFoundError(
         f"corpus {corpus.name!r} ({corpus.title}) not found: looked in {root}, {found}.\n"
-        f"  Get it:   {corpus.url}{copy}\n"
+        f"  Get it:   {fetch}{corpus.url}{copy}\n"
         f"  Licence:  {corpus.licence}\n"
         f"  Expected:\n{layout}\n"
         f"  Is it elsewhere? Set SER_DATA to the folder that holds {corpus.folder}/, for example\n"

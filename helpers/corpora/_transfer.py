@@ -7,6 +7,8 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from urllib.parse import unquote, urlsplit
@@ -48,6 +50,19 @@ def import_extra(name: str) -> ModuleType:
             f"downloading needs the package {name} ({error}), which comes with the extra "
             "'download': pip install -e '.[download]' in the project folder"
         ) from error
+
+
+@contextmanager
+def quiet_pooch() -> Iterator[ModuleType]:
+    """``pooch``, kept from logging what the bar says already, and can be told not to."""
+    pooch = import_extra("pooch")
+    log = pooch.get_logger()
+    level = log.level
+    log.setLevel("WARNING")
+    try:
+        yield pooch
+    finally:
+        log.setLevel(level)
 
 
 def file_name(url: str) -> str:
@@ -101,12 +116,8 @@ def fetch_file(remote: Remote, path: Path, *, progress: bool = True) -> None:
     OSError
         The disk is full, or ``path`` cannot be written.
     """
-    pooch = import_extra("pooch")
     downloader = _Continuing(path, size=remote.size, progress=progress)
-    log = pooch.get_logger()
-    level = log.level
-    log.setLevel("WARNING")  # the bar says the same, and can be switched off
-    try:
+    with quiet_pooch() as pooch:
         for is_last in (False, True):
             try:
                 pooch.retrieve(
@@ -122,8 +133,6 @@ def fetch_file(remote: Remote, path: Path, *, progress: bool = True) -> None:
             except ValueError as error:  # what pooch raises for a wrong checksum
                 if is_last:
                     raise _wrong_checksum(remote, error) from error
-    finally:
-        log.setLevel(level)
 
 
 class _Continuing:
@@ -243,7 +252,7 @@ class _Continuing:
         kept = f"; the {_megabytes(self._n_bytes())} so far are kept" if self._n_bytes() else ""
         return DownloadError(
             f"{url} cannot be fetched: {error}. Check the connection and run the same again{kept}. "
-            "Or fetch the file with a browser and unpack it yourself"
+            "Or get the recordings with a browser and put them there yourself"
         )
 
 
@@ -286,7 +295,7 @@ def _wrong_checksum(remote: Remote, error: ValueError) -> DownloadError:
     return DownloadError(
         f"{remote.url}: fetched twice, wrong both times and deleted. {error} What to do: try again "
         "from another network; if it stays so, the publisher replaced the file, and the checksum "
-        "in helpers/corpora should be compared with the one on the publisher's page"
+        "in helpers/corpora, or in the publisher's list, should be compared with its page"
     )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from helpers.corpora._base import Corpus, table_by_file_name
+from helpers.corpora._base import Corpus, Remote, table_by_file_name
 
 _EMOTION = {
     "ANG": "angry",
@@ -49,6 +49,9 @@ _NAME = re.compile(
     f"({'|'.join(_LEVEL)})",
     re.ASCII,
 )
+# The authors' mirror, which they recommend: GitHub limits how often its large files are fetched.
+_MIRROR = "https://gitlab.com/cs-cooper-lab/crema-d-mirror"
+_COMMIT = "d15eeed6a139e9724483ed9a2fc4643f88708b79"
 _MISNAMED = {"1040_ITH_SAD_X": "1040_ITH_SAD_XX"}  # older copies lack the last letter
 
 
@@ -106,6 +109,14 @@ cremad/AudioWAV/1091_WSI_SAD_XX.wav
     counts={**dict.fromkeys(_EMOTION.values(), 1271), "neutral": 1087},
     speakers=91,
     load=load,
+    # Packed when it is asked for: nobody knows its size and checksum before.
+    remotes=(
+        Remote(
+            f"{_MIRROR}/-/archive/{_COMMIT}/crema-d-mirror-{_COMMIT}.zip?path=AudioWAV",
+            checksum="",
+            size=0,
+        ),
+    ),
     kaggle="ejlok1/cremad",
     codes=_EMOTION,
     aliases=("crema",),

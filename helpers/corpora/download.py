@@ -2,7 +2,8 @@
 
 ``download_corpus("ravdess")`` looks at the disk, fetches the archives, compares their checksums,
 unpacks them aside and moves the recordings in place when all of them are there. Until then, all
-lies in a hidden folder beside it, ``.ravdess-download``, from where the next call carries on.
+lies in a hidden folder beside it, ``.ravdess-download``, from where the next call carries on. What
+a publisher offers file by file is fetched, compared and moved in the same way.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import pandas as pd
 from helpers.corpora import CORPORA, locate
 from helpers.corpora._archive import ArchiveError, move_into, unpack_archive
 from helpers.corpora._base import Corpus, CorpusError, CorpusNotFoundError, Remote, not_found
+from helpers.corpora._dataverse import fetch_files, list_files
 from helpers.corpora._transfer import (
     UNPACKED_PER_PACKED,
     DownloadError,
@@ -53,12 +55,13 @@ def download_corpus(
     name : str
         One of :data:`helpers.corpora.CORPORA`. A generated one is made.
     source : {"publisher", "kaggle"}
-        Kaggle has copies of some corpora whose publisher offers no archive. Their recordings are
-        not compared with a checksum of the publisher, and some ask for a Kaggle account.
+        Kaggle has copies of most corpora, also where the publisher offers no download. Their
+        recordings are not compared with a checksum of the publisher, and some ask for a Kaggle
+        account.
     force : bool
         Fetch again what is complete.
     progress : bool
-        Say on standard error what happens, with a bar for each archive.
+        Say on standard error what happens, with a bar for each archive, or one for all files.
 
     Returns
     -------
@@ -122,13 +125,21 @@ def _fetch(corpus: Corpus, root: Path, source: str, force: bool, progress: bool)
         if waited and _is_complete(corpus, root):
             _tell(progress, f"{corpus.name}: the other process has fetched it")
             return
+        _tell(progress, f"{corpus.name}: {corpus.title}, licence {corpus.licence}")
         made = work / "unpacked"
+        files = work / f"{corpus.name}-files"  # single ones; they outlive an interrupted call
         if source == "kaggle":
             _copy_from_kaggle(corpus, made, force, progress)
+        elif corpus.dataverse:
+            made = files
+            fetch_files(
+                list_files(corpus.dataverse, work), made, name=corpus.name, progress=progress
+            )
         else:
             _fetch_remotes(corpus, work, made, progress)
         move_into(made, root)
         # Only now: until all is in place, another try needs no network.
+        shutil.rmtree(files, ignore_errors=True)
         for remote in corpus.remotes:
             for path in work.glob(f"{_archive_name(remote)}*"):
                 path.unlink()
@@ -142,7 +153,6 @@ def _fetch_remotes(corpus: Corpus, work: Path, made: Path, progress: bool) -> No
         there = sum(p.stat().st_size for p in (path, part) if p.exists())
         needed += max(0, remote.size - there) + UNPACKED_PER_PACKED * remote.size
     check_free_disk(work, needed, what=f"corpus {corpus.name!r}")
-    _tell(progress, f"{corpus.name}: {corpus.title}, licence {corpus.licence}")
     for remote, path in paths.items():
         fetch_file(remote, path, progress=progress)
     for remote, path in paths.items():
@@ -157,9 +167,7 @@ def _fetch_remotes(corpus: Corpus, work: Path, made: Path, progress: bool) -> No
 
 def _copy_from_kaggle(corpus: Corpus, made: Path, force: bool, progress: bool) -> None:
     kagglehub = import_extra("kagglehub")
-    _tell(
-        progress, f"{corpus.name}: fetching {corpus.kaggle} from Kaggle, licence {corpus.licence}"
-    )
+    _tell(progress, f"{corpus.name}: fetching {corpus.kaggle} from Kaggle")
     try:
         # Into Kaggle's own cache: it carries on there after a break.
         copy = Path(kagglehub.dataset_download(corpus.kaggle, force_download=force))
@@ -188,7 +196,7 @@ def _check_source(corpus: Corpus, root: Path, source: str) -> None:
         raise DownloadError(f"source {source!r}: expected one of {', '.join(SOURCES)}")
     if source == "kaggle" and not corpus.kaggle:
         raise DownloadError(f"no copy of {corpus.name!r} on Kaggle is known. See {corpus.url}")
-    if source == "publisher" and not corpus.remotes:
+    if source == "publisher" and not corpus.is_offered:
         kaggle = (
             f'\n  Or fetch the copy {corpus.kaggle} with source "kaggle".' if corpus.kaggle else ""
         )

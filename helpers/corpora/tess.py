@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from helpers.corpora._base import Corpus, table_by_file_name
+from helpers.corpora._base import Corpus, Dataverse, table_by_file_name
 
 _EMOTION = {
     "angry": "angry",
@@ -94,6 +94,7 @@ tess/YAF_sad/YAF_young_sad.wav
     speakers=2,
     load=load,
     codes=_EMOTION,
+    dataverse=Dataverse("https://borealisdata.ca", "doi:10.5683/SP2/E8H2MF"),
     kaggle="ejlok1/toronto-emotional-speech-set-tess",
     aliases=("TESS Toronto emotional speech set data",),
 )
