@@ -201,7 +201,7 @@ def open_run(name: str) -> Run:
     ValueError
         The name is empty or would leave the outputs folder.
     """
-    if not name or name != Path(name).name or name.startswith("."):
+    if not (name and name.isprintable()) or name != Path(name).name or name.startswith("."):
         raise ValueError(
             f"run name {name!r}: expected a plain folder name such as 'tess-1', without slashes "
             "and not starting with a dot"
