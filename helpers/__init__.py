@@ -2,5 +2,6 @@
 
 The modules are ordered as the data flows, and each imports only from those before it:
 ``corpora``, ``audio``, ``features``, ``augment``, ``splits``, ``models``, ``training``,
-``evaluation``, ``prediction``, ``live``. ``parallel``, ``plots`` and ``runs`` serve all of them.
+``evaluation``, ``prediction``, ``live``. ``parallel``, ``rowstore``, ``plots`` and ``runs`` serve
+all of them.
 """

@@ -111,7 +111,9 @@ def load_audio(
         return _decode(file, label, sr)
 
 
-def inspect_clips(table: pd.DataFrame, *, n_jobs: int = -1) -> tuple[pd.DataFrame, pd.DataFrame]:
+def inspect_clips(
+    table: pd.DataFrame, *, n_jobs: int = -1, scheduler: str | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Decode every clip of an utterance table once, in parallel; part the good from the bad.
 
     Parameters
@@ -120,6 +122,8 @@ def inspect_clips(table: pd.DataFrame, *, n_jobs: int = -1) -> tuple[pd.DataFram
         Utterance table; ``path``, ``corpus`` and ``emotion`` are read.
     n_jobs : int
         Processes, -1 for one a core.
+    scheduler : str, optional
+        Address of a Dask scheduler, as for :func:`helpers.parallel.map_clips`.
 
     Returns
     -------
@@ -141,7 +145,9 @@ def inspect_clips(table: pd.DataFrame, *, n_jobs: int = -1) -> tuple[pd.DataFram
     import pandas as pd  # not above: the processes that read clips start sooner without it
 
     table = table.reset_index(drop=True)
-    clips = map_clips(_inspect, table["path"], n_jobs=n_jobs, label="Reading clips")
+    clips = map_clips(
+        _inspect, table["path"], n_jobs=n_jobs, label="Reading clips", scheduler=scheduler
+    )
     measured = pd.DataFrame(list(clips), columns=_MEASURED)
     bad = measured["error"] != ""
     good = table[~bad].assign(**measured.loc[~bad, _MEASURED[:-1]]).reset_index(drop=True)

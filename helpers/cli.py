@@ -49,7 +49,7 @@ def _spell_out(argv: list[str]) -> list[str]:
 def build_parser() -> argparse.ArgumentParser:
     """The commands of ``ser`` and their options."""
     parser = argparse.ArgumentParser(prog="ser", description="Speech emotion recognition.")
-    commands = parser.add_subparsers(required=True, metavar="run | predict | corpora")
+    commands = parser.add_subparsers(required=True, metavar="run | predict | features | corpora")
 
     run = commands.add_parser("run", help="run the notebooks with papermill")
     run.add_argument(
@@ -76,6 +76,24 @@ def build_parser() -> argparse.ArgumentParser:
     predict.add_argument("--csv", type=Path, help="write the table here as well")
     predict.add_argument("--labels", type=Path, help="CSV path,emotion: report how right it was")
     predict.set_defaults(call=_predict)
+
+    features = commands.add_parser(
+        "features",
+        help="compute features, here or on a cluster, and keep them for the notebooks",
+        description="Compute features of every clip, in parallel. They are kept in outputs/.cache, "
+        "where the notebooks find them. What was stopped is carried on by the next call.",
+    )
+    features.add_argument("--corpora", default="demo", help="as for `ser run`; demo if not given")
+    features.add_argument(
+        "--family",
+        default="logmel,mfcc40,vector162,functionals",
+        help="comma-separated; %(default)s if not given",
+    )
+    features.add_argument(
+        "--scheduler", metavar="tcp://…", help="a Dask scheduler whose workers do it"
+    )
+    features.add_argument("--csv", type=Path, metavar="OUT", help="write one clip family here")
+    features.set_defaults(call=_compute_features)
 
     corpora = commands.add_parser("corpora", help="which corpora are there, and are they sound")
     _add_corpora_commands(corpora.add_subparsers(required=True, metavar=" | ".join(_CORPORA)))
@@ -176,6 +194,40 @@ def _predict(arguments: argparse.Namespace) -> int:
     if arguments.labels:
         _report(table, arguments.labels, predictor.classes)
     return 0 if (table["error"] == "").any() else 1
+
+
+def _compute_features(arguments: argparse.Namespace) -> int:
+    import numpy as np
+    import pandas as pd
+
+    from helpers.analysis import FRAME_FAMILIES
+    from helpers.audio import inspect_clips
+    from helpers.corpora import load_corpora, parse_names
+    from helpers.features import extract_features
+    from helpers.parallel import KEEP_MEMORY
+
+    families = [name.strip() for name in arguments.family.split(",")]
+    rows = [name for name in families if name not in FRAME_FAMILIES]
+    if arguments.csv:
+        _check_writable(arguments.csv)
+        if len(rows) != 1:
+            raise UsageError(
+                f"--csv {arguments.csv}: expected one family with a row a clip in --family, got "
+                f"{len(rows)} ({', '.join(rows)})"
+            )
+    os.environ.update(KEEP_MEMORY)  # for the processes that decode
+    clips, rejected = inspect_clips(
+        load_corpora(parse_names(arguments.corpora)), scheduler=arguments.scheduler
+    )
+    found = extract_features(clips, family=families, scheduler=arguments.scheduler)
+    for row in rejected.itertuples():
+        print(f"left out: {row.error}", file=sys.stderr)
+    for name, values in found.items():
+        print(f"{name}: {' × '.join(map(str, np.shape(values)))}")
+    if arguments.csv:
+        facts = clips[["path", "corpus", "speaker", "emotion"]]
+        _write_csv(pd.concat([facts, found[rows[0]]], axis=1), arguments.csv)
+    return 0
 
 
 def _list_corpora(arguments: argparse.Namespace) -> int:

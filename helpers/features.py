@@ -7,11 +7,11 @@ inside itself, so that training and prediction see the same picture.
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import os
-import sys
 import time
-from dataclasses import asdict
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -21,6 +21,8 @@ import pandas as pd
 from helpers import analysis
 from helpers.analysis import FAMILIES, FRAME_FAMILIES, Analysis, FeatureSettings
 from helpers.audio import SAMPLE_RATE, load_audio
+from helpers.parallel import ClusterError, map_clips
+from helpers.rowstore import RowStore
 from helpers.runs import atomic_write, cache_home
 
 
@@ -89,84 +91,98 @@ def compute_features(
     >>> len(compute_features(y, family="vector162"))
     162
     """
-    if family not in FAMILIES:
-        raise ValueError(f"feature family {family!r}: expected one of {', '.join(FAMILIES)}")
-    settings = settings or FeatureSettings()
-    if family in FRAME_FAMILIES:
-        y = fit_clip(y, settings.n_samples)
-    return FAMILIES[family](Analysis(y, settings))
+    _check_family(family)
+    return _compute(y, [family], settings or FeatureSettings())[family]
 
 
 def extract_features(
     table: pd.DataFrame,
     *,
-    family: str,
+    family: str | Sequence[str],
     settings: FeatureSettings | None = None,
     n_jobs: int = -1,
+    scheduler: str | None = None,
     cache: Path | None = None,
-) -> np.ndarray | pd.DataFrame:
+) -> np.ndarray | pd.DataFrame | dict[str, np.ndarray | pd.DataFrame]:
     """Features of every clip of an utterance table, in parallel and cached.
 
-    The cache is keyed by the content of the file, the settings and the library versions, so a
-    moved corpus is not computed again and a changed setting is. A damaged entry is rebuilt. Frames
-    are kept, and returned, at half precision (about 0.05 %): half the disk.
+    The cache is keyed by the content of the file, the settings that the family depends on and the
+    library versions, so a moved corpus is not computed again and a changed setting is. Each clip
+    is kept as it is done: a call that was killed is carried on by the next. What is damaged is
+    computed again.
 
     Parameters
     ----------
     table : pd.DataFrame
         Utterance table; only ``path`` is read.
-    family : str
-        One of :data:`FAMILIES`.
+    family : str or sequence of str
+        Of :data:`FAMILIES`. Several at once decode each clip once.
     settings : FeatureSettings, optional
     n_jobs : int, default=-1
         Processes; -1 for one a core.
+    scheduler : str, optional
+        Address of a Dask scheduler, such as ``tcp://10.0.0.1:8786``, whose workers do it instead.
+        They need this package, and the recordings and the cache under the same paths as here.
     cache : Path, optional
         Cache folder; ``outputs/.cache`` by default.
 
     Returns
     -------
-    np.ndarray, shape (n_clips, n_frames, n_bins), float32
-        For a frame family.
+    np.memmap, shape (n_clips, n_frames, n_bins), float16, read-only
+        For a frame family: mapped, since it may be larger than memory. Half precision rounds by
+        up to 0.05 %.
     pd.DataFrame, shape (n_clips, n_columns), float32
         For a clip family, indexed as ``table``.
+    dict of str to one of these
+        For several families.
 
     Raises
     ------
     AudioError
         A clip cannot be decoded (``inspect_clips`` leaves such clips out beforehand).
+    ValueError
+        A family is unknown.
+    ClusterError
+        The cluster cannot be used, or what its workers wrote cannot be seen here.
     """
-    from joblib import Parallel, delayed
-    from tqdm import tqdm
-
-    if family not in FAMILIES:
-        raise ValueError(f"feature family {family!r}: expected one of {', '.join(FAMILIES)}")
+    families = [family] if isinstance(family, str) else list(family)
+    for name in families:
+        _check_family(name)
     settings = settings or FeatureSettings()
-    folder = Path(cache or cache_home()) / f"{family}-{_settings_key(settings)}"
     start = time.perf_counter()
-    names = _stored_names(family, folder)
-    frames = family in FRAME_FAMILIES
-    shape = (settings.n_frames, settings.n_bins(family)) if frames else (len(names),)
-    values = np.zeros((len(table), *shape), dtype="float32")
-    missing = []
-    for row, path in enumerate(table["path"]):
-        stored = _read_entry(_entry(path, folder), shape)
-        if stored is None:
-            missing.append(row)
-        else:
-            values[row] = stored
-    # A pool costs seconds to start; a handful of clips is quicker here.
-    parallel = Parallel(n_jobs=n_jobs if len(missing) > 16 else 1, return_as="generator")
-    paths = table["path"].iloc[missing]
-    jobs = parallel(delayed(_fill_entry)(path, family, settings, folder) for path in paths)
-    quiet = not sys.stderr.isatty()
-    bar = tqdm(jobs, total=len(missing), desc=family, unit="clip", disable=quiet)
-    for row, found in zip(missing, bar, strict=True):
-        values[row] = found
+    stores = {name: _open_store(name, settings, cache or cache_home()) for name in families}
+    keys = [_hash_file(path) for path in table["path"]]
+    tables = {name: store.load_table(keys) for name, store in stores.items()}
+    new = {name: store for name, store in stores.items() if tables[name] is None}
+    jobs = []
+    for key, path in dict(zip(keys, table["path"], strict=True)).items():
+        missing = {name: store for name, store in new.items() if store.read(key) is None}
+        if missing:
+            jobs.append((path, key, missing, settings))
+    label = ", ".join(families)
+    for _ in map_clips(_fill_stores, jobs, n_jobs=n_jobs, label=label, scheduler=scheduler):
+        pass  # each job keeps its own result
+    try:
+        tables |= {name: store.save_table(keys) for name, store in new.items()}
+    except KeyError as error:
+        raise ClusterError(
+            f"features that were computed just now are not in {cache or cache_home()}: the "
+            "workers need the same folder under the same name, or something is deleting it"
+        ) from error
+    fresh = {key for _, key, *_ in jobs}
     print(
-        f"{family}: {len(table)} clips in {time.perf_counter() - start:.1f} s "
-        f"({len(table) - len(missing)} from the cache)"
+        f"{label}: {len(table)} clips in {time.perf_counter() - start:.1f} s "
+        f"({sum(key not in fresh for key in keys)} from the cache)"
     )
-    return values if frames else pd.DataFrame(values, columns=names, index=table.index)
+    found = {
+        name: rows
+        if name in FRAME_FAMILIES
+        else pd.DataFrame(
+            np.array(rows), columns=_stored_names(name, stores[name].folder)
+        ).set_axis(table.index)
+        for name, rows in tables.items()
+    }
+    return found[family] if isinstance(family, str) else found
 
 
 def feature_names(family: str) -> list[str]:
@@ -208,18 +224,50 @@ def measure_effects(features: pd.DataFrame, groupings: dict[str, pd.Series]) -> 
     )
 
 
-def _settings_key(settings: FeatureSettings) -> str:
-    content = json.dumps(asdict(settings), sort_keys=True) + version("librosa") + version("numpy")
-    # The modules' text stands for the formulas: an edited formula is a new key.
-    for module in (analysis.__file__, __file__):
-        content += Path(module).read_text(encoding="utf-8")
-    return hashlib.sha256(content.encode()).hexdigest()[:12]
+def _check_family(family: str) -> None:
+    if family not in FAMILIES:
+        raise ValueError(f"feature family {family!r}: expected one of {', '.join(FAMILIES)}")
+
+
+def _compute(
+    y: np.ndarray, families: Iterable[str], settings: FeatureSettings
+) -> dict[str, np.ndarray | dict[str, float]]:
+    """Several families of one waveform, which share what they have in common."""
+    whole = Analysis(y, settings)
+    fitted = Analysis(fit_clip(y, settings.n_samples), settings)
+    return {name: FAMILIES[name](fitted if name in FRAME_FAMILIES else whole) for name in families}
+
+
+def _fill_stores(job: tuple[str, str, dict[str, RowStore], FeatureSettings]) -> None:
+    """Compute and keep the families of one clip that are missing."""
+    path, key, stores, settings = job
+    found = _compute(load_audio(path), stores, settings)
+    for name, store in stores.items():
+        values = found[name]
+        store.write(key, list(values.values()) if isinstance(values, dict) else values)
+
+
+def _open_store(family: str, settings: FeatureSettings, cache: Path) -> RowStore:
+    folder = Path(cache) / f"{family}-{_settings_key(family, settings)}"
+    if family in FRAME_FAMILIES:
+        return RowStore(folder, (settings.n_frames, settings.n_bins(family)), "float16")
+    return RowStore(folder, (len(_stored_names(family, folder)),), "float32")
+
+
+def _settings_key(family: str, settings: FeatureSettings) -> str:
+    """Short hash of all that the values of a family depend on besides the clip."""
+    names = ["n_fft", "hop"]
+    names += ["clip_s"] if family in FRAME_FAMILIES else []
+    names += ["n_mels", "range_db"] if family == "logmel" else []
+    content = [f"{name}={getattr(settings, name)}" for name in names]
+    content += [f"{name}={version(name)}" for name in ("librosa", "numpy", "scipy", "soxr")]
+    # Their text stands for the formulas: an edited formula is a new key.
+    content += [inspect.getsource(part) for part in (analysis, fit_clip)]
+    return hashlib.sha256("\n".join(content).encode()).hexdigest()[:12]
 
 
 def _stored_names(family: str, folder: Path) -> list[str]:
     """Column names of a clip family; kept in the cache, since asking librosa takes seconds."""
-    if family in FRAME_FAMILIES:
-        return []
     path = folder / "columns.json"
     try:
         return list(json.loads(path.read_text(encoding="utf-8")))
@@ -230,32 +278,8 @@ def _stored_names(family: str, folder: Path) -> list[str]:
     return names
 
 
-def _entry(path: str, folder: Path) -> Path:
-    """Where the features of a file are kept, by the file's content."""
+def _hash_file(path: str) -> str:
     if not os.path.isfile(path):
         load_audio(path)  # raises the error that explains what is there instead
-    key = hashlib.sha256(Path(path).read_bytes()).hexdigest()
-    return folder / key[:2] / f"{key}.npy"
-
-
-def _read_entry(entry: Path, shape: tuple[int, ...]) -> np.ndarray | None:
-    """Features from the cache; None if they are not there yet, or damaged."""
-    try:
-        # Mapped: a damaged header that claims too much is an error, not memory.
-        stored = np.lib.format.open_memmap(entry, mode="r")
-    except (OSError, ValueError, TypeError):
-        return None
-    whole = stored.shape == shape and stored.dtype.kind == "f" and np.isfinite(stored).all()
-    return np.array(stored) if whole else None
-
-
-def _fill_entry(path: str, family: str, settings: FeatureSettings, folder: Path) -> np.ndarray:
-    """Compute one clip's features and keep them."""
-    found = compute_features(load_audio(path), family=family, settings=settings)
-    if isinstance(found, dict):
-        values = np.asarray(list(found.values()), dtype="float32")
-    else:
-        values = found.astype("float16")
-    with atomic_write(_entry(path, folder)) as temporary:
-        np.save(temporary, values)
-    return values
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 import joblib
 from tqdm import tqdm
@@ -15,10 +16,22 @@ KEEP_MEMORY = {
     "MALLOC_TRIM_THRESHOLD_": str(4 << 30),
     "MALLOC_TOP_PAD_": str(256 << 20),
 }
+_CONNECT_S = 10
 _SERIAL_CLIPS = 64  # starting processes takes longer than reading so few
 
 
-def map_clips(function: Callable, clips: Iterable, *, n_jobs: int = -1, label: str) -> Iterator:
+class ClusterError(ValueError):
+    """A Dask cluster was asked for and cannot be used."""
+
+
+def map_clips(
+    function: Callable,
+    clips: Iterable,
+    *,
+    n_jobs: int = -1,
+    label: str,
+    scheduler: str | None = None,
+) -> Iterator:
     """Yield ``function(clip)`` for each clip, in order, as soon as it is there.
 
     Parameters
@@ -31,6 +44,14 @@ def map_clips(function: Callable, clips: Iterable, *, n_jobs: int = -1, label: s
         Processes, -1 for one a core; few clips need none.
     label : str
         Of the bar, which is drawn on a terminal only: in an executed notebook it would freeze.
+    scheduler : str, optional
+        Address of a Dask scheduler whose workers take the place of the processes. What a worker
+        had not finished when it died, another one does again.
+
+    Raises
+    ------
+    ClusterError
+        The scheduler cannot be reached, has no workers, or Dask is not installed.
 
     Examples
     --------
@@ -38,8 +59,37 @@ def map_clips(function: Callable, clips: Iterable, *, n_jobs: int = -1, label: s
     [5, 9]
     """
     clips = list(clips)
-    parallel = joblib.Parallel(
-        n_jobs=n_jobs if len(clips) > _SERIAL_CLIPS else 1, return_as="generator"
-    )
-    found = parallel(joblib.delayed(function)(clip) for clip in clips)
-    yield from tqdm(found, total=len(clips), desc=label, unit="clip", disable=None)
+    with _backend(scheduler):
+        few = scheduler is None and len(clips) <= _SERIAL_CLIPS
+        parallel = joblib.Parallel(n_jobs=1 if few else n_jobs, return_as="generator")
+        found = parallel(joblib.delayed(function)(clip) for clip in clips)
+        yield from tqdm(found, total=len(clips), desc=label, unit="clip", disable=None)
+
+
+@contextmanager
+def _backend(scheduler: str | None) -> Iterator[None]:
+    """Within it, joblib uses the workers of a Dask cluster."""
+    if scheduler is None:
+        yield
+        return
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise ClusterError(
+            'a cluster needs Dask: install the extra with pip install -e ".[cluster]"'
+        ) from error
+    try:
+        client = Client(scheduler, timeout=_CONNECT_S, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise ClusterError(
+            f"no Dask scheduler at {scheduler!r}: {error}. Expected an address such as "
+            "tcp://127.0.0.1:8786, as `dask scheduler` prints it"
+        ) from error
+    with client:
+        if not client.scheduler_info()["workers"]:
+            raise ClusterError(
+                f"the Dask scheduler at {scheduler} has no workers: start some with "
+                f"`dask worker {scheduler}`, where this package is installed"
+            )
+        with joblib.parallel_config(backend="dask", client=client):
+            yield

@@ -132,11 +132,11 @@ def fit_model(
     """
     import keras
 
-    x = np.asarray(x, dtype="float32")
+    x = np.asarray(x)  # frames stay where they are, on the disk, until their batch is due
     y = emotions.map({name: i for i, name in enumerate(classes)}).to_numpy()
     train, validation = (split == "train").to_numpy(), (split == "validation").to_numpy()
     if "scale" in {layer.name for layer in model.layers}:
-        model.get_layer("scale").adapt(x[train])
+        model.get_layer("scale").adapt(x[train].astype("float32"))
     model.compile(
         optimizer=keras.optimizers.AdamW(weight_decay=settings.weight_decay, global_clipnorm=2.0),
         loss=keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing),
@@ -144,8 +144,11 @@ def fit_model(
     )
     begin = time.perf_counter()
     log = model.fit(
-        _make_batches(x[train], y[train], len(classes), settings, augment),
-        validation_data=(x[validation], np.eye(len(classes), dtype="float32")[y[validation]]),
+        _make_batches(x, y, np.flatnonzero(train), len(classes), settings, augment),
+        validation_data=(
+            x[validation].astype("float32"),
+            np.eye(len(classes), dtype="float32")[y[validation]],
+        ),
         validation_batch_size=128,
         epochs=settings.epochs,
         verbose=0,
@@ -181,36 +184,41 @@ def _learning_rate(epoch: int, *_: float, settings: TrainingSettings) -> float:
 
 
 def _make_batches(
-    x: np.ndarray, y: np.ndarray, n_classes: int, settings: TrainingSettings, augment
+    x: np.ndarray,
+    y: np.ndarray,
+    clips: np.ndarray,
+    n_classes: int,
+    settings: TrainingSettings,
+    augment,
 ):
-    """Shuffled, weighted and augmented batches; the same for the same seed."""
+    """Shuffled, weighted and augmented batches of the rows ``clips``; the same for one seed."""
     import keras
 
-    counts = np.maximum(np.bincount(y, minlength=n_classes), 1)
+    counts = np.maximum(np.bincount(y[clips], minlength=n_classes), 1)
     weights = (counts.mean() / counts).astype("float32")
 
     class Batches(keras.utils.PyDataset):
         def __init__(self) -> None:
-            super().__init__()
+            super().__init__(workers=2)  # the next batch is drawn while this one is learned
             self.epoch = -1
             self.on_epoch_end()
 
         def __len__(self) -> int:
-            return int(np.ceil(len(y) / settings.batch_size))
+            return int(np.ceil(len(clips) / settings.batch_size))
 
         def __getitem__(self, step: int):
             rows = self.order[step * settings.batch_size : (step + 1) * settings.batch_size]
-            batch, share = x[rows], np.eye(n_classes, dtype="float32")[y[rows]]
-            weight = weights[y[rows]]
+            batch, share = x[rows].astype("float32"), np.eye(n_classes, dtype="float32")[y[rows]]
             if augment is not None:
-                # A generator a batch: Keras may fetch batches ahead, or one twice.
+                # A generator a batch: Keras fetches batches ahead, and may fetch one twice.
                 rng = np.random.default_rng([settings.seed, self.epoch, step])
                 batch = augment(batch, rng)
-            return batch, share, weight
+            return batch, share, weights[y[rows]]
 
         def on_epoch_end(self) -> None:
             self.epoch += 1
-            self.order = np.random.default_rng([settings.seed, self.epoch]).permutation(len(y))
+            rng = np.random.default_rng([settings.seed, self.epoch])
+            self.order = clips[rng.permutation(len(clips))]
 
     return Batches()
 
@@ -273,7 +281,7 @@ def save_candidate(
 
     side = clips[protocol]
     held = (side == "validation").to_numpy()
-    probabilities = model.predict(np.asarray(x, "float32")[held], batch_size=256, verbose=0)
+    probabilities = model.predict(np.asarray(x)[held].astype("float32"), batch_size=256, verbose=0)
     said = np.asarray(classes, dtype=object)[probabilities.argmax(axis=1)]
     true = clips.loc[held, "emotion"]
     scores = {

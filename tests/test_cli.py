@@ -25,6 +25,7 @@ from helpers.cli import main
 from helpers.corpora import CORPORA, Remote
 from helpers.evaluation import score_predictions
 from helpers.modelfile import make_card, save_model, update_card
+from helpers.parallel import KEEP_MEMORY
 from helpers.quality import FAULTS, NOTES
 from helpers.runs import NOTEBOOKS, Run
 
@@ -66,7 +67,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SER_DATA", "data")
     monkeypatch.setenv("SER_OUTPUTS", "out")
     # What a run sets is put back at the end.
-    for name in ("PYTHONHASHSEED", "JUPYTER_PREFER_ENV_PATH"):
+    for name in ("PYTHONHASHSEED", "JUPYTER_PREFER_ENV_PATH", *KEEP_MEMORY):
         monkeypatch.setenv(name, "1")
     monkeypatch.setenv("MPLBACKEND", "Agg")
     for emotion in ("sad", "angry"):
@@ -654,3 +655,34 @@ def test_get_says_where_it_landed_and_what_is_there(capsys, corpora, monkeypatch
 def test_what_cannot_be_fetched_is_explained(capsys, corpora):
     assert "unknown corpus 'nix'" in refused(capsys, "corpora", "get", "nix")
     assert CORPORA["savee"].url in refused(capsys, "corpora", "get", "savee")
+
+
+# ---------------------------------------------------------------------------- features
+
+
+def test_features_are_computed_kept_and_written(home, capsys):
+    (home / "data/mine/sad/anna/bad.wav").write_text("no sound")
+    command = ("features", "--corpora", "data/mine", "--family", "logmel, mfcc40", "--csv", "x.csv")
+    assert ser(*command) == 0
+    out, err = capsys.readouterr()
+    assert re.search("left out: .*bad.wav: found", err)
+    assert "(0 from the cache)" in out and "logmel: 2 × 151 × 64" in out
+    rows = pd.read_csv("x.csv")
+    assert list(rows)[:5] == ["path", "corpus", "speaker", "emotion", "mfcc_01_mean"]
+    assert sorted(rows["emotion"]) == ["angry", "sad"] and rows.shape[1] == 44
+    assert ser(*command) == 0
+    assert "(2 from the cache)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--family", "chroma"), "'chroma': expected one of logmel, mfcc"),
+        (("--csv", "x.csv"), "expected one family with a row a clip in --family, got 3"),
+        (("--scheduler", "10.0.0.1"), "no Dask scheduler at '10.0.0.1'"),
+        (("--corpora", "nowhere"), "nowhere"),
+    ],
+)
+def test_features_that_cannot_be_computed_are_refused(home, capsys, monkeypatch, arguments, said):
+    monkeypatch.setattr("helpers.parallel._CONNECT_S", 1)
+    assert said in refused(capsys, "features", "--corpora", "data/mine", *arguments)

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import librosa
@@ -356,7 +357,8 @@ def test_batch_equals_single_clips_in_row_order(family, clips, tmp_path):
         expected = pd.DataFrame(single, index=clips.index).astype("float32")
         pd.testing.assert_frame_equal(found, expected, **TOLERANCE)
     values = np.asarray(found)
-    assert values.dtype == "float32" and np.isfinite(values).all()
+    assert values.dtype == ("float16" if family in FRAME_FAMILIES else "float32")
+    assert np.isfinite(values).all()
     assert len(np.unique(values.reshape(len(clips), -1), axis=0)) == len(clips)
 
 
@@ -367,6 +369,59 @@ def test_second_call_reads_the_cache(clips, tmp_path, computed, capsys):
     assert len(computed) == len(clips)
     assert "(6 from the cache)" in capsys.readouterr().out
     np.testing.assert_array_equal(first, second)
+
+
+def test_several_families_decode_each_clip_once(clips, tmp_path, computed):
+    together = extract_features(clips, family=("logmel", "mfcc40"), cache=tmp_path / "a")
+    assert len(computed) == len(clips) and list(together) == ["logmel", "mfcc40"]
+    alone = extract_features(clips, family="logmel", cache=tmp_path / "b")
+    np.testing.assert_array_equal(together["logmel"], alone)
+    pd.testing.assert_frame_equal(
+        together["mfcc40"], extract_features(clips, family="mfcc40", cache=tmp_path / "b")
+    )
+
+
+def test_a_setting_costs_only_the_families_that_depend_on_it(clips, tmp_path, computed):
+    every = ("logmel", "mfcc", "mfcc40")
+    extract_features(clips, family=every, cache=tmp_path)
+    rows = set(tmp_path.rglob("??/*.npy"))
+    for changed, again in (
+        ({"n_mels": 32}, {"logmel"}),
+        ({"range_db": 60.0}, {"logmel"}),
+        ({"clip_s": 1.0}, {"logmel", "mfcc"}),
+        ({"n_fft": 512}, set(every)),
+    ):
+        other = replace(SETTINGS, **changed)
+        extract_features(clips, family=every, settings=other, cache=tmp_path)
+        new = set(tmp_path.rglob("??/*.npy")) - rows
+        assert {path.parents[1].name.split("-")[0] for path in new} == again, changed
+        rows |= new
+
+
+def test_frames_are_mapped_and_not_loaded(clips, tmp_path):
+    for _ in range(2):
+        found = extract_features(clips, family="logmel", cache=tmp_path)
+        assert isinstance(found, np.memmap) and not found.flags.writeable
+
+
+def test_a_stopped_extraction_is_carried_on(clips, tmp_path, computed):
+    """What was done before a clip failed is there for the next call."""
+    table = clips.reset_index(drop=True)
+    broken = table.assign(path=[*table["path"][:-1], str(tmp_path / "missing.wav")])
+    (tmp_path / "missing.wav").write_text("not yet")
+    with pytest.raises(ValueError, match="missing.wav"):
+        extract_features(broken, family="mfcc40", cache=tmp_path / "cache")
+    done = len(computed) - 1
+    assert done == len(clips) - 1
+    extract_features(clips, family="mfcc40", cache=tmp_path / "cache")
+    assert len(computed) == done + 2
+
+
+def test_old_tables_go(clips, tmp_path):
+    for n in range(1, 7):
+        extract_features(clips[:n], family="mfcc40", cache=tmp_path)
+    assert len(list(tmp_path.rglob("tables/*.npy"))) == 4
+    assert len(list(tmp_path.rglob("??/*.npy"))) == len(clips)
 
 
 def test_changed_setting_or_family_is_computed_again(clips, tmp_path, computed):
@@ -426,17 +481,29 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_damaged_entry_is_rebuilt(damage, clips, tmp_path, computed):
+def test_damaged_row_is_rebuilt(damage, clips, tmp_path, computed):
     table = clips[:2]
     good = extract_features(table, family="mfcc40", cache=tmp_path)
-    entry = sorted(tmp_path.rglob("*.npy"))[0]
-    DAMAGES[damage](entry)
+    row, other = sorted(tmp_path.rglob("??/*.npy"))
+    (whole,) = tmp_path.rglob("tables/*.npy")
+    DAMAGES[damage](row)
+    whole.unlink()
     rebuilt = extract_features(table, family="mfcc40", cache=tmp_path)
     pd.testing.assert_frame_equal(rebuilt, good, **TOLERANCE)
     assert len(computed) == 3
-    assert np.load(entry).shape == (40,)  # and it is whole again
+    assert np.load(row).shape == np.load(other).shape == (40,)  # and it is whole again
     assert extract_features(table, family="mfcc40", cache=tmp_path).equals(rebuilt)
     assert len(computed) == 3
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_table_is_put_together_again(damage, clips, tmp_path, computed):
+    good = extract_features(clips, family="mfcc40", cache=tmp_path)
+    (whole,) = tmp_path.rglob("tables/*.npy")
+    DAMAGES[damage](whole)
+    assert extract_features(clips, family="mfcc40", cache=tmp_path).equals(good)
+    assert len(computed) == len(clips)
+    np.testing.assert_array_equal(np.load(whole), good)
 
 
 def test_damaged_column_names_are_rebuilt(clips, tmp_path):
@@ -451,6 +518,7 @@ def test_cache_holds_no_leftovers(clips, tmp_path):
     extract_features(clips, family="mfcc40", cache=tmp_path)
     files = [path.name for path in tmp_path.rglob("*") if path.is_file()]
     assert sum(bool(re.fullmatch(r"[0-9a-f]{64}\.npy", name)) for name in files) == len(clips)
+    assert sum(bool(re.fullmatch(r"[0-9a-f]{32}\.npy", name)) for name in files) == 1
     assert set(Path(name).suffix for name in files) <= {".npy", ".json"}
     assert not [name for name in files if name.startswith(".")]
 
@@ -474,13 +542,16 @@ def _extract(table: pd.DataFrame, cache: Path) -> pd.DataFrame:
     return extract_features(table, family="mfcc40", n_jobs=1, cache=cache)
 
 
+N_PARALLEL = 70
+
+
 def test_processes_change_nothing(clips, tmp_path):
-    """Two workers over many clips, then two whole extractions at once into one cache."""
+    """Two workers over clips enough for them, then two whole extractions at once into one cache."""
     from joblib import Parallel, delayed
 
     folder = tmp_path / "clips"
     folder.mkdir()
-    for seed in range(18):
+    for seed in range(N_PARALLEL):
         soundfile.write(folder / f"{seed}.wav", make_voice(seed, seconds=0.3), SAMPLE_RATE)
     table = pd.DataFrame({"path": sorted(map(str, folder.iterdir()))})
 
@@ -491,7 +562,7 @@ def test_processes_change_nothing(clips, tmp_path):
     shared = tmp_path / "shared"
     for found in Parallel(n_jobs=2)(delayed(_extract)(table, shared) for _ in range(2)):
         pd.testing.assert_frame_equal(parallel, found, **TOLERANCE)
-    assert len(list(shared.rglob("*.npy"))) == 18
+    assert len(list(shared.rglob("??/*.npy"))) == N_PARALLEL
 
 
 @pytest.mark.corpora

@@ -27,7 +27,7 @@ ORDER = (
     *("microphone", "live"),
     *("pipeline", "cli"),
 )
-FOR_ALL = ("parallel", "runs", "plots")
+FOR_ALL = ("parallel", "rowstore", "runs", "plots")
 HEAVY = {"tensorflow", "keras", "sounddevice", "ipywidgets", "matplotlib.pyplot", "seaborn"}
 #: What a notebook's first cell may take with it; everything else is imported where it is used.
 ALLOWED = {name: {"ipywidgets"} for name in ("listening", "live")}

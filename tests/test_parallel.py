@@ -1,0 +1,128 @@
+"""Many clips at once: by the processes of this machine, and by a real Dask cluster."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from threading import Thread
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+
+from helpers.audio import AudioError
+from helpers.features import extract_features
+from helpers.parallel import ClusterError, map_clips
+from helpers.rowstore import RowStore
+
+pytest.importorskip("distributed", reason="needs the extra [cluster]")
+
+
+def launch(module: str, *arguments: object) -> subprocess.Popen:
+    command = [sys.executable, "-m", f"distributed.cli.{module}", *map(str, arguments)]
+    return subprocess.Popen([*command, "--no-dashboard"], stderr=subprocess.DEVNULL)
+
+
+def wait_for(what, *, seconds: float = 60.0):
+    """Poll until ``what()`` is true; what never comes is a failure, not a hang."""
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline, "it never came"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def scheduler(tmp_path):
+    """Address of a scheduler without workers."""
+    file = tmp_path / "scheduler.json"
+    process = launch("dask_scheduler", "--host", "127.0.0.1", "--port", 0, "--scheduler-file", file)
+    wait_for(file.exists)
+    yield json.loads(file.read_text())["address"]
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture
+def workers(scheduler, tmp_path):
+    """Two worker processes of that scheduler, once they have reported to it."""
+    from distributed import Client
+
+    options = ("--nthreads", 1, "--no-nanny", "--local-directory", tmp_path / "dask")
+    processes = [launch("dask_worker", scheduler, *options) for _ in range(2)]
+    with Client(scheduler, set_as_default=False) as client:
+        client.wait_for_workers(2, timeout=60)
+    yield processes
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def clips(tmp_path) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "clips"
+    folder.mkdir()
+    for place in range(120):
+        soundfile.write(folder / f"{place}.wav", rng.normal(0, 0.1, 16000), 16000)
+    return pd.DataFrame({"path": sorted(map(str, folder.iterdir()))})
+
+
+def test_a_cluster_that_loses_a_worker_gives_the_same_features(clips, scheduler, workers, tmp_path):
+    cache = tmp_path / "cache"
+    done_before = []
+
+    def kill_one():
+        wait_for(lambda: len(list(cache.rglob("??/*.npy"))) >= 20)
+        done_before.append(len(list(cache.rglob("??/*.npy"))))
+        workers[0].kill()
+
+    killer = Thread(target=kill_one)
+    killer.start()
+    found = extract_features(clips, family="functionals", scheduler=scheduler, cache=cache)
+    killer.join()
+    assert 20 <= done_before[0] < len(clips), "it was killed on the way"
+    assert workers[0].wait() != 0 and workers[1].poll() is None
+    here = extract_features(clips, family="functionals", cache=tmp_path / "here")
+    pd.testing.assert_frame_equal(found, here, rtol=1e-4, atol=1e-5)
+
+
+def test_a_bad_clip_is_named_from_afar(clips, scheduler, workers, tmp_path):
+    bad = Path(clips["path"][7])
+    bad.write_text("no sound")
+    with pytest.raises(AudioError, match=f"{bad.name}: found"):
+        extract_features(clips, family="mfcc40", scheduler=scheduler, cache=tmp_path / "cache")
+
+
+def test_a_cluster_without_workers_is_explained(scheduler):
+    with pytest.raises(ClusterError, match="has no workers: start some with `dask worker tcp://"):
+        list(map_clips(len, ["a"], label="", scheduler=scheduler))
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nonsense"])
+def test_a_scheduler_that_is_not_there_is_explained(address, monkeypatch):
+    monkeypatch.setattr("helpers.parallel._CONNECT_S", 2)
+    with pytest.raises(ClusterError, match=f"no Dask scheduler at '{address}'"):
+        list(map_clips(len, ["a"], label="", scheduler=address))
+
+
+def test_dask_that_is_not_installed_is_explained(monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(ClusterError, match=r"\.\[cluster\]"):
+        list(map_clips(len, ["a"], label="", scheduler="tcp://127.0.0.1:8786"))
+
+
+def test_results_come_in_order():
+    words = ["x" * (n % 7) for n in range(200)]
+    assert list(map_clips(len, words, n_jobs=2, label="")) == [len(word) for word in words]
+
+
+def test_a_table_lacks_no_row(tmp_path):
+    store = RowStore(tmp_path, (2,), "float32")
+    store.write("ab", np.ones(2))
+    with pytest.raises(KeyError, match="cd"):
+        store.save_table(["ab", "cd"])
+    assert not list(tmp_path.rglob("tables/*"))
