@@ -35,7 +35,7 @@ import pytest
 from conftest import ROOT, skip_or_fail
 
 from helpers.corpora import CORPORA, CorpusError, Remote, _archive, _dataverse, _transfer, download
-from helpers.corpora._base import Corpus, Dataverse, table_by_file_name
+from helpers.corpora._base import Corpus, Dataverse, not_found, table_by_file_name
 from helpers.corpora.download import DownloadError, download_corpus
 
 EMOTIONS = ("angry", "happy", "sad")
@@ -915,6 +915,17 @@ def test_killed_fetching_of_files_is_carried_on(home, site, shelf):
     assert site.paths[asked:] == [shelf.listing, "/api/access/datafile/112"]
 
 
+def test_one_file_that_fails_ends_the_tries_of_the_others(home, site, shelf, monkeypatch):
+    monkeypatch.setattr(_transfer, "_WAIT_S", 5.0)
+    monkeypatch.setattr(_transfer, "_LONGEST_WAIT_S", 5.0)
+    site.usual = 503
+    site.acts = {shelf.listing: ["well"], "/api/access/datafile/102": [403]}
+    with pytest.raises(DownloadError, match="102 cannot be fetched: 403"):
+        download_corpus("tiny")
+    assert shelf.n_asked(101) <= 2  # not five times
+    assert shelf.n_asked(112) == 0
+
+
 def test_file_that_the_publisher_took_back_does_not_stay(home, site, shelf):
     site.acts["/api/access/datafile/112"] = [403]
     shelf.entries.insert(0, shelf.add(99, "extra_1.wav", sound("extra")))
@@ -1377,6 +1388,13 @@ def test_published_remotes_are_complete():
     ]
     not_offered = [name for name, c in CORPORA.items() if not (c.is_offered or c.generated)]
     assert not_offered == ["savee", "four-in-one"]
+
+
+def test_missing_corpus_says_how_it_is_fetched(home):
+    for name in ("cremad", "emodb", "ravdess", "tess"):
+        said = str(not_found(CORPORA[name], home / name))
+        assert f"Get it:   ser corpora get {name}, or by hand: http" in said
+    assert "ser corpora get" not in str(not_found(CORPORA["savee"], home / "savee"))
 
 
 def test_published_archive_packed_on_demand_is_of_one_state():

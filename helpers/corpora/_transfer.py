@@ -6,10 +6,10 @@ import importlib
 import json
 import os
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 from types import ModuleType
 from urllib.parse import unquote, urlsplit
 
@@ -95,7 +95,9 @@ def check_free_disk(folder: Path, needed: int, *, what: str) -> None:
         )
 
 
-def fetch_file(remote: Remote, path: Path, *, progress: bool = True) -> None:
+def fetch_file(
+    remote: Remote, path: Path, *, progress: bool = True, stop: Event | None = None
+) -> None:
     """Fetch ``remote`` to ``path``, unless it is there already with the right checksum.
 
     What has come is kept in ``<path>.part`` when the connection, or this process, ends; the next
@@ -108,6 +110,8 @@ def fetch_file(remote: Remote, path: Path, *, progress: bool = True) -> None:
         In a folder that exists and that only one process uses at a time.
     progress : bool
         Show a bar on standard error.
+    stop : threading.Event, optional
+        Once it is set, a transfer that breaks is not tried again.
 
     Raises
     ------
@@ -116,7 +120,7 @@ def fetch_file(remote: Remote, path: Path, *, progress: bool = True) -> None:
     OSError
         The disk is full, or ``path`` cannot be written.
     """
-    downloader = _Continuing(path, size=remote.size, progress=progress)
+    downloader = _Continuing(path, size=remote.size, progress=progress, stop=stop or Event())
     with quiet_pooch() as pooch:
         for is_last in (False, True):
             try:
@@ -142,11 +146,12 @@ class _Continuing:
     same one: its ETag or date, and its size.
     """
 
-    def __init__(self, path: Path, *, size: int, progress: bool):
+    def __init__(self, path: Path, *, size: int, progress: bool, stop: Event):
         self.part = path.with_name(f"{path.name}.part")
         self.notes = path.with_name(f"{path.name}.part.json")
         self.size = size
         self.progress = progress
+        self.stop = stop
 
     def __call__(self, url: str, output_file: str, pooch: object) -> None:
         from requests import RequestException, Session
@@ -169,9 +174,9 @@ class _Continuing:
                     # A server that knows no ranges begins anew: only a new byte is progress.
                     failures = 0 if self._n_bytes() > best else failures + 1
                     best = max(best, self._n_bytes())
-                    if failures == _TRIES or not _may_pass(error):
+                    if failures == _TRIES or self.stop.is_set() or not _may_pass(error):
                         raise self._gave_up(url, error) from error
-                    time.sleep(_wait_s(error, failures))
+                    self.stop.wait(_wait_s(error, failures))
         os.replace(self.part, output_file)
         self.notes.unlink(missing_ok=True)
 
