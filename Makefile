@@ -23,7 +23,7 @@ unexport PYTHONPATH PYTHONHOME PIP_TARGET PIP_PREFIX PYTHONDONTWRITEBYTECODE
 export PIP_USER := 0
 export PYTHON
 
-.PHONY: help run test lab check fix lint setup lock clean remake
+.PHONY: help run test lab bench check fix lint setup lock clean remake
 .DELETE_ON_ERROR:
 
 help:  ## List these targets
@@ -41,6 +41,12 @@ test: $(READY)  ## Run the tests, e.g. make test ARGS="tests/test_audio.py -x"
 lab: $(READY)  ## Open the notebooks in JupyterLab
 	@PATH="$$PWD/$(BIN):$$PATH" $(BIN)/jupyter-lab --LabApp.default_url=/lab/tree/notebooks \
 	    --ServerApp.tornado_settings="{'websocket_max_message_size': 209715200}" $(ARGS)
+
+# One thread a process: a core is to mean a core.
+bench: $(READY)  ## Time the features against others, on RAVDESS; ARGS=--memory for 50 000 clips
+	$(BIN)/python -m pip install --quiet -r benchmarks/requirements.txt
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 NUMBA_NUM_THREADS=1 \
+	    $(BIN)/python benchmarks/features.py $(ARGS)
 
 check: $(READY)  ## Check format, style, spelling and that notebooks hold no outputs
 	@$(MAKE) --no-print-directory lint

@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from helpers.audio import SAMPLE_RATE
+from helpers.voice import Pitch, measure_cycles, perturbation, track_pitch
 
 N_MFCC = 40
 
@@ -31,6 +32,8 @@ class FeatureSettings:
         Mel bands between 0 Hz and 8 kHz.
     range_db : float
         The log-mel keeps this many dB below the loudest bin of the clip; all below is 0.
+    deltas : int
+        Frames are followed by so many derivatives in time (0, 1 for Δ, 2 for Δ and ΔΔ).
     """
 
     clip_s: float = 3.0
@@ -38,6 +41,7 @@ class FeatureSettings:
     hop: int = 320
     n_mels: int = 64
     range_db: float = 80.0
+    deltas: int = 0
 
     @property
     def n_samples(self) -> int:
@@ -49,7 +53,7 @@ class FeatureSettings:
 
     def n_bins(self, family: str) -> int:
         """Columns of a frame family."""
-        return {"logmel": self.n_mels, "mfcc": N_MFCC}[family]
+        return {"logmel": self.n_mels, "mfcc": N_MFCC}[family] * (1 + self.deltas)
 
 
 class Analysis:
@@ -121,17 +125,13 @@ class Analysis:
         return librosa.feature.rms(y=self.y, frame_length=s.n_fft, hop_length=s.hop)
 
     @cached_property
-    def f0(self) -> np.ndarray:
-        """F0 in Hz a frame by YIN, NaN in frames more than 40 dB below the loudest."""
-        import librosa
+    def level_db(self) -> np.ndarray:
+        """Level a frame in dB below the loudest, shape (n_frames,); at least -80."""
+        return np.maximum(20 * np.log10(self.rms[0] / (self.rms.max() + 1e-12) + 1e-12), -80.0)
 
-        s = self.settings
-        f0 = librosa.yin(
-            self.y, fmin=60, fmax=500, sr=SAMPLE_RATE, frame_length=s.n_fft, hop_length=s.hop
-        )
-        level = 20 * np.log10(self.rms[0] / (self.rms.max() + 1e-12) + 1e-12)
-        n = min(len(f0), len(level))
-        return np.where((level[:n] > -40) & (f0[:n] < 490), f0[:n], np.nan)
+    @cached_property
+    def pitch(self) -> Pitch:
+        return track_pitch(self.y, hop=self.settings.hop)
 
 
 def logmel_frames(clip: Analysis) -> np.ndarray:
@@ -148,12 +148,26 @@ def logmel_frames(clip: Analysis) -> np.ndarray:
         S=clip.power, sr=SAMPLE_RATE, n_mels=s.n_mels, htk=True, norm=None
     )
     level = 10 * np.log10(np.maximum(mel, 1e-14))
-    return np.maximum(level - level.max() + s.range_db, 0).T.astype("float32")
+    return _with_deltas(np.maximum(level - level.max() + s.range_db, 0), s)
 
 
 def mfcc_frames(clip: Analysis) -> np.ndarray:
     """40 MFCCs with time kept, shape (n_frames, 40)."""
-    return clip.mfcc.T.astype("float32")
+    return _with_deltas(clip.mfcc, clip.settings)
+
+
+def _with_deltas(rows: np.ndarray, settings: FeatureSettings) -> np.ndarray:
+    """(n_bins, n_frames) → (n_frames, n_bins * (1 + deltas)), derivatives behind the values."""
+    orders = [_delta(rows, order) for order in range(1, settings.deltas + 1)]
+    return np.concatenate([rows, *orders]).T.astype("float32")
+
+
+def _delta(rows: np.ndarray, order: int) -> np.ndarray:
+    """librosa's derivative over 9 frames; over fewer, or 0, where a clip is too short."""
+    import librosa
+
+    width = min(9, rows.shape[1] - (rows.shape[1] + 1) % 2)
+    return librosa.feature.delta(rows, order=order, width=width) if width >= 3 else 0 * rows
 
 
 def mfcc_means(clip: Analysis) -> dict[str, float]:
@@ -167,6 +181,13 @@ def vector_162(clip: Analysis) -> dict[str, float]:
     row |= {f"chroma_{i:02d}_mean": v for i, v in enumerate(clip.chroma.mean(axis=1), 1)}
     row |= {f"mfcc_{i:02d}_mean": v for i, v in enumerate(clip.mfcc[:20].mean(axis=1), 1)}
     row["rms_mean"] = clip.rms.mean()
+    return row | {f"mel_{i:03d}_mean": v for i, v in enumerate(clip.mel_power.mean(axis=1), 1)}
+
+
+def vector_180(clip: Analysis) -> dict[str, float]:
+    """MFCC 40, chroma 12, mel 128, all means: the input of seed 002."""
+    row = mfcc_means(clip)
+    row |= {f"chroma_{i:02d}_mean": v for i, v in enumerate(clip.chroma.mean(axis=1), 1)}
     return row | {f"mel_{i:03d}_mean": v for i, v in enumerate(clip.mel_power.mean(axis=1), 1)}
 
 
@@ -191,8 +212,8 @@ def _describe(name: str, values: np.ndarray, statistics: str = "mean std max min
 def functionals(clip: Analysis) -> dict[str, float]:
     """The 254 clip-level functionals of seed 001, one named column each.
 
-    Where the seed calls pyin and a tonnetz of the harmonic part, YIN and the tonnetz of the plain
-    chroma stand here: a tenth of the time.
+    Where the seed calls pyin and a tonnetz of the harmonic part, :func:`helpers.voice.track_pitch`
+    and the tonnetz of the plain chroma stand here: a tenth of the time.
     """
     import librosa
 
@@ -207,10 +228,8 @@ def functionals(clip: Analysis) -> dict[str, float]:
     row |= _describe("contrast", librosa.feature.spectral_contrast(**spectral), "mean std")
     row |= _describe("flatness", librosa.feature.spectral_flatness(S=magnitude), "mean std")
     row |= _describe("mfcc", mfcc)
-    width = min(9, mfcc.shape[1] - (mfcc.shape[1] + 1) % 2)
-    for order, name in ((1, "mfcc_delta"), (2, "mfcc_delta2")):
-        delta = librosa.feature.delta(mfcc, order=order, width=width) if width >= 3 else 0 * mfcc
-        row |= _describe(name, delta, "mean std")
+    row |= _describe("mfcc_delta", _delta(mfcc, 1), "mean std")
+    row |= _describe("mfcc_delta2", _delta(mfcc, 2), "mean std")
     row |= _describe("chroma", clip.chroma, "mean std")
     row |= _describe("tonnetz", librosa.feature.tonnetz(chroma=clip.chroma), "mean std")
     onset = librosa.onset.onset_strength(S=clip.mel_db, sr=SAMPLE_RATE, hop_length=s.hop)
@@ -221,8 +240,8 @@ def functionals(clip: Analysis) -> dict[str, float]:
         "beat_count": len(beats),
         "beat_gap_s_std": gaps.std() if len(gaps) else 0.0,
     }
-    f0 = clip.f0[np.isfinite(clip.f0)]
-    row |= _describe("f0", (f0 if len(f0) else np.zeros(1))[None])
+    f0 = clip.pitch.f0
+    row |= _describe("f0", (f0[np.isfinite(f0)] if np.isfinite(f0).any() else np.zeros(1))[None])
     mel = clip.mel_db
     row |= _describe("mel", mel.reshape(1, -1)) | {
         "mel_median": np.median(mel),
@@ -233,6 +252,65 @@ def functionals(clip: Analysis) -> dict[str, float]:
     return row | {f"mel_band_{i}_mean": value for i, value in enumerate(bands, 1)}
 
 
+def prosody(clip: Analysis) -> dict[str, float]:
+    """What phoneticians look at in an emotional voice: pitch, loudness, rhythm, voice quality.
+
+    Pitch is in semitones above 100 Hz, so that high and low voices move alike. What needs a voice
+    is 0 where there is none.
+    """
+    from scipy.signal import find_peaks
+
+    step = clip.settings.hop / SAMPLE_RATE
+    f0, level = clip.pitch.f0, clip.level_db
+    voiced, loud = np.isfinite(f0), level > -30
+    # From the first to the last sound: silence around a recording says nothing about the speaker.
+    spoken = slice(loud.argmax(), len(loud) - loud[::-1].argmax())
+    seconds = max(step * (spoken.stop - spoken.start), step)
+    pitch = 12 * np.log2(f0[voiced] / 100) if voiced.any() else np.zeros(1)
+    stretches = np.flatnonzero(np.diff(np.concatenate([[0], voiced, [0]]).astype(int)))
+    stretches = stretches.reshape(-1, 2)
+    turns = np.concatenate(
+        [np.zeros(1)] + [12 * np.diff(np.log2(f0[a:b])) / step for a, b in stretches]
+    )
+    slopes = np.diff(level[spoken], append=level[spoken][-1:]) / step
+    # Syllables have a peak of level, 2 dB deep on both sides, and a voice (de Jong & Wempe 2009,
+    # Behavior Research Methods 41: 385-390).
+    syllables, _ = find_peaks(np.where(voiced, level, -80.0)[spoken], prominence=2, height=-25)
+    periods, amplitudes = measure_cycles(clip.y, f0, hop=clip.settings.hop)
+    periodic = clip.pitch.periodicity[voiced] if voiced.any() else np.full(1, 0.5)
+    hnr = 10 * np.log10(periodic / (1 - periodic))
+    return {
+        "f0_st_mean": pitch.mean(),
+        "f0_st_std": pitch.std(),
+        "f0_st_range": np.ptp(np.percentile(pitch, [5, 95])),
+        "f0_st_s_rise": turns.clip(min=0).mean(),
+        "f0_st_s_fall": turns.clip(max=0).mean(),
+        "voiced_share": voiced[spoken].mean(),
+        "voiced_stretch_s_mean": step * np.diff(stretches).mean() if len(stretches) else 0.0,
+        "pause_share": 1 - loud[spoken].mean(),
+        "syllables_per_s": len(syllables) / seconds,
+        "level_db_std": level[spoken].std(),
+        "level_db_range": np.ptp(np.percentile(level[spoken], [5, 95])),
+        "level_db_s_rise": slopes.clip(min=0).mean(),
+        "level_db_s_fall": slopes.clip(max=0).mean(),
+        "jitter": perturbation(periods),
+        "shimmer": perturbation(amplitudes),
+        "hnr_db_mean": hnr.mean(),
+        "hnr_db_std": hnr.std(),
+        "alpha_ratio_db": _band_ratio_db(clip, (50, 1000), (1000, 5000), np.sum),
+        "hammarberg_db": _band_ratio_db(clip, (0, 2000), (2000, 5000), np.max),
+    }
+
+
+def _band_ratio_db(clip: Analysis, low: tuple, high: tuple, summarise: Callable) -> float:
+    """Level of a low band over a high one, in the mean spectrum of the voiced frames."""
+    voiced = np.isfinite(clip.pitch.f0)
+    power = clip.power[:, voiced if voiced.any() else slice(None)].mean(axis=1)
+    hz = np.linspace(0, SAMPLE_RATE / 2, len(power))
+    levels = [summarise(power[(hz >= a) & (hz < b)]) + 1e-12 for a, b in (low, high)]
+    return 10 * np.log10(levels[0] / levels[1])
+
+
 #: Family name → function of an :class:`Analysis`. Frame families return an array, clip families
 #: a row of named values.
 FAMILIES: dict[str, Callable] = {
@@ -240,6 +318,8 @@ FAMILIES: dict[str, Callable] = {
     "mfcc": mfcc_frames,
     "mfcc40": mfcc_means,
     "vector162": vector_162,
+    "vector180": vector_180,
     "functionals": functionals,
+    "prosody": prosody,
 }
 FRAME_FAMILIES = ("logmel", "mfcc")

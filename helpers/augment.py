@@ -1,18 +1,24 @@
 """Named augmentations with units, for the training side only.
 
-The five of seed 001 (noise, time stretch, pitch shift, time shift, gain) come from audiomentations;
-SpecAugment works on the log-mel.
+The five of seed 001 (noise, time stretch, pitch shift, time shift, gain) come from audiomentations.
+Babble, room, telephone and codec are what it has only with sound files or further packages of its
+own. SpecAugment works on the log-mel.
 """
 
 from __future__ import annotations
 
+import io
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from helpers.audio import SAMPLE_RATE
+from helpers.audio import SAMPLE_RATE, load_audio
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @contextmanager
@@ -86,13 +92,194 @@ def change_gain(y: np.ndarray, rng: np.random.Generator, *, gain_db: float = -6.
     return _apply(Gain(min_gain_db=gain_db, max_gain_db=gain_db, p=1), y, rng)
 
 
-#: The five augmentations of seed 001 by name, each ``(y, rng, **amount) -> y``.
+def add_babble(
+    y: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    voices: Sequence[np.ndarray],
+    snr_db: float = 15.0,
+) -> np.ndarray:
+    """Add other people talking at once, at a signal-to-noise ratio in dB.
+
+    Parameters
+    ----------
+    y : np.ndarray, shape (n,), float32
+    rng : np.random.Generator
+        Says where in each voice the babble begins.
+    voices : sequence of np.ndarray
+        Waveforms at 16 kHz, from :func:`pick_voices`; repeated as long as ``y`` lasts.
+    snr_db : float
+        Power of the clip over power of the babble.
+
+    Returns
+    -------
+    np.ndarray, shape (n,), float32
+
+    Raises
+    ------
+    ValueError
+        No voices.
+    """
+    if not len(voices):
+        raise ValueError("babble: expected at least one voice, got none")
+    babble = np.zeros(len(y))
+    for voice in voices:
+        there = np.resize(np.roll(voice, int(rng.integers(len(voice)))), len(y))
+        babble += there / (np.sqrt(np.mean(np.square(there, dtype="float64"))) + 1e-12)
+    wanted = np.mean(np.square(y, dtype="float64")) * 10 ** (-snr_db / 10)
+    babble *= np.sqrt(wanted / (np.mean(babble**2) + 1e-12))
+    return (y + babble).astype("float32")
+
+
+def pick_voices(
+    clips: pd.DataFrame, protocol: str, speaker: str, rng: np.random.Generator, *, n: int = 5
+) -> list[np.ndarray]:
+    """Waveforms of other speakers of the training side, for :func:`add_babble`.
+
+    Parameters
+    ----------
+    clips : pd.DataFrame
+        Utterance table with a column named like ``protocol`` that holds the sides.
+    protocol, speaker : str
+        No clip of ``speaker`` is taken, and none of the other sides.
+    rng : np.random.Generator
+    n : int
+        Clips; fewer where there are fewer.
+    """
+    others = clips[(clips[protocol] == "train") & (clips["speaker"] != speaker)]
+    chosen = rng.permutation(len(others))[:n]
+    return [load_audio(path) for path in others["path"].iloc[chosen]]
+
+
+def add_room(
+    y: np.ndarray, rng: np.random.Generator, *, rt60_s: float = 0.5, drr_db: float = 3.0
+) -> np.ndarray:
+    """Let the clip sound in a room: the direct sound, then a tail of noise that dies away.
+
+    Polack's statistical model of reverberation (1988): after the first reflections, what is left
+    of a room is exponentially decaying noise.
+
+    Parameters
+    ----------
+    y : np.ndarray, shape (n,), float32
+    rng : np.random.Generator
+        Each draw is another place in the room.
+    rt60_s : float
+        Seconds in which the tail falls by 60 dB.
+    drr_db : float
+        Direct sound over all of the tail.
+
+    Returns
+    -------
+    np.ndarray, shape (n,), float32
+        As loud as before; the tail is cut off with the clip.
+    """
+    from scipy.signal import fftconvolve
+
+    n = max(round(rt60_s * SAMPLE_RATE), 2)
+    tail = rng.normal(size=n) * 10 ** (-3 * np.arange(n) / n)
+    tail[: round(0.002 * SAMPLE_RATE)] = 0  # nothing comes back before 2 ms
+    tail *= np.sqrt(10 ** (-drr_db / 10) / (np.sum(tail**2) + 1e-12))
+    tail[0] = 1.0
+    heard = fftconvolve(y, tail)[: len(y)]
+    before, after = (np.sqrt(np.mean(np.square(x, dtype="float64"))) for x in (y, heard))
+    return (heard * before / (after + 1e-12)).astype("float32")
+
+
+def limit_to_telephone(y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Send the clip through an old telephone line: 300 to 3400 Hz, 8 bits of µ-law.
+
+    ITU-T G.711 with µ = 255 at 8 kHz; the result is at 16 kHz again, empty above 4 kHz. ``rng`` is
+    not used.
+    """
+    import soxr
+    from scipy.signal import butter, sosfiltfilt
+
+    band = butter(4, (300, 3400), "bandpass", fs=8000, output="sos")
+    low = soxr.resample(y, SAMPLE_RATE, 8000)
+    padding = min(200, len(low) - 1)
+    low = np.clip(sosfiltfilt(band, low, padlen=padding), -1, 1)
+    companded = np.sign(low) * np.log1p(255 * np.abs(low)) / np.log(256)
+    companded = np.round(companded * 127) / 127
+    back = np.sign(companded) * np.expm1(np.abs(companded) * np.log(256)) / 255
+    return _fit_length(soxr.resample(back, 8000, SAMPLE_RATE), len(y))
+
+
+def encode(
+    y: np.ndarray, rng: np.random.Generator, *, codec: str = "mp3", kbps: int = 32
+) -> np.ndarray:
+    """Encode the clip as it would be sent or stored, and decode it again.
+
+    Parameters
+    ----------
+    y : np.ndarray, shape (n,), float32
+    rng : np.random.Generator
+        Not used.
+    codec : {"mp3", "aac", "opus"}
+    kbps : int
+        Bit rate in 1000 bits a second.
+
+    Returns
+    -------
+    np.ndarray, shape (n,), float32
+        Aligned with ``y``: the delay of the codec is taken out.
+
+    Raises
+    ------
+    ValueError
+        An unknown codec.
+    """
+    import av
+    from scipy.signal import correlate
+
+    if codec not in _CODECS:
+        raise ValueError(f"codec {codec!r}: expected one of {', '.join(_CODECS)}")
+    name, container, sample_format = _CODECS[codec]
+    peak = float(np.abs(y).max(initial=0.0))
+    if not peak:
+        return y.copy()
+    file = io.BytesIO()
+    # Silence behind, since encoders drop their last frame; before, since decoders the first.
+    padded = np.pad(y * (0.5 / peak), _CODEC_PADDING).astype("float32")
+    with av.open(file, "w", format=container) as sink:
+        stream = sink.add_stream(name, rate=SAMPLE_RATE, bit_rate=1000 * kbps, layout="mono")
+        frame = av.AudioFrame.from_ndarray(padded[None], format="fltp", layout="mono")
+        frame.sample_rate = SAMPLE_RATE
+        convert = av.AudioResampler(sample_format, "mono", SAMPLE_RATE, stream.frame_size or None)
+        for part in (*convert.resample(frame), *convert.resample(None)):
+            sink.mux(stream.encode(part))
+        sink.mux(stream.encode(None))
+    found = load_audio(file.getvalue(), name=f"{codec} at {kbps} kbit/s")
+    likeness = correlate(found, y, mode="valid", method="fft")
+    start = int(likeness[: 2 * _CODEC_PADDING].argmax())
+    return _fit_length(found[start:] * (peak / 0.5), len(y))
+
+
+# Encoder, container, and the samples that the encoder takes.
+_CODECS = {
+    "mp3": ("libmp3lame", "mp3", "fltp"),
+    "aac": ("aac", "adts", "fltp"),
+    "opus": ("libopus", "ogg", "flt"),
+}
+_CODEC_PADDING = 4000
+
+
+def _fit_length(y: np.ndarray, n: int) -> np.ndarray:
+    return np.pad(y[:n], (0, max(0, n - len(y)))).astype("float32")
+
+
+#: The five augmentations of seed 001, then what else happens to a voice before it is heard, each
+#: ``(y, rng, **amount) -> y``. Babble also needs ``voices``.
 AUGMENTATIONS: dict[str, Callable[..., np.ndarray]] = {
     "noise": add_noise,
     "time stretch": stretch_time,
     "pitch shift": shift_pitch,
     "time shift": shift_time,
     "gain": change_gain,
+    "babble": add_babble,
+    "room": add_room,
+    "telephone": limit_to_telephone,
+    "codec": encode,
 }
 
 

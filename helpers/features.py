@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from helpers import analysis
+from helpers import analysis, voice
 from helpers.analysis import FAMILIES, FRAME_FAMILIES, Analysis, FeatureSettings
 from helpers.audio import SAMPLE_RATE, load_audio
 from helpers.parallel import ClusterError, map_clips
@@ -257,12 +257,12 @@ def _open_store(family: str, settings: FeatureSettings, cache: Path) -> RowStore
 def _settings_key(family: str, settings: FeatureSettings) -> str:
     """Short hash of all that the values of a family depend on besides the clip."""
     names = ["n_fft", "hop"]
-    names += ["clip_s"] if family in FRAME_FAMILIES else []
+    names += ["clip_s", "deltas"] if family in FRAME_FAMILIES else []
     names += ["n_mels", "range_db"] if family == "logmel" else []
     content = [f"{name}={getattr(settings, name)}" for name in names]
     content += [f"{name}={version(name)}" for name in ("librosa", "numpy", "scipy", "soxr")]
     # Their text stands for the formulas: an edited formula is a new key.
-    content += [inspect.getsource(part) for part in (analysis, fit_clip)]
+    content += [inspect.getsource(part) for part in (analysis, voice, fit_clip)]
     return hashlib.sha256("\n".join(content).encode()).hexdigest()[:12]
 
 

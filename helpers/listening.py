@@ -75,7 +75,7 @@ def draw_clip(y, *, title: str = "") -> Image:
     for ax, kind in zip(axes.flat[1:], ("stft", "mel", "chroma"), strict=True):
         plots.plot_spectrogram(y, kind=kind, ax=ax, colorbar=False)
     settings = FeatureSettings()
-    plots.plot_pitch(Analysis(y, settings).f0, hop=settings.hop, ax=axes[1, 0])
+    plots.plot_pitch(Analysis(y, settings).pitch.f0, hop=settings.hop, ax=axes[1, 0])
     for ax in axes[0]:
         ax.set_xlabel("")
     figure.suptitle(title, x=0.01, ha="left", fontsize=11)

@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 
 import librosa
 import numpy as np
+import pandas as pd
 import pytest
+import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.audio import SAMPLE_RATE
 from helpers.augment import (
     AUGMENTATIONS,
+    add_babble,
     add_noise,
+    add_room,
     augment_frames,
     change_gain,
+    encode,
+    limit_to_telephone,
     mask_spectrogram,
+    pick_voices,
     shift_pitch,
     shift_time,
     stretch_time,
 )
 
 F0 = 200.0
+VOICES = [np.random.default_rng(seed).normal(0, 0.2, 9000).astype("float32") for seed in range(3)]
+#: Arguments without a default.
+NEEDED = {"babble": {"voices": VOICES}}
 
 
 @pytest.fixture(scope="module")
@@ -97,10 +108,119 @@ def test_gain_is_exact_and_clips_nothing(gain_db, tone, rng):
     np.testing.assert_allclose(changed, tone * 10 ** (gain_db / 20), rtol=1e-5)
 
 
+@pytest.mark.parametrize("snr_db", [-5, 0, 10, 25])
+@pytest.mark.parametrize("n_voices", [1, 3])
+def test_babble_has_the_ratio(snr_db, n_voices, tone, rng):
+    babble = add_babble(tone, rng, voices=VOICES[:n_voices], snr_db=snr_db) - tone
+    assert level_db(tone) - level_db(babble) == pytest.approx(snr_db, abs=0.5)
+
+
+def test_babble_is_made_of_the_voices(tone, rng):
+    """Each voice is in it, from somewhere on, and as loud as the others."""
+    quiet = [VOICES[0], 0.01 * VOICES[1]]
+    babble = add_babble(tone, rng, voices=quiet, snr_db=0) - tone
+    there = [
+        np.abs(np.fft.ifft(np.fft.fft(babble[:9000]) * np.conj(np.fft.fft(voice)))).max()
+        / np.sqrt(np.sum(voice**2) * np.sum(babble[:9000] ** 2))
+        for voice in VOICES
+    ]
+    assert there[:2] == pytest.approx([np.sqrt(0.5)] * 2, abs=0.06) and there[2] < 0.1
+
+
+def test_babble_of_nobody_is_refused(tone, rng):
+    with pytest.raises(ValueError, match="at least one voice"):
+        add_babble(tone, rng, voices=[])
+
+
+SIDES = st.lists(
+    st.tuples(st.sampled_from(["train", "validation", "test"]), st.sampled_from("abcd")),
+    min_size=1,
+    max_size=30,
+)
+
+
+@given(sides=SIDES, n=st.integers(0, 6), seed=st.integers(0, 2**32 - 1))
+def test_babble_never_crosses_the_sides(sides, n, seed):
+    """No clip of the speaker, and none that is not in training, is ever read."""
+    clips = pd.DataFrame(sides, columns=["side", "speaker"])
+    clips["path"] = [f"{side}-{who}-{row}" for row, (side, who) in enumerate(sides)]
+    read = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("helpers.augment.load_audio", lambda path: read.append(path) or VOICES[0])
+        voices = pick_voices(clips, "side", "a", np.random.default_rng(seed), n=n)
+    allowed = [who for side, who in sides if side == "train" and who != "a"]
+    assert len(voices) == len(read) == len(set(read)) == min(n, len(allowed))
+    assert all(path.startswith("train-") and path[6] != "a" for path in read)
+
+
+def test_babble_is_read_from_files(tmp_path, rng):
+    soundfile.write(tmp_path / "b.wav", VOICES[0], SAMPLE_RATE)
+    clips = pd.DataFrame(
+        {"path": [str(tmp_path / "b.wav")], "speaker": ["b"], "speaker-independent": ["train"]}
+    )
+    (voice,) = pick_voices(clips, "speaker-independent", "a", rng)
+    np.testing.assert_allclose(voice, VOICES[0], atol=1e-4)
+
+
+@pytest.mark.parametrize("rt60_s", [0.2, 0.5, 1.0])
+@pytest.mark.parametrize("drr_db", [-3, 6])
+def test_a_room_dies_away_in_its_time(rt60_s, drr_db, rng):
+    click = np.zeros(2 * SAMPLE_RATE, "float32")
+    click[0] = 1
+    heard = add_room(click, rng, rt60_s=rt60_s, drr_db=drr_db)
+    heard /= heard[0]
+    tail = heard[1:].astype("float64") ** 2
+    assert 10 * np.log10(1 / tail.sum()) == pytest.approx(drr_db, abs=0.5)
+    # Schroeder: what is still to come falls in a straight line, here from 5 to 25 dB.
+    left = 10 * np.log10(np.cumsum(tail[::-1])[::-1] / tail.sum() + 1e-12)
+    fall_s = (np.argmax(left < -25) - np.argmax(left < -5)) / SAMPLE_RATE
+    assert 3 * fall_s == pytest.approx(rt60_s, rel=0.1)
+
+
+def test_a_room_leaves_level_place_and_pitch(tone, rng):
+    heard = add_room(tone, rng)
+    assert heard.shape == tone.shape
+    assert level_db(heard) == pytest.approx(level_db(tone), abs=0.1)
+    assert cents(heard) == pytest.approx(0, abs=20)
+    assert not np.array_equal(heard, add_room(tone, rng))
+
+
+@pytest.mark.parametrize(("hz", "passes"), [(60, 0), (1000, 1), (2500, 1), (5000, 0), (7000, 0)])
+def test_a_telephone_carries_its_band(hz, passes, rng):
+    y = 0.3 * np.sin(2 * np.pi * hz * np.arange(SAMPLE_RATE) / SAMPLE_RATE).astype("float32")
+    heard = limit_to_telephone(y, rng)
+    assert heard.shape == y.shape and heard.dtype == y.dtype
+    if passes:
+        assert level_db(heard) == pytest.approx(level_db(y), abs=0.5)
+        noise = level_db(heard[1000:-1000] - y[1000:-1000]) - level_db(y)
+        assert -45 < noise < -25  # 8 bits of µ-law
+    else:
+        assert level_db(heard + 1e-9) < level_db(y) - 30
+
+
+@pytest.mark.parametrize("codec", ["mp3", "aac", "opus"])
+def test_a_codec_loses_more_at_a_lower_rate_and_moves_nothing(codec, rng):
+    # A tone that rises: a codec that moved it would change every sample.
+    time = np.arange(SAMPLE_RATE) / SAMPLE_RATE
+    y = (0.2 * np.sin(2 * np.pi * (300 + 400 * time) * time)).astype("float32")
+    noisy = add_noise(y, rng, snr_db=20)
+    snr_db = {}
+    for kbps in (16, 64):
+        heard = encode(noisy, rng, codec=codec, kbps=kbps)
+        assert heard.shape == y.shape and heard.dtype == y.dtype
+        snr_db[kbps] = level_db(noisy) - level_db(heard - noisy)
+    assert 5 < snr_db[16] < snr_db[64], snr_db
+
+
+def test_an_unknown_codec_is_refused(tone, rng):
+    with pytest.raises(ValueError, match="'wma': expected one of mp3, aac, opus"):
+        encode(tone, rng, codec="wma")
+
+
 @pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_same_generator_same_clip(name, tone):
     """Reproducible from ``rng`` alone; global generators and the (read-only) input untouched."""
-    change = AUGMENTATIONS[name]
+    change = partial(AUGMENTATIONS[name], **NEEDED.get(name, {}))
     original = tone.copy()
     random.seed(1)
     np.random.seed(1)
@@ -122,7 +242,7 @@ def test_each_draw_is_another_noise(tone, rng):
 @pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_short_and_silent_clips_stay_finite(name, rng):
     for y in (np.zeros(8000, "float32"), rng.normal(0, 0.1, 1600).astype("float32")):
-        changed = AUGMENTATIONS[name](y, rng)
+        changed = AUGMENTATIONS[name](y, rng, **NEEDED.get(name, {}))
         assert np.isfinite(changed).all()
         assert 0.8 * len(y) < len(changed) <= len(y)
 

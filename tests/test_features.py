@@ -213,14 +213,15 @@ def test_rms_of_a_sine_is_its_effective_value():
 @pytest.mark.parametrize("f0", [85, 140, 220, 440])
 def test_pitch_of_a_tone_is_found(f0, harmonics):
     y = make_tone(f0, harmonics=harmonics)
-    found = np.nanmedian(Analysis(y, SETTINGS).f0)
+    found = np.nanmedian(Analysis(y, SETTINGS).pitch.f0)
     assert abs(1200 * np.log2(found / f0)) < 20
     row = compute_features(np.pad(y, 8000), family="functionals")
     assert abs(1200 * np.log2(row["f0_mean"] / f0)) < 20  # silence around it is left out
 
 
 @pytest.mark.parametrize(
-    ("family", "n"), [("mfcc40", 40), ("vector162", 162), ("functionals", 254)]
+    ("family", "n"),
+    [("mfcc40", 40), ("vector162", 162), ("vector180", 180), ("functionals", 254), ("prosody", 19)],
 )
 def test_columns_are_named_once(family, n, voice):
     names = feature_names(family)

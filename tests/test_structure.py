@@ -17,7 +17,7 @@ ORDER = (
     "corpora",
     *("containers", "decoders", "audio"),
     *("survey", "quality"),
-    *("analysis", "features"),
+    *("voice", "analysis", "features"),
     "listening",
     "augment",
     *("splits", "models", "modelfile"),
