@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -71,23 +71,22 @@ class Analysis:
         self.settings = settings
 
     @cached_property
-    def magnitude(self) -> np.ndarray:
-        """|STFT|, shape (1 + n_fft / 2, n_frames)."""
+    def power(self) -> np.ndarray:
+        """Power of the STFT, shape (1 + n_fft / 2, n_frames)."""
         import librosa
 
         s = self.settings
-        return np.abs(librosa.stft(self.y, n_fft=s.n_fft, hop_length=s.hop, pad_mode="reflect"))
+        stft = librosa.stft(self.y, n_fft=s.n_fft, hop_length=s.hop, pad_mode="reflect")
+        return stft.real**2 + stft.imag**2
 
     @cached_property
-    def power(self) -> np.ndarray:
-        return self.magnitude**2
+    def magnitude(self) -> np.ndarray:
+        return np.sqrt(self.power)
 
     @cached_property
     def mel_power(self) -> np.ndarray:
         """librosa's own mel spectrogram (Slaney filters), 128 bands, as the seeds use it."""
-        import librosa
-
-        return librosa.feature.melspectrogram(S=self.power, sr=SAMPLE_RATE, n_mels=128)
+        return _mel_filters(self.settings.n_fft, 128, htk=False) @ self.power
 
     @cached_property
     def mel_db(self) -> np.ndarray:
@@ -106,8 +105,8 @@ class Analysis:
     def chroma(self) -> np.ndarray:
         import librosa
 
-        # A fixed tuning: estimating it from a short utterance is slow and means nothing for speech.
-        return librosa.feature.chroma_stft(S=self.power, sr=SAMPLE_RATE, tuning=0.0)
+        raw = _chroma_filters(self.settings.n_fft) @ self.power
+        return librosa.util.normalize(raw, norm=np.inf, axis=-2)
 
     @cached_property
     def zcr(self) -> np.ndarray:
@@ -134,6 +133,39 @@ class Analysis:
         return track_pitch(self.y, hop=self.settings.hop)
 
 
+# librosa computes its filters anew in each call, which takes as long as using them.
+
+
+@lru_cache
+def _mel_filters(n_fft: int, n_mels: int, *, htk: bool) -> np.ndarray:
+    import librosa
+
+    norm = None if htk else "slaney"
+    return librosa.filters.mel(sr=SAMPLE_RATE, n_fft=n_fft, n_mels=n_mels, htk=htk, norm=norm)
+
+
+@lru_cache
+def _chroma_filters(n_fft: int) -> np.ndarray:
+    import librosa
+
+    # A fixed tuning: estimating it from a short utterance is slow and means nothing for speech.
+    return librosa.filters.chroma(sr=SAMPLE_RATE, n_fft=n_fft, tuning=0.0)
+
+
+@lru_cache(maxsize=64)
+def _delta_matrix(n_frames: int, order: int) -> np.ndarray:
+    """What librosa.feature.delta does to ``n_frames`` frames, as a matrix to multiply with.
+
+    Over 9 frames; over fewer, or 0, where a clip is too short.
+    """
+    import librosa
+
+    width = min(9, n_frames - (n_frames + 1) % 2)
+    if width < 3:
+        return np.zeros((n_frames, n_frames))
+    return librosa.feature.delta(np.eye(n_frames), order=order, width=width)
+
+
 def logmel_frames(clip: Analysis) -> np.ndarray:
     """Log-mel in dB above ``range_db`` below the clip's loudest bin, shape (n_frames, n_mels).
 
@@ -141,12 +173,8 @@ def logmel_frames(clip: Analysis) -> np.ndarray:
     computes. The relative level makes the picture independent of recording gain, and digital
     silence (RAVDESS has it at both ends) exactly 0.
     """
-    import librosa
-
     s = clip.settings
-    mel = librosa.feature.melspectrogram(
-        S=clip.power, sr=SAMPLE_RATE, n_mels=s.n_mels, htk=True, norm=None
-    )
+    mel = _mel_filters(s.n_fft, s.n_mels, htk=True) @ clip.power
     level = 10 * np.log10(np.maximum(mel, 1e-14))
     return _with_deltas(np.maximum(level - level.max() + s.range_db, 0), s)
 
@@ -158,16 +186,8 @@ def mfcc_frames(clip: Analysis) -> np.ndarray:
 
 def _with_deltas(rows: np.ndarray, settings: FeatureSettings) -> np.ndarray:
     """(n_bins, n_frames) → (n_frames, n_bins * (1 + deltas)), derivatives behind the values."""
-    orders = [_delta(rows, order) for order in range(1, settings.deltas + 1)]
+    orders = [rows @ _delta_matrix(rows.shape[1], order) for order in range(1, settings.deltas + 1)]
     return np.concatenate([rows, *orders]).T.astype("float32")
-
-
-def _delta(rows: np.ndarray, order: int) -> np.ndarray:
-    """librosa's derivative over 9 frames; over fewer, or 0, where a clip is too short."""
-    import librosa
-
-    width = min(9, rows.shape[1] - (rows.shape[1] + 1) % 2)
-    return librosa.feature.delta(rows, order=order, width=width) if width >= 3 else 0 * rows
 
 
 def mfcc_means(clip: Analysis) -> dict[str, float]:
@@ -202,11 +222,8 @@ _STATISTICS: dict[str, Callable] = {
 def _describe(name: str, values: np.ndarray, statistics: str = "mean std max min") -> dict:
     """Name and compute statistics over time of a (n_rows, n_frames) array."""
     rows = [name] if len(values) == 1 else [f"{name}_{i:02d}" for i in range(1, len(values) + 1)]
-    return {
-        f"{row}_{key}": _STATISTICS[key](data)
-        for row, data in zip(rows, values, strict=True)
-        for key in statistics.split()
-    }
+    columns = {key: _STATISTICS[key](values, axis=1) for key in statistics.split()}
+    return {f"{row}_{key}": columns[key][i] for i, row in enumerate(rows) for key in columns}
 
 
 def functionals(clip: Analysis) -> dict[str, float]:
@@ -228,8 +245,8 @@ def functionals(clip: Analysis) -> dict[str, float]:
     row |= _describe("contrast", librosa.feature.spectral_contrast(**spectral), "mean std")
     row |= _describe("flatness", librosa.feature.spectral_flatness(S=magnitude), "mean std")
     row |= _describe("mfcc", mfcc)
-    row |= _describe("mfcc_delta", _delta(mfcc, 1), "mean std")
-    row |= _describe("mfcc_delta2", _delta(mfcc, 2), "mean std")
+    for order, name in ((1, "mfcc_delta"), (2, "mfcc_delta2")):
+        row |= _describe(name, mfcc @ _delta_matrix(mfcc.shape[1], order), "mean std")
     row |= _describe("chroma", clip.chroma, "mean std")
     row |= _describe("tonnetz", librosa.feature.tonnetz(chroma=clip.chroma), "mean std")
     onset = librosa.onset.onset_strength(S=clip.mel_db, sr=SAMPLE_RATE, hop_length=s.hop)
@@ -243,11 +260,9 @@ def functionals(clip: Analysis) -> dict[str, float]:
     f0 = clip.pitch.f0
     row |= _describe("f0", (f0[np.isfinite(f0)] if np.isfinite(f0).any() else np.zeros(1))[None])
     mel = clip.mel_db
-    row |= _describe("mel", mel.reshape(1, -1)) | {
-        "mel_median": np.median(mel),
-        "mel_quartile1": np.percentile(mel, 25),
-        "mel_quartile3": np.percentile(mel, 75),
-    }
+    quartiles = np.percentile(mel, [50, 25, 75])
+    row |= _describe("mel", mel.reshape(1, -1))
+    row |= dict(zip(("mel_median", "mel_quartile1", "mel_quartile3"), quartiles, strict=True))
     bands = mel.mean(axis=1).reshape(8, -1).mean(axis=1)
     return row | {f"mel_band_{i}_mean": value for i, value in enumerate(bands, 1)}
 

@@ -106,7 +106,8 @@ def _find_candidates(y: np.ndarray, hop: int) -> tuple[np.ndarray, np.ndarray, n
     lag = np.arange(first, last) + place
     # Above 1 it can only be noise of the shortest lags; Praat mirrors it.
     height = np.where(height > 1, 1 / np.maximum(height, 1e-6), height)
-    strength = np.where(is_peak, height - _OCTAVE * np.log2(F0_MIN * lag / SAMPLE_RATE), -np.inf)
+    lower = np.log2(F0_MIN * np.arange(first, last) / SAMPLE_RATE).astype("float32")
+    strength = np.where(is_peak, height - _OCTAVE * lower, -np.inf)
     best = np.argpartition(-strength, _CANDIDATES, axis=1)[:, :_CANDIDATES]
 
     def take(values: np.ndarray, none: np.ndarray | float) -> np.ndarray:
