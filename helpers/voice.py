@@ -166,6 +166,9 @@ def measure_cycles(y: np.ndarray, f0: np.ndarray, *, hop: int) -> tuple[np.ndarr
     periods, amplitudes = [], []
     for start, end in edges.reshape(-1, 2):
         place, stop = max(start * hop - hop // 2, 0), min((end - 1) * hop + hop // 2, len(y))
+        # On a peak, so that most of what is compared was excited by one closing of the glottis.
+        first = y[place : place + round(1.5 * SAMPLE_RATE / f0[start])]
+        place += int(np.abs(first[len(first) // 3 :]).argmax()) + len(first) // 3
         while True:
             lag = SAMPLE_RATE / f0[min(max(round(place / hop), start), end - 1)]
             half, reach = round(lag / 2), max(2, round(_REACH * lag))
