@@ -18,7 +18,7 @@ import numpy as np
 from helpers.runs import atomic_write
 
 _TABLES_KEPT = 4  # a table repeats its rows: those not used for the longest time go
-_BLOCK = 1024
+_BLOCK = 1024  # rows; all of a table at once may be too much
 
 
 @dataclass(frozen=True)
@@ -85,15 +85,15 @@ class RowStore:
         path, shape = self._table_path(keys), (len(keys), *self.shape)
         if not keys:
             return np.zeros(shape, self.dtype)  # nothing cannot be mapped
-        with atomic_write(path) as temporary:
-            table = np.lib.format.open_memmap(temporary, mode="w+", dtype=self.dtype, shape=shape)
-            for place, key in enumerate(keys):
+        header = {"descr": np.dtype(self.dtype).str, "fortran_order": False, "shape": shape}
+        # Written, not mapped: what is written through a map counts as memory of this process.
+        with atomic_write(path) as temporary, open(temporary, "wb") as file:
+            np.lib.format.write_array_header_1_0(file, header)
+            for key in keys:
                 row = self.read(key)
                 if row is None:
                     raise KeyError(key)
-                table[place] = row
-            table.flush()
-            del table  # Windows renames no open file
+                file.write(row.tobytes())
         for old in sorted(path.parent.glob("*.npy"), key=_used_at, reverse=True)[_TABLES_KEPT:]:
             with suppress(OSError):  # in use, on Windows
                 old.unlink()
@@ -111,8 +111,13 @@ class RowStore:
             return None
         if found.shape != shape or found.dtype != self.dtype:
             return None
-        blocks = (found[start : start + _BLOCK] for start in range(0, len(found), _BLOCK))
-        return found if all(np.isfinite(block).all() for block in blocks) else None
+        count = max(1, found.size // max(1, len(found))) * _BLOCK
+        with open(path, "rb") as file:
+            file.seek(found.offset)
+            while len(block := np.fromfile(file, found.dtype, count)):
+                if not np.isfinite(block).all():
+                    return None
+        return found
 
 
 def _used_at(path: Path) -> float:
