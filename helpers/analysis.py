@@ -152,18 +152,28 @@ def _chroma_filters(n_fft: int) -> np.ndarray:
     return librosa.filters.chroma(sr=SAMPLE_RATE, n_fft=n_fft, tuning=0.0)
 
 
-@lru_cache(maxsize=64)
-def _delta_matrix(n_frames: int, order: int) -> np.ndarray:
-    """What librosa.feature.delta does to ``n_frames`` frames, as a matrix to multiply with.
-
-    Over 9 frames; over fewer, or 0, where a clip is too short.
-    """
+@lru_cache
+def _delta_weights(width: int, order: int) -> np.ndarray:
+    """What librosa.feature.delta makes of impulses at ``2 * width`` frames, one a row."""
     import librosa
 
-    width = min(9, n_frames - (n_frames + 1) % 2)
+    return librosa.feature.delta(np.eye(2 * width), order=order, width=width)
+
+
+def _delta(rows: np.ndarray, order: int) -> np.ndarray:
+    """librosa's derivative over 9 frames; over fewer, or 0, where a clip is too short."""
+    n = rows.shape[1]
+    width = min(9, n - (n + 1) % 2)
     if width < 3:
-        return np.zeros((n_frames, n_frames))
-    return librosa.feature.delta(np.eye(n_frames), order=order, width=width)
+        return 0 * rows
+    weights, half = _delta_weights(width, order), width // 2
+    found = np.empty(rows.shape)
+    # At both ends, a polynomial through the outermost frames; between, one filter.
+    found[:, :half] = rows[:, :width] @ weights[:width, :half]
+    found[:, n - half :] = rows[:, n - width :] @ weights[width:, -half:]
+    views = np.lib.stride_tricks.sliding_window_view(rows, width, axis=1)
+    found[:, half : n - half] = views @ weights[width - half : 2 * width - half, width]
+    return found
 
 
 def logmel_frames(clip: Analysis) -> np.ndarray:
@@ -186,7 +196,7 @@ def mfcc_frames(clip: Analysis) -> np.ndarray:
 
 def _with_deltas(rows: np.ndarray, settings: FeatureSettings) -> np.ndarray:
     """(n_bins, n_frames) → (n_frames, n_bins * (1 + deltas)), derivatives behind the values."""
-    orders = [rows @ _delta_matrix(rows.shape[1], order) for order in range(1, settings.deltas + 1)]
+    orders = [_delta(rows, order) for order in range(1, settings.deltas + 1)]
     return np.concatenate([rows, *orders]).T.astype("float32")
 
 
@@ -246,7 +256,7 @@ def functionals(clip: Analysis) -> dict[str, float]:
     row |= _describe("flatness", librosa.feature.spectral_flatness(S=magnitude), "mean std")
     row |= _describe("mfcc", mfcc)
     for order, name in ((1, "mfcc_delta"), (2, "mfcc_delta2")):
-        row |= _describe(name, mfcc @ _delta_matrix(mfcc.shape[1], order), "mean std")
+        row |= _describe(name, _delta(mfcc, order), "mean std")
     row |= _describe("chroma", clip.chroma, "mean std")
     row |= _describe("tonnetz", librosa.feature.tonnetz(chroma=clip.chroma), "mean std")
     onset = librosa.onset.onset_strength(S=clip.mel_db, sr=SAMPLE_RATE, hop_length=s.hop)

@@ -191,39 +191,6 @@ def feature_names(family: str) -> list[str]:
     return list(compute_features(noise, family=family))
 
 
-def measure_effects(features: pd.DataFrame, groupings: dict[str, pd.Series]) -> pd.DataFrame:
-    """Share of each column's variance that a grouping explains (η², one-way).
-
-    Parameters
-    ----------
-    features : pd.DataFrame, shape (n_clips, n_columns)
-    groupings : dict of str to pd.Series
-        Such as ``{"emotion": …, "speaker": …}``, indexed as ``features``.
-
-    Returns
-    -------
-    pd.DataFrame
-        A row a feature column, a column a grouping, values in 0 … 1; 0 for a constant column.
-
-    Examples
-    --------
-    >>> pitch = pd.DataFrame({"f0_mean": [100.0, 110.0, 200.0, 210.0]})
-    >>> measure_effects(pitch, {"sex": pd.Series(["m", "m", "f", "f"])}).round(2)
-              sex
-    f0_mean  0.99
-    """
-    # In double precision, and with the leftovers of rounding in a constant column set to 0.
-    centred = features.astype("float64") - features.astype("float64").mean()
-    centred = centred.where(centred.abs() > 1e-9 * features.abs().max(), 0.0)
-    total = (centred**2).sum()
-    return pd.DataFrame(
-        {
-            name: (centred.groupby(labels).transform("mean") ** 2).sum() / total.where(total > 0, 1)
-            for name, labels in groupings.items()
-        }
-    )
-
-
 def _check_family(family: str) -> None:
     if family not in FAMILIES:
         raise ValueError(f"feature family {family!r}: expected one of {', '.join(FAMILIES)}")

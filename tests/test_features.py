@@ -21,12 +21,12 @@ from hypothesis.extra import numpy as hnp
 from helpers import features
 from helpers.analysis import FAMILIES, FRAME_FAMILIES, Analysis, FeatureSettings
 from helpers.audio import SAMPLE_RATE, load_audio
+from helpers.effects import measure_effects
 from helpers.features import (
     compute_features,
     extract_features,
     feature_names,
     fit_clip,
-    measure_effects,
 )
 
 SETTINGS = FeatureSettings()

@@ -19,7 +19,7 @@ ORDER = (
     *("survey", "quality"),
     *("voice", "analysis", "features"),
     "listening",
-    "augment",
+    *("effects", "augment", "ablation"),
     *("splits", "models", "modelfile"),
     "training",
     "evaluation",
