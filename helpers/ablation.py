@@ -36,7 +36,7 @@ def change_clips(
     amount : mapping
         Its arguments.
     voices : pd.DataFrame, optional
-        Clips that babble is made of; for each clip, those of other speakers.
+        Clips that babble is made of; for each clip, those of other speakers, if there are any.
     seed : int
     n_jobs : int
         Processes, -1 for one a core.
@@ -51,6 +51,7 @@ def change_clips(
         others = []
         if name == "babble":
             others = voices.loc[voices["speaker"] != clip.speaker, "path"].tolist()
+            others = others or voices.loc[voices["path"] != clip.path, "path"].tolist()
         jobs.append((clip.path, name, dict(amount), others, (seed, place)))
     rows = map_clips(_change, jobs, n_jobs=n_jobs, label=name or "as recorded")
     return pd.DataFrame(list(rows), index=clips.index)

@@ -141,12 +141,14 @@ def pick_voices(
     clips : pd.DataFrame
         Utterance table with a column named like ``protocol`` that holds the sides.
     protocol, speaker : str
-        No clip of ``speaker`` is taken, and none of the other sides.
+        No clip of the other sides is taken, and none of ``speaker``, unless nobody else is there.
     rng : np.random.Generator
     n : int
         Clips; fewer where there are fewer.
     """
-    others = clips[(clips[protocol] == "train") & (clips["speaker"] != speaker)]
+    train = clips[clips[protocol] == "train"]
+    others = train[train["speaker"] != speaker]
+    others = train if others.empty else others  # TESS trains with one voice
     chosen = rng.permutation(len(others))[:n]
     return [load_audio(path) for path in others["path"].iloc[chosen]]
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.fft
 
 from helpers.audio import SAMPLE_RATE
 
@@ -80,6 +79,8 @@ def _find_candidates(y: np.ndarray, hop: int) -> tuple[np.ndarray, np.ndarray, n
 
     Shape (n_frames, 1 + _CANDIDATES); the first says that there is no voice.
     """
+    from scipy import fft
+
     width = round(_PERIODS * SAMPLE_RATE / F0_MIN) // 2 * 2
     first, last = int(SAMPLE_RATE / F0_MAX), int(np.ceil(SAMPLE_RATE / F0_MIN)) + 1
     padded = np.pad(y, width // 2)
@@ -88,11 +89,11 @@ def _find_candidates(y: np.ndarray, hop: int) -> tuple[np.ndarray, np.ndarray, n
     frames = frames - frames.mean(axis=1, keepdims=True)
     loud = np.abs(frames).max(axis=1) / (peak + 1e-12)
     window = np.hanning(width).astype("float32")
-    size = scipy.fft.next_fast_len(width + last + 1, real=True)
-    spectrum = scipy.fft.rfft(frames * window, size, axis=1)
+    size = fft.next_fast_len(width + last + 1, real=True)
+    spectrum = fft.rfft(frames * window, size, axis=1)
     power = spectrum.real**2 + spectrum.imag**2
-    correlation = scipy.fft.irfft(power, size, axis=1)[:, : last + 1]
-    own = scipy.fft.irfft(np.abs(scipy.fft.rfft(window, size)) ** 2, size)[: last + 1]
+    correlation = fft.irfft(power, size, axis=1)[:, : last + 1]
+    own = fft.irfft(np.abs(fft.rfft(window, size)) ** 2, size)[: last + 1]
     correlation /= correlation[:, :1] + 1e-12
     # A window makes every sound look less periodic than it is, the more the longer the lag.
     correlation /= own / own[0]

@@ -1,0 +1,128 @@
+"""What separates emotions, by calculations whose answer is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from helpers.effects import (
+    effect_intervals,
+    embed,
+    group_columns,
+    group_importance,
+    measure_effects,
+)
+from helpers.features import feature_names
+
+EMOTIONS = ["angry", "happy", "sad"]
+
+
+def make_corpus(n_speakers: int, *, each: int = 6, seed: int = 0) -> pd.DataFrame:
+    """Each speaker says each emotion ``each`` times; ``x`` is emotion + speaker + noise."""
+    rng = np.random.default_rng(seed)
+    rows = pd.MultiIndex.from_product([range(n_speakers), EMOTIONS, range(each)]).to_frame(False)
+    rows.columns = ["speaker", "emotion", "take"]
+    # A voice has a place of its own, and its own way to be angry.
+    own = rng.normal(size=(n_speakers, len(EMOTIONS)))
+    code = rows["emotion"].map(EMOTIONS.index).to_numpy()
+    person = rng.normal(size=n_speakers)[rows["speaker"]]
+    rows["x"] = code + person + own[rows["speaker"], code] + rng.normal(size=len(rows))
+    return rows
+
+
+def test_intervals_are_of_eta_squared():
+    """With every speaker drawn equally often the formula gives what measure_effects gives."""
+    clips = make_corpus(5)
+    features = clips[["x"]].assign(y=np.arange(len(clips)) % 7)
+    exact = measure_effects(features, {"emotion": clips["emotion"]})["emotion"]
+    one_voice = pd.Series("same", index=clips.index)
+    found = effect_intervals(features, clips["emotion"], one_voice, n_resamples=10)
+    np.testing.assert_allclose(found["low"], exact)
+    np.testing.assert_allclose(found["high"], exact)
+
+
+def test_intervals_of_a_resample_are_those_of_the_resampled_table():
+    clips = make_corpus(4)
+    found = effect_intervals(
+        clips[["x"]], clips["emotion"], clips["speaker"], n_resamples=1, seed=3
+    )
+    drawn = np.random.default_rng(3).multinomial(4, [0.25] * 4, size=1)[0]
+    table = pd.concat(
+        [clips[clips["speaker"] == who] for who in range(4) for _ in range(drawn[who])]
+    )
+    table = table.reset_index(drop=True)
+    exact = measure_effects(table[["x"]], {"emotion": table["emotion"]}).loc["x", "emotion"]
+    assert found.loc["x", "low"] == found.loc["x", "high"] == pytest.approx(exact)
+
+
+def test_intervals_cover_what_many_speakers_show():
+    """The share of intervals that hold the value of a corpus without end, near 95 %."""
+    endless = make_corpus(4000, each=2, seed=99)
+    truth = measure_effects(endless[["x"]], {"e": endless["emotion"]}).loc["x", "e"]
+    hits = []
+    for seed in range(200):
+        clips = make_corpus(24, each=2, seed=seed)
+        found = effect_intervals(
+            clips[["x"]], clips["emotion"], clips["speaker"], n_resamples=300, seed=seed
+        )
+        hits.append(found.loc["x", "low"] <= truth <= found.loc["x", "high"])
+    assert 0.85 <= np.mean(hits) <= 0.99
+
+
+def test_a_constant_has_no_effect():
+    clips = make_corpus(3)
+    found = effect_intervals(
+        clips[["x"]].assign(x=7.0), clips["emotion"], clips["speaker"], n_resamples=20
+    )
+    assert (found == 0).all(axis=None)
+
+
+def test_every_column_is_in_one_group():
+    for family in ("functionals", "prosody", "vector180"):
+        names = feature_names(family)
+        groups = group_columns(names)
+        assert sorted(sum(groups.values(), [])) == sorted(names)
+    groups = group_columns(feature_names("functionals"))
+    assert {name: len(columns) for name, columns in groups.items()} == {
+        **{"zcr": 4, "rms": 4, "centroid": 4, "bandwidth": 4, "rolloff": 4, "contrast": 14},
+        **{"flatness": 2, "mfcc": 80, "mfcc_delta": 40, "mfcc_delta2": 40, "chroma": 24},
+        **{"tonnetz": 12, "tempo": 1, "beat": 2, "f0": 4, "mel": 15},
+    }
+
+
+def test_importance_finds_the_group_that_tells_and_never_looks_at_the_test_side():
+    clips = make_corpus(12)
+    code = clips["emotion"].map(EMOTIONS.index)
+    rng = np.random.default_rng(0)
+    features = pd.DataFrame(
+        {
+            "tells_a": code + rng.normal(0, 0.2, len(clips)),
+            "tells_b": rng.normal(size=len(clips)),
+            "idle_a": rng.normal(size=len(clips)),
+        }
+    )
+    split = clips["speaker"].map(lambda who: ["train", "validation", "test"][who % 3])
+    groups = {"tells": ["tells_a", "tells_b"], "idle": ["idle_a"]}
+    before = features.copy()
+    found = group_importance(features, clips["emotion"], split, groups)
+    pd.testing.assert_frame_equal(features, before)
+    assert found["group"].tolist() == ["tells", "idle"] and found["columns"].tolist() == [2, 1]
+    assert found.attrs["uar"] > 0.6
+    assert found.loc[0, "drop"] == pytest.approx(found.attrs["uar"] - 1 / 3, abs=0.15)
+    assert abs(found.loc[1, "drop"]) < 0.1
+    features.loc[split == "test"] = np.nan
+    again = group_importance(features, clips["emotion"], split, groups)
+    pd.testing.assert_frame_equal(found, again)
+
+
+def test_neighbours_stay_neighbours():
+    rng = np.random.default_rng(0)
+    far = 50 * rng.normal(size=(3, 8))
+    features = pd.DataFrame(np.repeat(far, 20, axis=0) + rng.normal(size=(60, 8)))
+    places = embed(features)
+    assert places.shape == (60, 2)
+    distance = np.linalg.norm(places[:, None] - places[None], axis=2)
+    np.fill_diagonal(distance, np.inf)
+    assert (distance.argmin(axis=1) // 20 == np.arange(60) // 20).all()
+    np.testing.assert_array_equal(places, embed(features))
