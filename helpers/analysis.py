@@ -1,7 +1,8 @@
 """One clip, seen through every feature family: the formulas.
 
-A *frame* family keeps time, shape ``(n_frames, n_bins)``; a *clip* family says one clip in one
-named row. All families of one clip share one STFT.
+A *frame* family keeps time, shape ``(n_frames, n_bins)``, of a clip that was brought to one
+length; a *clip* family says one clip, as long as it is, in one named row. All families of either
+kind share one STFT.
 """
 
 from __future__ import annotations

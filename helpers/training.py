@@ -275,8 +275,11 @@ def save_candidate(
     dict
         ``model protocol uar accuracy n`` on the validation side.
     """
-    if family in FRAME_FAMILIES and family != "logmel":
-        raise ValueError(f"{family}: only log-mel frames have a front end to be saved with")
+    if family in FRAME_FAMILIES and (family != "logmel" or features.deltas):
+        raise ValueError(
+            f"{family} with deltas={features.deltas}: only log-mel frames without derivatives have "
+            "a front end to be saved with"
+        )
     from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
     side = clips[protocol]

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -416,6 +421,38 @@ def test_a_stopped_extraction_is_carried_on(clips, tmp_path, computed):
     assert done == len(clips) - 1
     extract_features(clips, family="mfcc40", cache=tmp_path / "cache")
     assert len(computed) == done + 2
+
+
+_KILLED = """
+import sys
+import pandas as pd
+from pathlib import Path
+from helpers.features import extract_features
+table = pd.DataFrame({"path": sorted(map(str, Path(sys.argv[1]).iterdir()))})
+extract_features(table, family="functionals", n_jobs=2, cache=Path(sys.argv[2]))
+"""
+
+
+def test_what_was_done_before_a_kill_is_not_done_again(tmp_path, computed):
+    folder, cache = tmp_path / "clips", tmp_path / "cache"
+    folder.mkdir()
+    for seed in range(150):
+        soundfile.write(folder / f"{seed}.wav", make_voice(seed, seconds=0.5), SAMPLE_RATE)
+    process = subprocess.Popen(
+        [sys.executable, "-c", _KILLED, str(folder), str(cache)], start_new_session=True
+    )
+    deadline = time.monotonic() + 120
+    while len(list(cache.rglob("??/*.npy"))) < 20:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)  # with the processes that it started
+    process.wait()
+    done = len(list(cache.rglob("??/[0-9a-f]*.npy")))
+    assert 20 <= done < 150, "it was killed on the way"
+    table = pd.DataFrame({"path": sorted(map(str, folder.iterdir()))})
+    found = extract_features(table, family="functionals", n_jobs=1, cache=cache)
+    assert len(computed) == 150 - done
+    assert np.isfinite(found.to_numpy()).all() and found.shape == (150, 254)
 
 
 def test_old_tables_go(clips, tmp_path):

@@ -15,6 +15,7 @@ import pytest
 import soundfile
 
 from helpers.audio import AudioError
+from helpers.cli import main
 from helpers.features import extract_features
 from helpers.parallel import ClusterError, map_clips
 from helpers.rowstore import RowStore
@@ -64,15 +65,19 @@ def workers(scheduler, tmp_path):
 @pytest.fixture
 def clips(tmp_path) -> pd.DataFrame:
     rng = np.random.default_rng(0)
-    folder = tmp_path / "clips"
-    folder.mkdir()
+    folder = tmp_path / "clips" / "neutral"
+    folder.mkdir(parents=True)
     for place in range(120):
         soundfile.write(folder / f"{place}.wav", rng.normal(0, 0.1, 16000), 16000)
     return pd.DataFrame({"path": sorted(map(str, folder.iterdir()))})
 
 
-def test_a_cluster_that_loses_a_worker_gives_the_same_features(clips, scheduler, workers, tmp_path):
-    cache = tmp_path / "cache"
+def test_a_cluster_that_loses_a_worker_gives_the_same_features(
+    clips, scheduler, workers, tmp_path, monkeypatch, capsys
+):
+    """By the command, as one would."""
+    monkeypatch.setenv("SER_OUTPUTS", str(tmp_path / "outputs"))
+    cache = tmp_path / "outputs" / ".cache"
     done_before = []
 
     def kill_one():
@@ -82,12 +87,16 @@ def test_a_cluster_that_loses_a_worker_gives_the_same_features(clips, scheduler,
 
     killer = Thread(target=kill_one)
     killer.start()
-    found = extract_features(clips, family="functionals", scheduler=scheduler, cache=cache)
+    folder = str(Path(clips["path"][0]).parents[1])
+    asked = ["features", "--corpora", folder, "--family", "functionals", "--scheduler", scheduler]
+    assert main([*asked, "--csv", str(tmp_path / "rows.csv")]) == 0
     killer.join()
     assert 20 <= done_before[0] < len(clips), "it was killed on the way"
     assert workers[0].wait() != 0 and workers[1].poll() is None
+    assert "functionals: 120 × 254" in capsys.readouterr().out
+    rows = pd.read_csv(tmp_path / "rows.csv").set_index("path").loc[clips["path"]]
     here = extract_features(clips, family="functionals", cache=tmp_path / "here")
-    pd.testing.assert_frame_equal(found, here, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(rows[list(here)].to_numpy(), here.to_numpy(), rtol=1e-4, atol=1e-5)
 
 
 def test_a_bad_clip_is_named_from_afar(clips, scheduler, workers, tmp_path):

@@ -326,17 +326,20 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(0)
 
 
-def save_small(run: Run, family: str) -> None:
+def save_small(run: Run, family: str, *, deltas: int = 0) -> None:
     x, emotions, split = make_clips(20)
     save_candidate(
         run, build_small(4, 3), x, make_table(emotions, split), protocol="speaker-independent",
-        family=family, classes=CLASSES, features=FeatureSettings(), settings=settings(),
+        family=family, classes=CLASSES, settings=settings(),
+        features=FeatureSettings(deltas=deltas),
     )  # fmt: skip
 
 
 def test_frames_without_a_front_end_are_refused(run):
-    with pytest.raises(ValueError, match="only log-mel frames have a front end"):
-        save_small(run, "mfcc")
+    for family, deltas in (("mfcc", 0), ("logmel", 1)):
+        with pytest.raises(ValueError, match=f"{family} with deltas={deltas}: only log-mel"):
+            save_small(run, family, deltas=deltas)
+    assert not list(run.folder.rglob("*.keras"))
 
 
 def test_candidate_needs_the_first_notebook(tmp_path):
