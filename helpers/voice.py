@@ -14,7 +14,7 @@ import numpy as np
 
 from helpers.audio import SAMPLE_RATE
 
-F0_MIN, F0_MAX = 60.0, 500.0  # Hz; an excited voice goes higher than in reading
+F0_MIN, F0_MAX = 60.0, 600.0  # Hz; the upper one is that of Praat: actresses who shout get there
 
 # The costs of Boersma (1993) and Praat; in units of autocorrelation, 0 … 1.
 _VOICING = 0.45  # periodicity at which a frame may be called voiced

@@ -46,7 +46,7 @@ def cents_off(found: np.ndarray, f0: np.ndarray | float) -> np.ndarray:
     return np.abs(1200 * np.log2(found / f0))
 
 
-@pytest.mark.parametrize("f0", [70, 100, 150, 220, 330, 470])
+@pytest.mark.parametrize("f0", [70, 100, 150, 220, 330, 470, 570])
 @pytest.mark.parametrize("snr_db", [10, 60])
 def test_a_steady_pitch_is_found_in_every_frame(f0, snr_db):
     y = make_voice(f0)
