@@ -42,13 +42,11 @@ lab: $(READY)  ## Open the notebooks in JupyterLab
 	@PATH="$$PWD/$(BIN):$$PATH" $(BIN)/jupyter-lab --LabApp.default_url=/lab/tree/notebooks \
 	    --ServerApp.tornado_settings="{'websocket_max_message_size': 209715200}" $(ARGS)
 
-# One thread a process: a core is to mean a core. The allocator's settings are those of the workers
-# (helpers/parallel.py), so that one core and two have the same.
+# One thread a process: a core is to mean a core.
 bench: $(READY)  ## Time the features against others, on RAVDESS; ARGS=--memory for 50 000 clips
 	$(BIN)/python -m pip install --quiet -r benchmarks/requirements.txt
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 NUMBA_NUM_THREADS=1 \
-	    MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=4294967296 \
-	    MALLOC_TOP_PAD_=268435456 $(BIN)/python benchmarks/features.py $(ARGS)
+	    $(BIN)/python benchmarks/features.py $(ARGS)
 
 check: $(READY)  ## Check format, style, spelling and that notebooks hold no outputs
 	@$(MAKE) --no-print-directory lint

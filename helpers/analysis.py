@@ -14,7 +14,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 
 from helpers.audio import SAMPLE_RATE
-from helpers.voice import Pitch, measure_cycles, perturbation, track_pitch
+from helpers.voice import Pitch, measure_cycles, perturbation, track_pitch, voiced_stretches
 
 N_MFCC = 40
 
@@ -303,8 +303,7 @@ def prosody(clip: Analysis) -> dict[str, float]:
     spoken = slice(loud.argmax(), len(loud) - loud[::-1].argmax())
     seconds = max(step * (spoken.stop - spoken.start), step)
     pitch = 12 * np.log2(f0[voiced] / 100) if voiced.any() else np.zeros(1)
-    stretches = np.flatnonzero(np.diff(np.concatenate([[0], voiced, [0]]).astype(int)))
-    stretches = stretches.reshape(-1, 2)
+    stretches = voiced_stretches(f0)
     turns = np.concatenate(
         [np.zeros(1)] + [12 * np.diff(np.log2(f0[a:b])) / step for a, b in stretches]
     )

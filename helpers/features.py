@@ -177,9 +177,7 @@ def extract_features(
     found = {
         name: rows
         if name in FRAME_FAMILIES
-        else pd.DataFrame(
-            np.array(rows), columns=_stored_names(name, stores[name].folder)
-        ).set_axis(table.index)
+        else pd.DataFrame(np.array(rows), table.index, _stored_names(name, stores[name].folder))
         for name, rows in tables.items()
     }
     return found[family] if isinstance(family, str) else found
@@ -200,8 +198,9 @@ def _compute(
     y: np.ndarray, families: Iterable[str], settings: FeatureSettings
 ) -> dict[str, np.ndarray | dict[str, float]]:
     """Several families of one waveform, which share what they have in common."""
-    whole = Analysis(y, settings)
-    fitted = Analysis(fit_clip(y, settings.n_samples), settings)
+    whole = fitted = Analysis(y, settings)
+    if set(families) & set(FRAME_FAMILIES):
+        fitted = Analysis(fit_clip(y, settings.n_samples), settings)
     return {name: FAMILIES[name](fitted if name in FRAME_FAMILIES else whole) for name in families}
 
 

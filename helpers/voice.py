@@ -143,6 +143,18 @@ def _find_path(strengths: np.ndarray, lags: np.ndarray, hop: int) -> np.ndarray:
     return chosen
 
 
+def voiced_stretches(f0: np.ndarray) -> np.ndarray:
+    """First frame of each stretch with a voice and the one after its last, shape (n, 2).
+
+    Examples
+    --------
+    >>> voiced_stretches(np.array([100.0, 110.0, np.nan, 90.0])).tolist()
+    [[0, 2], [3, 4]]
+    """
+    voiced = np.concatenate([[False], np.isfinite(f0), [False]])
+    return np.flatnonzero(voiced[1:] != voiced[:-1]).reshape(-1, 2)
+
+
 def measure_cycles(y: np.ndarray, f0: np.ndarray, *, hop: int) -> tuple[np.ndarray, np.ndarray]:
     """Measure single cycles of the voice, wherever ``f0`` says that there is one.
 
@@ -162,13 +174,11 @@ def measure_cycles(y: np.ndarray, f0: np.ndarray, *, hop: int) -> tuple[np.ndarr
     amplitudes : np.ndarray, shape (n_cycles,)
         Highest minus lowest sample. NaN in both parts one stretch of voice from the next.
     """
-    voiced = np.isfinite(f0)
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], voiced, [0]]).astype(int)))
     # Python's own numbers: in a loop over single cycles they are quicker than NumPy's.
     lags = (SAMPLE_RATE / f0).tolist()
     energy = np.concatenate([[1e-12], y.astype("float64") ** 2]).cumsum()
     periods, amplitudes = [], []
-    for start, end in edges.reshape(-1, 2).tolist():
+    for start, end in voiced_stretches(f0).tolist():
         place, stop = max(start * hop - hop // 2, 0), min((end - 1) * hop + hop // 2, len(y))
         # On a peak, so that most of what is compared was excited by one closing of the glottis.
         first = y[place : place + int(1.5 * lags[start])]
