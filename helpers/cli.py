@@ -329,7 +329,7 @@ def _check_writable(path: Path) -> None:
 
 
 def _report(table, labels: Path, classes: list[str]) -> None:
-    from helpers.evaluation import confusion_counts, score_by_emotion, uar
+    from helpers.evaluation.scores import confusion_counts, score_by_emotion, uar
     from helpers.prediction import compare_with_labels
 
     clips, notes = compare_with_labels(table, labels, classes)

@@ -325,7 +325,7 @@ def plot_scores(scores: dict[str, dict], *, measure: str = "uar", ax=None, title
     Parameters
     ----------
     scores : dict
-        Label → result of :func:`helpers.evaluation.score_predictions`.
+        Label → result of :func:`helpers.evaluation.scores.score_predictions`.
     """
     ax = _axes(ax, figsize=(9, 0.8 + 0.42 * len(scores)))
     for place, (name, score) in enumerate(scores.items()):

@@ -12,7 +12,7 @@ import pandas as pd
 
 from helpers.audio import SAMPLE_RATE, AudioError, load_audio
 from helpers.corpora import find_audio, load_manifest
-from helpers.evaluation import apply_temperature
+from helpers.evaluation.calibration import apply_temperature
 from helpers.features import compute_features, fit_clip
 from helpers.modelfile import ModelFileError, card_settings, load_model
 from helpers.runs import outputs_home

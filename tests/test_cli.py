@@ -23,7 +23,7 @@ from tiny import CLASSES, SETTINGS, build_tiny_model, write_tone
 from helpers import pipeline
 from helpers.cli import main
 from helpers.corpora import CORPORA, Remote
-from helpers.evaluation import score_predictions
+from helpers.evaluation.scores import score_predictions
 from helpers.modelfile import make_card, save_model, update_card
 from helpers.parallel import KEEP_MEMORY
 from helpers.quality import FAULTS, NOTES

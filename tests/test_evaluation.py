@@ -17,11 +17,10 @@ from sklearn.metrics import (
     precision_recall_fscore_support,
 )
 
-from helpers.evaluation import (
+from helpers.evaluation.calibration import apply_temperature, fit_temperature
+from helpers.evaluation.scores import (
     accuracy,
-    apply_temperature,
     confusion_counts,
-    fit_temperature,
     format_score,
     score_by_emotion,
     score_predictions,

@@ -14,7 +14,7 @@ from tiny import CLASSES, SETTINGS, build_tiny_model, tone, write_tone
 from helpers import prediction
 from helpers.audio import SAMPLE_RATE, AudioError, load_audio
 from helpers.corpora import CorpusError
-from helpers.evaluation import apply_temperature
+from helpers.evaluation.calibration import apply_temperature
 from helpers.features import fit_clip
 from helpers.modelfile import ModelFileError, make_card, save_model, update_card
 from helpers.prediction import (
