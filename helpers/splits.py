@@ -3,7 +3,8 @@
 The question is whether a model works for people it has never heard, so the default protocol,
 ``speaker-independent``, puts whole speakers on one side. ``random-80-20`` is the protocol of most
 published notebooks and is kept for comparison only: the same voices stand on both sides.
-``own-split`` is what a manifest of one's own says.
+``speaker-text-independent`` keeps the words of the test side unheard as well; ``own-split`` is what
+a manifest of one's own says.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ RAVDESS_FOLDS = (
     (2, 15, 16, 18),
     (6, 13, 17, 22),
 )
-PROTOCOLS = ("speaker-independent", "random-80-20", "own-split")
+PROTOCOLS = ("speaker-independent", "random-80-20", "own-split", "speaker-text-independent")
 SIDES = ("train", "validation", "test")
+UNUSED = "unused"  # on no side: a test speaker's heard text, a training speaker's held one
 _LOG = logging.getLogger(__name__)
 
 
@@ -34,8 +36,9 @@ class SplitError(ValueError):
 def speaker_folds(speakers: pd.DataFrame) -> list[list[str]]:
     """Deal the speakers of one corpus into test folds.
 
-    RAVDESS has published folds. Up to five speakers make a fold each; more are dealt in turn,
-    women and men alternating, into at most six folds of at least two.
+    RAVDESS has published folds, and EmoDB is by custom tested a speaker at a time. Up to five
+    speakers make a fold each; more are dealt in turn, women and men alternating, into at most six
+    folds of at least two.
 
     Parameters
     ----------
@@ -58,7 +61,7 @@ def speaker_folds(speakers: pd.DataFrame) -> list[list[str]]:
         folds = [fold for fold in folds if fold]
         if len(folds) > 1:  # a few actors of one fold are dealt as any others
             return folds
-    if len(names) <= 5:
+    if len(names) <= 5 or all(name.startswith("emodb-") for name in names):
         return [[name] for name in names]
     ordered = speakers.sort_values(["gender", "speaker"])["speaker"].tolist()
     n_folds = min(6, len(ordered) // 2)
@@ -114,8 +117,71 @@ def split_by_speaker(table: pd.DataFrame, *, fold: int = 1, seed: int = 0) -> pd
         else:
             rest = clips[~clips["speaker"].isin(test)]
             split[rest.index[_pick_texts(rest, share=0.1, seed=seed)]] = "validation"
+    if copies := _crossing(table, split, "sha256"):
+        # One recording under two speakers: the test keeps it, training does without.
+        there = table["sha256"].isin(copies) & (split != "test")
+        split[there] = UNUSED
+        _LOG.warning("left out of training, as they are in the test: %s",
+                     ", ".join(table.loc[there, "path"][:4]))  # fmt: skip
     check_split(table, split)
     return split
+
+
+def split_by_speaker_and_text(table: pd.DataFrame, *, fold: int = 1, seed: int = 0) -> pd.Series:
+    """As :func:`split_by_speaker`, and no text of the test side is heard in training either.
+
+    A corpus of few sentences, spoken by everybody, can be learned sentence by sentence. Here a
+    fifth of a corpus's texts (of two, one) is held back: the test speakers are tested on these
+    alone, the others learn from the rest. What is left belongs to no side.
+
+    Parameters
+    ----------
+    table : pd.DataFrame
+        Utterance table.
+    fold : int, default=1
+        1-based; rotates speakers and texts.
+    seed : int, default=0
+        As :func:`split_by_speaker`.
+
+    Returns
+    -------
+    pd.Series of str
+        ``train``, ``validation``, ``test`` or ``unused``, indexed as ``table``.
+
+    Raises
+    ------
+    SplitError
+        As :func:`split_by_speaker`; also where a corpus has one text only, or none is known.
+    """
+    split = split_by_speaker(table, fold=fold, seed=seed)
+    for corpus, clips in table.groupby("corpus"):
+        texts = sorted(set(clips["text"]))
+        if len(texts) < 2 or "" in texts:
+            raise SplitError(
+                f"{corpus}: found {len(texts)} texts ({', '.join(map(repr, texts[:3]))}), expected "
+                "at least two, and one for each clip. The protocol speaker-text-independent needs "
+                "the column `text` of the manifest; speaker-independent does without."
+            )
+        n = min(len(texts), 5)
+        held = clips["text"].isin(texts[(fold - 1) % n :: n])
+        tested = split[clips.index] == "test"
+        split[clips.index[held != tested]] = UNUSED
+    check_split(table, split)
+    if both := set(table["text"][split == "test"]) & set(table["text"][split == "train"]):
+        raise SplitError(f"texts on both sides: {', '.join(sorted(both)[:3])}")
+    return split
+
+
+def count_folds(table: pd.DataFrame) -> int:
+    """Number of folds after which every speaker has been tested once.
+
+    Examples
+    --------
+    >>> count_folds(pd.DataFrame({"corpus": "own", "speaker": ["a", "b", "c"], "gender": ""}))
+    3
+    """
+    families = table.groupby(_families(table))[["speaker", "gender"]]
+    return max(len(speaker_folds(part.drop_duplicates("speaker"))) for _, part in families)
 
 
 def split_random(table: pd.DataFrame, *, seed: int = 0) -> pd.Series:
@@ -200,6 +266,8 @@ def make_split(
     """Split by the name of a protocol (:data:`PROTOCOLS`)."""
     if protocol == "speaker-independent":
         return split_by_speaker(table, fold=fold, seed=seed)
+    if protocol == "speaker-text-independent":
+        return split_by_speaker_and_text(table, fold=fold, seed=seed)
     if protocol == "random-80-20":
         return split_random(table, seed=seed)
     if protocol == "own-split":
@@ -208,16 +276,22 @@ def make_split(
 
 
 def check_split(table: pd.DataFrame, split: pd.Series) -> None:
-    """Raise unless every side has clips and no speaker of the test side is heard in training.
+    """Raise unless every side has clips and nothing of the test side is heard in training.
+
+    Neither a speaker of the test side nor, where the table has the contents' ``sha256``, one of its
+    recordings under another name may stand on another side.
 
     Raises
     ------
     SplitError
-        Names the speakers that cross, or the side that is empty.
+        Names the speakers or recordings that cross, or the side that is empty.
     """
     _refuse_empty(split)
     if crossing := _crossing(table, split):
         raise SplitError(f"speakers on both sides: {', '.join(crossing[:8])}")
+    if crossing := _crossing(table, split, "sha256"):
+        names = table.loc[table["sha256"].isin(crossing), "path"]
+        raise SplitError(f"the same recording on both sides: {', '.join(names[:4])}")
 
 
 def _refuse_empty(split: pd.Series) -> None:
@@ -226,9 +300,11 @@ def _refuse_empty(split: pd.Series) -> None:
         raise SplitError(f"no clips on the {' and '.join(empty)} side; the corpus is too small")
 
 
-def _crossing(table: pd.DataFrame, split: pd.Series) -> list[str]:
-    tested = set(table.loc[split == "test", "speaker"])
-    return sorted(tested & set(table.loc[split != "test", "speaker"]))
+def _crossing(table: pd.DataFrame, split: pd.Series, column: str = "speaker") -> list[str]:
+    if column not in table:
+        return []
+    tested = set(table.loc[split == "test", column])
+    return sorted(tested & set(table.loc[split.isin(["train", "validation"]), column]))
 
 
 def _families(table: pd.DataFrame) -> pd.Series:

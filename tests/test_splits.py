@@ -14,12 +14,15 @@ from helpers.splits import (
     PROTOCOLS,
     RAVDESS_FOLDS,
     SIDES,
+    UNUSED,
     SplitError,
     check_split,
+    count_folds,
     make_split,
     possible_protocols,
     speaker_folds,
     split_by_speaker,
+    split_by_speaker_and_text,
     split_random,
 )
 
@@ -339,6 +342,71 @@ def test_check_split_names_who_crosses_and_which_side_is_empty():
         check_split(table, split.replace("validation", "train"))
     with pytest.raises(SplitError, match="train and validation and test"):
         split_by_speaker(table[:0])
+
+
+# ---------------------------------------------------------------------------- by recording
+
+
+def test_a_recording_under_two_names_does_not_cross(caplog):
+    table = make_clips("own", ["own-a", "own-b", "own-c"])
+    table["sha256"] = [f"{place:03d}" for place in table.index]
+    split = split_by_speaker(table)
+    assert UNUSED not in set(split) and not caplog.text
+    tested, learned = (table.index[split == side][0] for side in ("test", "train"))
+    table.loc[learned, "sha256"] = table.loc[tested, "sha256"]
+    with pytest.raises(SplitError, match="the same recording on both sides: /own/"):
+        check_split(table, split)
+    mended = split_by_speaker(table)
+    assert mended[learned] == UNUSED and mended[tested] == "test"
+    assert mended.drop(learned).equals(split.drop(learned))
+    assert table.loc[learned, "path"] in caplog.text
+
+
+# ---------------------------------------------------------------------------- by speaker and text
+
+
+@pytest.mark.parametrize("fold", [1, 2])
+def test_two_sentences_one_to_learn_and_one_to_be_tested_on(fold):
+    table = ravdess()
+    split = split_by_speaker_and_text(table, fold=fold)
+    by_speaker = split_by_speaker(table, fold=fold)
+    held = f"text {fold - 1}"
+    for side in SIDES:
+        clips = table[split == side]
+        assert set(clips["speaker"]) == speakers_on(table, by_speaker, side)
+        assert (set(clips["text"]) == {held}) == (side == "test")
+    assert (split == UNUSED).mean() == 0.5
+
+
+def test_words_are_held_back_by_fifths_and_rotate():
+    table = make_clips("own", ["own-a", "own-b", "own-c"], texts=10)
+    held = [
+        set(table.loc[split_by_speaker_and_text(table, fold=fold) == "test", "text"])
+        for fold in range(1, 6)
+    ]
+    assert [len(texts) for texts in held] == [2] * 5 and len(set.union(*held)) == 10
+    for fold in range(1, 6):
+        split = split_by_speaker_and_text(table, fold=fold)
+        assert not set(table.loc[split != "test", "text"][split != UNUSED]) & held[fold - 1]
+
+
+def test_unknown_or_single_texts_are_explained():
+    table = make_clips("own", ["own-a", "own-b", "own-c"], texts=1)
+    for texts in ("text 0", ""):
+        with pytest.raises(SplitError, match=r"own: found 1 texts .*needs the column `text`"):
+            split_by_speaker_and_text(table.assign(text=texts))
+
+
+def test_every_speaker_is_tested_once_in_all_folds():
+    emodb = make_clips("emodb", [f"emodb-{n:02d}" for n in (3, 8, 9, 10, 11, 12, 13, 14, 15, 16)])
+    tess = make_clips("tess", ["tess-oaf", "tess-yaf"], texts=12)
+    savee = make_clips("savee", [f"savee-{name}" for name in ("dc", "je", "jk", "kl")])
+    for table, n in ((ravdess(), 6), (emodb, 10), (tess, 2), (savee, 4)):
+        assert count_folds(table) == n
+        folds = range(1, n + 1)
+        tested = [speakers_on(table, split_by_speaker(table, fold=fold), "test") for fold in folds]
+        assert sorted(name for fold in tested for name in fold) == sorted(set(table["speaker"]))
+    assert count_folds(join(ravdess(), tess)) == 6
 
 
 @pytest.mark.corpora
