@@ -18,6 +18,8 @@ from sklearn.metrics import (
 )
 
 from helpers.evaluation.calibration import apply_temperature, fit_temperature
+from helpers.evaluation.comparison import compare_predictions
+from helpers.evaluation.intervals import Bootstrap
 from helpers.evaluation.scores import (
     accuracy,
     confusion_counts,
@@ -105,9 +107,11 @@ def test_emotions_that_do_not_occur_change_nothing():
     clips = make_predictions(6)
     four = score_predictions(clips, CLASSES, protocol="x", n_resamples=50)
     five = score_predictions(clips, [*CLASSES, "boredom"], protocol="x", n_resamples=50)
-    for key in ("uar", "uar_interval", "accuracy", "macro_f1", "chance"):
+    for key in ("uar", "uar_interval", "accuracy", "macro_f1", "macro_f1_interval", "chance"):
         assert four[key] == five[key], key
-    assert five["by_emotion"]["boredom"] == {"precision": 0, "recall": 0, "f1": 0, "support": 0}
+    absent = five["by_emotion"]["boredom"]
+    assert [absent[key] for key in ("precision", "recall", "f1", "support")] == [0, 0, 0, 0]
+    assert np.isnan(absent["recall_interval"]).all() and absent["precision_interval"] == [0, 0]
 
 
 def test_labels_outside_the_classes_are_named():
@@ -195,6 +199,95 @@ def test_one_line_says_it_all():
         assert part in line
 
 
+def simulate(
+    n_speakers: int, rng: np.random.Generator, *, n_classes: int = 8, n_clips: int = 8
+) -> np.ndarray:
+    """Confusion counts of speakers who differ as a whole and in each emotion (logistic-normal)."""
+    skill = np.linspace(-0.8, 1.6, n_classes) + rng.normal(0, 0.6, (n_speakers, 1))
+    hit = 1 / (1 + np.exp(-(skill + rng.normal(0, 0.8, (n_speakers, n_classes)))))
+    right = rng.binomial(n_clips, hit)
+    counts = np.zeros((n_speakers, n_classes, n_classes), dtype=np.int32)
+    each = np.arange(n_classes)
+    counts[:, each, each], counts[:, each, each - 1] = right, n_clips - right
+    return counts
+
+
+@pytest.mark.parametrize("n_speakers", [4, 10, 24])
+def test_nominal_95_percent_hold_the_truth_in_92_to_97(n_speakers):
+    rng = np.random.default_rng(n_speakers)
+    truth = uar(simulate(200_000, rng, n_clips=1).sum(axis=0))
+    n, inside, plain = 1000, 0, 0
+    for seed in range(n):
+        draws = Bootstrap.draw(simulate(n_speakers, rng), "speaker", n_resamples=400, seed=seed)
+        low, high = draws.interval(uar)
+        inside += low <= truth <= high
+        low, high = np.percentile(uar(draws.samples), [2.5, 97.5])
+        plain += low <= truth <= high
+    assert 0.92 <= inside / n <= 0.97
+    if n_speakers == 4:  # what the stretch is for
+        assert plain / n < 0.87
+
+
+def test_stretch_by_hand():
+    # Two of four speakers right: percentiles 0 and 1 about 0.5 cannot get wider than the range.
+    counts = np.zeros((4, 2, 2), dtype=int)
+    counts[:2, 0, 0], counts[2:, 0, 1] = 10, 10
+    draws = Bootstrap.draw(counts, "speaker", n_resamples=500, seed=0)
+    assert draws.interval(uar) == [0.0, 1.0]
+    # sqrt(4 / 3) * 3.1824 (Student, 3 degrees of freedom) / 1.9600
+    low, high = draws.interval(uar, low=-9, high=9)
+    assert high - low == pytest.approx(1.1547 * 3.1824 / 1.9600, rel=1e-4)
+
+
+# ---------------------------------------------------------------------------- two models
+
+
+def test_models_compared_by_hand():
+    # The second model is right where the first is and for one more speaker of three.
+    first = make_predictions(3, n_clips=8, hit=1.0, spread=0.0)
+    first.loc[first["speaker"] != "own-0", "predicted"] = "sad"
+    second = make_predictions(3, n_clips=8, hit=1.0, spread=0.0).sample(frac=1, random_state=1)
+    second.loc[second["speaker"] == "own-2", "predicted"] = "sad"
+    found = compare_predictions(first, second, CLASSES)
+    # Recalls of the others are 1/3 and 2/3, that of "sad" is 1.
+    assert found["uar"] == pytest.approx([0.5, 0.75])
+    assert found["difference"] == pytest.approx(0.25)
+    assert (found["n"], found["n_speakers"], found["interval_unit"]) == (24, 3, "speaker")
+    # Of the 8 ways to exchange, only the sign of the third speaker's gap changes anything: all
+    # are as large.
+    assert found["p_value"] == 1.0 and found["verdict"] == "equal"
+
+
+def test_a_better_model_of_the_same_speakers_is_found_and_a_twin_is_not():
+    good = make_predictions(24, hit=0.8, seed=1)
+    poor = make_predictions(24, hit=0.6, seed=2)
+    found = compare_predictions(poor, good, CLASSES)
+    assert found["verdict"] == "better" and found["p_value"] < 0.01
+    assert compare_predictions(good, poor, CLASSES)["verdict"] == "worse"
+    assert compare_predictions(good, poor, CLASSES)["difference"] == -found["difference"]
+    twin = make_predictions(24, hit=0.8, seed=3)
+    found = compare_predictions(good, twin, CLASSES)
+    low, high = found["interval"]
+    assert found["verdict"] == "equal" and low < 0 < high and found["p_value"] > 0.05
+    same = compare_predictions(good, good, CLASSES)
+    assert (same["difference"], same["interval"], same["p_value"]) == (0, [0, 0], 1)
+
+
+def test_two_models_of_one_speaker_are_compared_clip_by_clip():
+    good, poor = (make_predictions(1, n_clips=400, hit=hit, spread=0) for hit in (0.8, 0.5))
+    found = compare_predictions(poor, good, CLASSES)
+    assert found["interval_unit"] == "clip" and found["verdict"] == "better"
+    assert found["p_value"] < 0.01
+
+
+def test_only_the_same_clips_can_be_compared():
+    clips = make_predictions(3)
+    with pytest.raises(ValueError, match="found 120 and 119, of which 119 are the same"):
+        compare_predictions(clips, clips[1:], CLASSES)
+    with pytest.raises(ValueError, match="of which 120 are the same"):
+        compare_predictions(clips, clips.assign(emotion="sad"), CLASSES)
+
+
 # ---------------------------------------------------------------------------- confusions
 
 
@@ -209,8 +302,8 @@ def test_worst_confusions_come_with_their_most_confident_clip():
             ("/6", "happy", "angry", 0.4),
         ],
         columns=["path", "emotion", "predicted", "confidence"],
-    )
-    worst = worst_confusions(clips, n=2)
+    ).assign(speaker="own-a")
+    worst = worst_confusions(clips, n=2).drop(columns=["low", "high"])
     assert worst.to_dict("records") == [
         {
             "emotion": "sad",
@@ -229,6 +322,19 @@ def test_worst_confusions_come_with_their_most_confident_clip():
             "confidence": 0.6,
         },
     ]
+
+
+def test_worst_confusions_say_how_sure_their_share_is():
+    # Half of the speakers take sad for neutral always, half never: the share is anywhere.
+    clips = make_predictions(8, n_clips=40, hit=1.0, spread=0.0)
+    mistaken = clips["speaker"].isin(sorted(set(clips["speaker"]))[:4]) & (
+        clips["emotion"] == "sad"
+    )
+    clips.loc[mistaken, "predicted"] = "neutral"
+    (worst,) = worst_confusions(clips).itertuples()
+    assert worst.share == 0.5 and worst.low < 0.2 and worst.high > 0.8
+    sure = worst_confusions(make_predictions(40, hit=0.5, spread=0.0)).iloc[0]
+    assert sure["share"] - 0.1 < sure["low"] < sure["share"] < sure["high"] < sure["share"] + 0.1
 
 
 def test_a_model_without_mistakes_has_no_worst():

@@ -6,8 +6,12 @@ counts alike, however many clips it has.
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
+
+from helpers.evaluation.intervals import Bootstrap
 
 
 def confusion_counts(true: pd.Series, predicted: pd.Series, classes: list[str]) -> np.ndarray:
@@ -39,21 +43,42 @@ def confusion_counts(true: pd.Series, predicted: pd.Series, classes: list[str]) 
     return counts
 
 
-def accuracy(counts: np.ndarray) -> float:
-    """Share of clips on the diagonal of a confusion matrix."""
-    return float(np.trace(counts) / counts.sum())
+def accuracy(counts: np.ndarray) -> np.ndarray:
+    """Share of clips on the diagonal of one confusion matrix, or of a stack of them."""
+    return np.trace(counts, axis1=-2, axis2=-1) / np.maximum(counts.sum(axis=(-2, -1)), 1)
 
 
-def uar(counts: np.ndarray) -> float:
+def recalls(counts: np.ndarray) -> np.ndarray:
+    """Recall of each emotion, shape (…, n_classes); NaN where an emotion does not occur."""
+    support = counts.sum(axis=-1)
+    right = np.diagonal(counts, axis1=-2, axis2=-1)
+    return np.divide(right, support, out=np.full(right.shape, np.nan), where=support > 0)
+
+
+def precisions(counts: np.ndarray) -> np.ndarray:
+    """Precision of each emotion, shape (…, n_classes); 0 where nothing was called so."""
+    right = np.diagonal(counts, axis1=-2, axis2=-1)
+    return right / np.maximum(counts.sum(axis=-2), 1)
+
+
+def uar(counts: np.ndarray) -> np.ndarray:
     """Unweighted average recall over the emotions that occur.
 
     Examples
     --------
-    >>> uar(np.array([[9, 1], [1, 1]]))
+    >>> float(uar(np.array([[9, 1], [1, 1]])))
     0.7
     """
-    support = counts.sum(axis=1)
-    return float((np.diag(counts)[support > 0] / support[support > 0]).mean())
+    found = recalls(counts)
+    there = np.isfinite(found)
+    return np.where(there, found, 0).sum(axis=-1) / np.maximum(there.sum(axis=-1), 1)
+
+
+def macro_f1(counts: np.ndarray) -> np.ndarray:
+    """Mean F1 over the emotions that occur."""
+    true, said = counts.sum(axis=-1), counts.sum(axis=-2)
+    f1 = 2 * np.diagonal(counts, axis1=-2, axis2=-1) / np.maximum(true + said, 1)
+    return np.where(true > 0, f1, 0).sum(axis=-1) / np.maximum((true > 0).sum(axis=-1), 1)
 
 
 def score_by_emotion(counts: np.ndarray, classes: list[str]) -> pd.DataFrame:
@@ -94,8 +119,10 @@ def score_predictions(
     Returns
     -------
     dict
-        ``protocol n n_speakers accuracy uar macro_f1 accuracy_interval uar_interval interval_unit
-        chance by_emotion classes confusion``. Intervals are 95 % percentile bootstrap intervals.
+        ``protocol n n_speakers accuracy uar macro_f1`` with ``<measure>_interval``,
+        ``interval_unit chance by_emotion classes confusion``. ``by_emotion`` holds ``precision
+        recall f1 support recall_interval precision_interval`` of each emotion. Intervals are 95 %
+        bootstrap intervals, see :class:`Bootstrap`.
 
     Raises
     ------
@@ -114,77 +141,58 @@ def score_predictions(
         raise ValueError(f"no clips to score under the protocol {protocol!r}")
     counts = confusion_counts(predictions["emotion"], predictions["predicted"], classes)
     table = score_by_emotion(counts, classes)
-    present = table["support"] > 0
-    low_high, unit = _bootstrap(predictions, classes, n_resamples=n_resamples, seed=seed)
+    draws = Bootstrap.of(predictions, classes, n_resamples=n_resamples, seed=seed)
+    by_emotion = table.to_dict("index")
+    for measure, share in (("recall", recalls), ("precision", precisions)):
+        low_high = draws.interval(share)
+        for name, interval in zip(classes, low_high, strict=True):
+            by_emotion[name][f"{measure}_interval"] = interval
+    whole = {"accuracy": accuracy, "uar": uar, "macro_f1": macro_f1}
     return {
         "protocol": protocol,
         "n": len(predictions),
         "n_speakers": int(predictions["speaker"].nunique()),
-        "accuracy": accuracy(counts),
-        "uar": uar(counts),
-        "macro_f1": float(table.loc[present, "f1"].mean()),
-        "accuracy_interval": low_high["accuracy"],
-        "uar_interval": low_high["uar"],
-        "interval_unit": unit,
-        "chance": 1 / int(present.sum()),
-        "by_emotion": table.to_dict("index"),
+        **{name: float(measure(counts)) for name, measure in whole.items()},
+        **{f"{name}_interval": draws.interval(measure) for name, measure in whole.items()},
+        "interval_unit": draws.unit,
+        "chance": 1 / int((table["support"] > 0).sum()),
+        "by_emotion": by_emotion,
         "classes": list(classes),
         "confusion": counts,
     }
 
 
-def _bootstrap(
-    predictions: pd.DataFrame, classes: list[str], *, n_resamples: int, seed: int
-) -> tuple[dict[str, list[float]], str]:
-    """95 % intervals, resampling speakers where there are at least three, else clips.
-
-    Clips of one speaker resemble each other; resampling clips as if they were independent makes
-    the interval too narrow. With one or two speakers nothing else is possible; the unit says so.
-    """
-    by_speaker = predictions["speaker"].nunique() >= 3
-    keys = predictions["speaker"] if by_speaker else pd.Series(range(len(predictions)))
-    groups = pd.Series(keys.to_numpy(), index=predictions.index)
-    unit_counts = np.stack(
-        [
-            confusion_counts(clips["emotion"], clips["predicted"], classes)
-            for _, clips in predictions.groupby(groups)
-        ]
-    )
-    rng = np.random.default_rng(seed)
-    picks = rng.integers(len(unit_counts), size=(n_resamples, len(unit_counts)))
-    weights = np.stack([np.bincount(pick, minlength=len(unit_counts)) for pick in picks])
-    samples = np.tensordot(weights, unit_counts, axes=1)
-    intervals = {
-        name: [float(q) for q in np.percentile([measure(s) for s in samples], [2.5, 97.5])]
-        for name, measure in (("accuracy", accuracy), ("uar", uar))
-    }
-    return intervals, "speaker" if by_speaker else "clip"
-
-
-def worst_confusions(predictions: pd.DataFrame, *, n: int = 3) -> pd.DataFrame:
+def worst_confusions(
+    predictions: pd.DataFrame, *, n: int = 3, n_resamples: int = 2000, seed: int = 0
+) -> pd.DataFrame:
     """The most frequent mistakes, each with its most confident clip to listen to.
 
     Returns
     -------
     pd.DataFrame
-        Columns ``emotion predicted clips share path confidence``, most frequent first; ``share``
-        is of the clips of that true emotion.
+        Columns ``emotion predicted clips share low high path confidence``, most frequent first;
+        ``share`` is of the clips of that true emotion, ``low`` to ``high`` its 95 % interval.
     """
+    classes = sorted(set(predictions["emotion"]) | set(predictions["predicted"]))
+    draws = Bootstrap.of(predictions, classes, n_resamples=n_resamples, seed=seed)
     wrong = predictions[predictions["emotion"] != predictions["predicted"]]
     totals = predictions["emotion"].value_counts()
-    rows = [
-        {
-            "emotion": true,
-            "predicted": said,
-            "clips": len(clips),
-            "share": len(clips) / totals[true],
-            **clips.nlargest(1, "confidence")[["path", "confidence"]].iloc[0].to_dict(),
-        }
-        for (true, said), clips in wrong.groupby(["emotion", "predicted"])
-    ]
-    columns = ["emotion", "predicted", "clips", "share", "path", "confidence"]
+    rows = []
+    for (true, said), clips in wrong.groupby(["emotion", "predicted"]):
+        cell = classes.index(true), classes.index(said)
+        low, high = draws.interval(partial(_share, cell=cell))
+        surest = clips.nlargest(1, "confidence").iloc[0]
+        rows.append((true, said, len(clips), len(clips) / totals[true], low, high,
+                     surest["path"], surest["confidence"]))  # fmt: skip
+    columns = ["emotion", "predicted", "clips", "share", "low", "high", "path", "confidence"]
     table = pd.DataFrame(rows, columns=columns)
     return table.sort_values(["clips", "share"], ascending=False, ignore_index=True).head(n)
+
+
+def _share(counts: np.ndarray, cell: tuple[int, int]) -> np.ndarray:
+    """Share of a cell in its row of a confusion matrix."""
+    support = counts[..., cell[0], :].sum(axis=-1)
+    return np.where(support > 0, counts[..., cell[0], cell[1]] / np.maximum(support, 1), np.nan)
 
 
 def format_score(score: dict, measure: str = "uar") -> str:
