@@ -68,12 +68,13 @@ def analyse(
     """
     row = predictor.predict_audio(y, name=name).iloc[0]
     probabilities, emotion = row[predictor.classes].astype(float), row["emotion"]
-    # Below one half, everything else together is likelier than the answer.
-    perhaps = "" if row["confidence"] >= 0.5 else "perhaps "
+    answer = f"{emotion}, {_percent(row['confidence'])} sure"
+    if not row["sure"]:
+        answer = f"Not sure. Perhaps {emotion}, {_percent(row['confidence'])}"
     others = probabilities.drop(emotion).sort_values(ascending=False)[:2]
     heard = f"{len(y) / SAMPLE_RATE:.1f} s, peak {peak_dbfs(y):.0f} dBFS"
     words = [
-        f"{perhaps}{emotion}, {_percent(row['confidence'])} sure",
+        answer,
         "Next: " + ", ".join(f"{one} {_percent(p)}" for one, p in others.items()) + ".",
         f"Heard: {name or 'a recording'}, {heard}.",
     ]

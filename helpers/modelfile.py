@@ -183,6 +183,9 @@ def _check_card(card: dict, output_shape: tuple, input_shape: tuple, path: Path)
             wrong.append(f"input {card['input']!r} for a model of input shape {input_shape}")
         if not isinstance(temperature, int | float) or not 0.01 < temperature < 100:
             wrong.append(f"temperature is {temperature!r}")
+        threshold = card.get("threshold", 0.5)
+        if not isinstance(threshold, int | float) or not 0 <= threshold <= 1:
+            wrong.append(f"threshold is {threshold!r}, expected a confidence from 0 to 1")
         try:
             card_settings(card)
         except TypeError as error:

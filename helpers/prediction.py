@@ -37,6 +37,8 @@ class Predictor:
         Emotions in the order of the probabilities.
     card : dict
         See :mod:`helpers.modelfile`.
+    threshold : float
+        Confidence below which an answer counts as "not sure"; chosen on validation clips.
 
     Raises
     ------
@@ -48,6 +50,8 @@ class Predictor:
         self.path = Path(path)
         self.model, self.card = load_model(path)
         self.classes: list[str] = self.card["classes"]
+        # Below one half, everything else together is likelier than the answer.
+        self.threshold: float = self.card.get("threshold", 0.5)
         self._settings = card_settings(self.card)
         self._call = None
 
@@ -114,7 +118,8 @@ class Predictor:
         Returns
         -------
         pd.DataFrame
-            One row: ``file start_s end_s emotion confidence``, a probability a class, ``error``.
+            One row: ``file start_s end_s emotion confidence sure``, a probability a class,
+            ``error``. Where it is not ``sure``, the emotion is only the likeliest of several.
         """
         return self._table([(name, y)])
 
@@ -155,6 +160,7 @@ class Predictor:
         table.insert(3, "emotion", probabilities[heard].idxmax(axis=1))
         table["emotion"] = table["emotion"].fillna("")
         table.insert(4, "confidence", probabilities.max(axis=1))
+        table.insert(5, "sure", table["confidence"] >= self.threshold)
         return pd.concat([table.drop(columns="error"), probabilities, table["error"]], axis=1)
 
     def _fill(self, scores: np.ndarray, waiting: list[tuple[int, np.ndarray]]) -> None:
@@ -267,10 +273,14 @@ def predict_side(predictor: Predictor, clips: pd.DataFrame, protocol: str, side:
     Returns
     -------
     pd.DataFrame
-        ``path corpus speaker gender intensity emotion`` (the truth), ``predicted``, ``confidence``
-        and a probability a class.
+        ``path sha256 corpus speaker gender intensity emotion`` (the truth), ``predicted``,
+        ``confidence``, ``sure`` and a probability a class.
     """
     chosen = clips[clips[protocol] == side].reset_index(drop=True)
     found = predictor.predict_files(chosen["path"]).rename(columns={"emotion": "predicted"})
-    facts = chosen[["path", "corpus", "speaker", "gender", "intensity", "emotion"]]
-    return pd.concat([facts, found[["predicted", "confidence", *predictor.classes]]], axis=1)
+    facts = chosen.reindex(columns=_FACTS)
+    answers = found[["predicted", "confidence", "sure", *predictor.classes]]
+    return pd.concat([facts, answers], axis=1)
+
+
+_FACTS = ["path", "sha256", "corpus", "speaker", "gender", "intensity", "emotion"]

@@ -126,7 +126,9 @@ def test_the_panel_answers_in_jupyterlab(page: Page, lab: Lab, tmp_path: Path):
 
 def expect_answer(panel: Locator) -> None:
     """Words, a player that holds a sound, and the picture are on the page."""
-    expect(panel.get_by_text(re.compile(r"^(perhaps )?\w+, (over )?\d+% sure$"))).to_be_visible()
+    expect(
+        panel.get_by_text(re.compile(r"^(Not sure. Perhaps )?\w+, (over )?\d+%( sure)?$"))
+    ).to_be_visible()
     expect_sound_and_picture(panel)
 
 

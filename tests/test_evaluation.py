@@ -7,17 +7,14 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 from sklearn.metrics import (
     accuracy_score,
     balanced_accuracy_score,
     confusion_matrix,
     f1_score,
-    log_loss,
     precision_recall_fscore_support,
 )
 
-from helpers.evaluation.calibration import apply_temperature, fit_temperature
 from helpers.evaluation.comparison import compare_predictions
 from helpers.evaluation.intervals import Bootstrap
 from helpers.evaluation.scores import (
@@ -341,58 +338,3 @@ def test_a_model_without_mistakes_has_no_worst():
     clips = make_predictions(3, hit=1.0, spread=0.0)
     worst = worst_confusions(clips)
     assert worst.empty and list(worst.columns)[:3] == ["emotion", "predicted", "clips"]
-
-
-# ---------------------------------------------------------------------------- temperature
-
-PROBABILITIES = arrays(
-    "float64", st.tuples(st.integers(1, 30), st.just(4)), elements=st.floats(0, 1)
-).map(lambda x: (x + 1e-9) / (x + 1e-9).sum(axis=1, keepdims=True))
-
-
-@settings(max_examples=60)
-@given(PROBABILITIES, st.floats(0.05, 50))
-def test_temperature_keeps_sums_and_order(probabilities, temperature):
-    scaled = apply_temperature(probabilities, temperature)
-    np.testing.assert_allclose(scaled.sum(axis=1), 1)
-    order = np.argsort(probabilities, axis=1, kind="stable")
-    assert (np.diff(np.take_along_axis(scaled, order, axis=1), axis=1) >= 0).all()
-    np.testing.assert_allclose(apply_temperature(probabilities, 1.0), probabilities, atol=1e-9)
-
-
-def test_temperature_by_hand():
-    # Temperature 1/2 squares the odds: 4 to 1 becomes 16 to 1; 2 takes the root: 2 to 1.
-    odds = np.array([[0.8, 0.2]])
-    np.testing.assert_allclose(apply_temperature(odds, 0.5), [[16 / 17, 1 / 17]])
-    np.testing.assert_allclose(apply_temperature(odds, 2.0), [[2 / 3, 1 / 3]])
-    np.testing.assert_allclose(apply_temperature(np.array([[1.0, 0.0]]), 1.0), [[1, 0]], atol=1e-11)
-
-
-@settings(max_examples=40)
-@given(PROBABILITIES, st.randoms(use_true_random=False))
-def test_fitted_temperature_is_never_worse(probabilities, random):
-    targets = np.asarray([random.randrange(4) for _ in probabilities])
-
-    def loss(temperature: float) -> float:
-        scaled = apply_temperature(probabilities, temperature)
-        return log_loss(targets, scaled, labels=range(4))
-
-    temperature = fit_temperature(probabilities, targets)
-    assert 0.2 <= temperature <= 10
-    assert loss(temperature) <= loss(1.0) + 1e-9
-
-
-def test_fitted_temperature_finds_the_one_that_was_used():
-    rng = np.random.default_rng(0)
-    honest = apply_temperature(rng.dirichlet(np.ones(4), size=20_000), 1.0)
-    targets = (rng.random((len(honest), 1)) > honest.cumsum(axis=1)).sum(axis=1)
-    for used in (0.5, 2.0):
-        assert fit_temperature(apply_temperature(honest, used), targets) == pytest.approx(
-            1 / used, rel=0.05
-        )
-
-
-def test_overconfidence_by_hand():
-    # Says 0.9 and is right 3 times of 4: best is 0.75, so odds 9 become 3 and T = ln 9 / ln 3 = 2.
-    probabilities = np.array([[0.9, 0.1]] * 4)
-    assert fit_temperature(probabilities, np.array([0, 0, 0, 1])) == pytest.approx(2.0, rel=1e-3)

@@ -44,6 +44,7 @@ class LoudIsAngry:
         values = [(1 - angry) / 3] * 3 + [angry]
         row = {"file": name, "start_s": 0.0, "end_s": len(y) / SAMPLE_RATE}
         row |= {"emotion": CLASSES[int(np.argmax(values))], "confidence": max(values)}
+        row |= {"sure": max(values) >= 0.7}
         return pd.DataFrame([row | dict(zip(CLASSES, values, strict=True)) | {"error": ""}])
 
 
@@ -102,7 +103,7 @@ def test_analyse_puts_the_answer_in_words():
 @pytest.mark.parametrize(
     ("peak", "truth", "first", "last"),
     [
-        (0.2, "sad", "perhaps angry, 40% sure", "labelled sad: not what the model heard."),
+        (0.2, "sad", "Not sure. Perhaps angry, 40%", "labelled sad: not what the model heard."),
         (0.4999, "boredom", "angry, over 99% sure", "boredom, which this model does not know."),
         (0.5, "", "angry, 100% sure", "peak -6 dBFS."),
     ],

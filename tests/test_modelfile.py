@@ -148,6 +148,10 @@ BAD_CARDS = {
         ("video", "input 'video' is unknown"),
         (["waveform"], "is unknown"),
     ),
+    "threshold": (
+        (1.5, "threshold is 1.5, expected a confidence from 0 to 1"),
+        ("0.5", "threshold is '0.5'"),
+    ),
     "temperature": (
         (0, "temperature is 0"),
         (None, "temperature is None"),

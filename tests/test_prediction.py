@@ -25,7 +25,7 @@ from helpers.prediction import (
     predict_side,
 )
 
-COLUMNS = ["file", "start_s", "end_s", "emotion", "confidence", *CLASSES, "error"]
+COLUMNS = ["file", "start_s", "end_s", "emotion", "confidence", "sure", *CLASSES, "error"]
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +73,8 @@ def test_a_row_a_file_in_the_order_given(predictor, sounds):
     np.testing.assert_allclose(p.sum(axis=1), 1)
     assert table["emotion"].tolist() == [CLASSES[i] for i in p.argmax(axis=1)]
     np.testing.assert_array_equal(table["confidence"], p.max(axis=1))
+    # A card that says nothing of it: below one half, the rest together is likelier.
+    np.testing.assert_array_equal(table["sure"], p.max(axis=1) >= 0.5)
     assert len(set(table["emotion"])) > 1  # this model tells some of these sounds apart
     backwards = predictor.predict_files(reversed(sounds))
     pd.testing.assert_frame_equal(backwards[::-1].reset_index(drop=True), table)
@@ -116,6 +118,15 @@ def test_more_files_than_a_batch_or_a_chunk(predictor, sounds, bad, monkeypatch)
     pd.testing.assert_frame_equal(pieces, whole, check_exact=False, atol=1e-6, rtol=0)
 
 
+def test_the_card_says_when_it_is_not_sure(model_path, predictor, sounds, tmp_path):
+    confidence = predictor.predict_files(sounds)["confidence"]
+    middle = float(confidence.sort_values().iloc[2])
+    strict = Predictor(update_card(model_path, tmp_path / "strict.keras", threshold=middle))
+    found = strict.predict_files(sounds)
+    assert found["sure"].tolist() == (confidence >= middle).tolist() and found["sure"].sum() == 2
+    assert (found["emotion"] != "").all()  # the likeliest is still named
+
+
 def test_broken_files_are_rows_with_their_error(predictor, sounds, bad):
     files = [bad[0], sounds[0], *bad[1:4], sounds[1], *bad[4:]]
     table = predictor.predict_files(files)
@@ -125,6 +136,7 @@ def test_broken_files_are_rows_with_their_error(predictor, sounds, bad):
     for row in table[broken].itertuples():
         assert row.error.startswith(f"{row.file}: found ")
         assert row.emotion == ""
+    assert not table.loc[broken, "sure"].any()
     assert table.loc[broken, ["confidence", "end_s", *CLASSES]].isna().all(axis=None)
     good = predictor.predict_files(sounds[:2])
     np.testing.assert_allclose(table.loc[~broken, CLASSES], good[CLASSES], atol=1e-6)

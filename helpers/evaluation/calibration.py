@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 
 
 def apply_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
@@ -40,3 +41,149 @@ def fit_temperature(probabilities: np.ndarray, targets: np.ndarray) -> float:
     found = minimize_scalar(loss, bounds=(np.log(0.2), np.log(10)), method="bounded")
     # The search ends near the best, not on it: never worse than leaving the model as it is.
     return float(np.exp(found.x)) if loss(found.x) < loss(0.0) else 1.0
+
+
+def measure_reliability(
+    confidence: np.ndarray, right: np.ndarray, *, n_bins: int = 10
+) -> pd.DataFrame:
+    """How often the model was right where it was so and so sure.
+
+    Parameters
+    ----------
+    confidence : np.ndarray, shape (n,)
+        Probability of the emotion that was named, 0 … 1.
+    right : np.ndarray of bool, shape (n,)
+    n_bins : int
+        Of equal width over 0 … 1; empty ones are left out.
+
+    Returns
+    -------
+    pd.DataFrame
+        A row a bin: ``low high confidence accuracy clips``.
+    """
+    edges = np.linspace(0, 1, n_bins + 1)
+    place = np.clip(np.digitize(confidence, edges[1:-1], right=True), 0, n_bins - 1)
+    clips = pd.DataFrame({"confidence": confidence, "accuracy": np.asarray(right, dtype=float)})
+    bins = clips.groupby(place)
+    table = bins.mean().assign(clips=bins.size())
+    table.insert(0, "low", edges[table.index])
+    table.insert(1, "high", edges[table.index + 1])
+    return table.reset_index(drop=True)
+
+
+def expected_calibration_error(confidence: np.ndarray, right: np.ndarray, *, n_bins: int = 10):
+    """Mean gap between confidence and accuracy over the bins, by their clips (ECE, 0 … 1).
+
+    As in Guo et al. 2017 (arXiv 1706.04599), from :func:`measure_reliability`.
+
+    Examples
+    --------
+    >>> sure = np.array([0.9, 0.9, 0.6, 0.6])
+    >>> round(expected_calibration_error(sure, np.array([True, True, False, True])), 3)
+    0.1
+    """
+    table = measure_reliability(confidence, right, n_bins=n_bins)
+    gap = (table["confidence"] - table["accuracy"]).abs()
+    return float((gap * table["clips"]).sum() / table["clips"].sum())
+
+
+def brier_score(probabilities: np.ndarray, targets: np.ndarray) -> float:
+    """Mean squared distance of the probabilities from what was true (Brier 1950), 0 … 2.
+
+    Examples
+    --------
+    >>> round(brier_score(np.array([[0.7, 0.2, 0.1]]), np.array([0])), 2)
+    0.14
+    """
+    truth = np.eye(probabilities.shape[1])[targets]
+    return float(((probabilities - truth) ** 2).sum(axis=1).mean())
+
+
+def measure_coverage(confidence: np.ndarray, right: np.ndarray) -> pd.DataFrame:
+    """Accuracy of the answers that remain when the less sure ones are withheld.
+
+    Returns
+    -------
+    pd.DataFrame
+        A row a threshold, from answering everything to answering the surest clips only:
+        ``threshold coverage accuracy clips``, where answers of a confidence of at least the
+        threshold are given.
+    """
+    order = np.argsort(-confidence, kind="stable")
+    ranked, hits = confidence[order], np.cumsum(np.asarray(right, dtype=float)[order])
+    answered = np.arange(1, len(ranked) + 1)
+    # Equal confidences are answered together or not at all.
+    last = np.append(ranked[1:] != ranked[:-1], True)
+    table = pd.DataFrame(
+        {
+            "threshold": ranked,
+            "coverage": answered / len(ranked),
+            "accuracy": hits / answered,
+            "clips": answered,
+        }
+    )
+    return table[last][::-1].reset_index(drop=True)
+
+
+def choose_threshold(
+    confidence: np.ndarray, right: np.ndarray, *, target: float = 0.8, min_coverage: float = 0.1
+) -> float:
+    """Confidence below which the model had better say "not sure", from *validation* clips.
+
+    The lowest threshold at which the answers given are right in ``target`` of the cases. Where
+    none is, that of the highest accuracy.
+
+    Parameters
+    ----------
+    confidence : np.ndarray, shape (n,)
+    right : np.ndarray of bool, shape (n,)
+    target : float
+        Share of the answers that should be right.
+    min_coverage : float
+        Share of the clips that must be answered: an accuracy of three clips is chance.
+
+    Returns
+    -------
+    float
+        0 … 1; 0 if the model reaches the target without withholding anything.
+    """
+    table = measure_coverage(confidence, right)
+    table = table[table["coverage"] >= min_coverage]
+    enough = table[table["accuracy"] >= target]
+    if enough.empty:
+        return float(table.loc[table["accuracy"].idxmax(), "threshold"])
+    first = enough.iloc[0]
+    return 0.0 if first["coverage"] == 1 else float(first["threshold"])
+
+
+def summarise_calibration(
+    probabilities: np.ndarray, targets: np.ndarray, *, threshold: float
+) -> dict:
+    """Calibration of one side, for ``metrics.json``.
+
+    Parameters
+    ----------
+    probabilities : np.ndarray, shape (n, n_classes)
+        As the model gives them, its temperature applied.
+    targets : np.ndarray of int, shape (n,)
+    threshold : float
+        Below it the model says "not sure".
+
+    Returns
+    -------
+    dict
+        ``n ece brier confidence accuracy threshold coverage accuracy_when_sure``; the last is NaN
+        if it is never sure.
+    """
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == targets
+    sure = confidence >= threshold
+    return {
+        "n": len(targets),
+        "ece": expected_calibration_error(confidence, right),
+        "brier": brier_score(probabilities, targets),
+        "confidence": float(confidence.mean()),
+        "accuracy": float(right.mean()),
+        "threshold": threshold,
+        "coverage": float(sure.mean()),
+        "accuracy_when_sure": float(right[sure].mean()) if sure.any() else float("nan"),
+    }
