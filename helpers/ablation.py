@@ -22,6 +22,7 @@ def change_clips(
     amount: Mapping[str, object],
     *,
     voices: pd.DataFrame | None = None,
+    family: str = FAMILY,
     seed: int = 0,
     n_jobs: int = -1,
 ) -> pd.DataFrame:
@@ -37,6 +38,8 @@ def change_clips(
         Its arguments.
     voices : pd.DataFrame, optional
         Clips that babble is made of; for each clip, those of other speakers, if there are any.
+    family : str
+        Clip family of :mod:`helpers.features`.
     seed : int
     n_jobs : int
         Processes, -1 for one a core.
@@ -52,13 +55,13 @@ def change_clips(
         if name == "babble":
             others = voices.loc[voices["speaker"] != clip.speaker, "path"].tolist()
             others = others or voices.loc[voices["path"] != clip.path, "path"].tolist()
-        jobs.append((clip.path, name, dict(amount), others, (seed, place)))
+        jobs.append((clip.path, name, dict(amount), others, family, (seed, place)))
     rows = map_clips(_change, jobs, n_jobs=n_jobs, label=name or "as recorded")
     return pd.DataFrame(list(rows), index=clips.index)
 
 
 def _change(job: tuple) -> dict[str, float]:
-    path, name, amount, others, seed = job
+    path, name, amount, others, family, seed = job
     rng = np.random.default_rng(seed)
     y = load_audio(path)
     if name:
@@ -66,7 +69,7 @@ def _change(job: tuple) -> dict[str, float]:
             chosen = rng.permutation(len(others))[:_VOICES]
             amount["voices"] = [load_audio(others[place]) for place in chosen]
         y = AUGMENTATIONS[name](y, rng, **amount)
-    return compute_features(y, family=FAMILY)
+    return compute_features(y, family=family)
 
 
 _VOICES = 4

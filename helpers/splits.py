@@ -97,7 +97,7 @@ def split_by_speaker(table: pd.DataFrame, *, fold: int = 1, seed: int = 0) -> pd
     if fold < 1:
         raise SplitError(f"fold {fold}: folds are counted from 1")
     split = pd.Series("train", index=table.index, name="split")
-    voices = table.assign(family=_families(table))
+    voices = table.assign(family=name_families(table))
     for family, clips in voices.groupby("family"):
         folds = speaker_folds(clips[["speaker", "gender"]].drop_duplicates("speaker"))
         if len(folds) < 2:
@@ -180,7 +180,7 @@ def count_folds(table: pd.DataFrame) -> int:
     >>> count_folds(pd.DataFrame({"corpus": "own", "speaker": ["a", "b", "c"], "gender": ""}))
     3
     """
-    families = table.groupby(_families(table))[["speaker", "gender"]]
+    families = table.groupby(name_families(table))[["speaker", "gender"]]
     return max(len(speaker_folds(part.drop_duplicates("speaker"))) for _, part in families)
 
 
@@ -303,12 +303,26 @@ def _refuse_empty(split: pd.Series) -> None:
 def _crossing(table: pd.DataFrame, split: pd.Series, column: str = "speaker") -> list[str]:
     if column not in table:
         return []
-    tested = set(table.loc[split == "test", column])
-    return sorted(tested & set(table.loc[split.isin(["train", "validation"]), column]))
+    known = table[column].dropna()
+    sides = split.reindex(known.index)
+    return sorted(set(known[sides == "test"]) & set(known[sides.isin(["train", "validation"])]))
 
 
-def _families(table: pd.DataFrame) -> pd.Series:
+def name_families(table: pd.DataFrame) -> pd.Series:
     """Name of the group in which a clip's speaker is dealt: its corpus, or several together.
+
+    Parameters
+    ----------
+    table : pd.DataFrame
+        Utterance table; ``corpus`` and ``speaker`` are read.
+
+    Returns
+    -------
+    pd.Series of str
+        Indexed as ``table``.
+
+    Notes
+    -----
 
     Corpora that share a speaker are one family (RAVDESS speech and song share their actors). Where
     no corpus has two speakers, all are one: each recording of one person may be a corpus.

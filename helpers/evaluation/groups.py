@@ -1,0 +1,171 @@
+"""For whom does the model work less well? Scores of groups, with an allowance for their size."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from helpers.evaluation.intervals import Bootstrap
+from helpers.evaluation.scores import confusion_counts, score_by_emotion, uar
+
+#: Limits of the suite in arXiv 2312.06270.
+MAX_GAP, MIN_RATE, MAX_SHARE_GAP = 0.075, 0.5, 0.15
+_PITCH_EDGES_HZ = (145, 190)
+
+
+def group_by_pitch(predictions: pd.DataFrame, f0_hz: pd.Series) -> pd.Series:
+    """Low, middle or high voice, by the median pitch of all clips of a speaker.
+
+    Parameters
+    ----------
+    predictions : pd.DataFrame
+        With ``speaker``.
+    f0_hz : pd.Series
+        Mean F0 of each clip, in the same order; NaN or 0 where nothing is voiced.
+
+    Returns
+    -------
+    pd.Series of str
+        ``up to 145 Hz``, ``145 to 190 Hz``, ``over 190 Hz``, or empty.
+    """
+    voiced = pd.Series(np.asarray(f0_hz, dtype=float), index=predictions.index)
+    median = voiced.where(voiced > 0).groupby(predictions["speaker"]).transform("median")
+    low, high = _PITCH_EDGES_HZ
+    names = [f"up to {low} Hz", f"{low} to {high} Hz", f"over {high} Hz"]
+    return pd.cut(median, [0, low, high, np.inf], labels=names).astype("object").fillna("")
+
+
+def score_groups(
+    predictions: pd.DataFrame,
+    groupings: dict[str, pd.Series],
+    classes: list[str],
+    *,
+    n_resamples: int = 1000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """UAR of every group, and what of the gaps between them is more than chance.
+
+    Parameters
+    ----------
+    predictions : pd.DataFrame
+        Test clips with ``emotion predicted speaker``.
+    groupings : dict of str to pd.Series
+        Such as ``{"sex": …, "speaker": …}``, in the order of ``predictions``; clips of an empty
+        group are left out, and so is a grouping with one group.
+    classes : list of str
+    n_resamples, seed : int
+
+    Returns
+    -------
+    pd.DataFrame
+        A row a group: ``grouping group n n_speakers uar low high``. UAR is over the emotions that
+        all groups of a grouping have. ``attrs["gaps"]`` has a row a grouping: ``grouping n gap
+        worst best chance_gap allowed``. The chance gap is what 95 % of random dealings of the same
+        clips into groups of the same sizes stay under; allowed is that, or 0.075 if it is less.
+    """
+    rows, gaps = [], []
+    for grouping, labels in groupings.items():
+        labels = pd.Series(np.asarray(labels, dtype=object), index=predictions.index)
+        clips = predictions.assign(group=labels)[labels.fillna("") != ""]
+        cells = pd.crosstab(clips["group"], clips["emotion"])
+        shared = [name for name in classes if name in cells and (cells[name] > 0).all()]
+        clips = clips[clips["emotion"].isin(shared)]
+        if len(cells) < 2 or not shared:
+            continue
+        for group, part in clips.groupby("group"):
+            draws = Bootstrap.of(part, classes, n_resamples=n_resamples, seed=seed)
+            low, high = draws.interval(uar)
+            rows.append((grouping, group, len(part), part["speaker"].nunique(),
+                         float(uar(draws.whole)), low, high))  # fmt: skip
+        gaps.append({"grouping": grouping, **_measure_gap(clips, shared, n_resamples, seed)})
+    columns = ["grouping", "group", "n", "n_speakers", "uar", "low", "high"]
+    table = pd.DataFrame(rows, columns=columns)
+    table.attrs["gaps"] = gaps
+    return table
+
+
+def _measure_gap(clips: pd.DataFrame, shared: list[str], n_resamples: int, seed: int) -> dict:
+    """Largest gap between groups, and how large it gets when the groups are dealt by chance."""
+    codes, names = pd.factorize(clips["group"], sort=True)
+    right = (clips["emotion"] == clips["predicted"]).to_numpy(float)
+    emotion = clips["emotion"].map(shared.index).to_numpy()
+    n = np.zeros((len(names), len(shared)))
+    np.add.at(n, (codes, emotion), 1)
+
+    def by_group(codes: np.ndarray) -> np.ndarray:
+        hits = np.zeros(n.shape)
+        np.add.at(hits, (codes, emotion), right)
+        return (hits / n).mean(axis=1)
+
+    found = by_group(codes)
+    rng = np.random.default_rng(seed)
+    places = [np.flatnonzero(emotion == place) for place in range(len(shared))]
+    chance = []
+    for _ in range(n_resamples):
+        dealt = codes.copy()
+        for place in places:  # within an emotion: the groups keep their mix of emotions
+            dealt[place] = codes[rng.permutation(place)]
+        chance.append(np.ptp(by_group(dealt)))
+    chance_gap = float(np.percentile(chance, 95))
+    return {
+        "n": len(clips),
+        "gap": float(np.ptp(found)),
+        "worst": names[found.argmin()],
+        "best": names[found.argmax()],
+        "chance_gap": chance_gap,
+        "allowed": max(MAX_GAP, chance_gap),
+    }
+
+
+def check_groups(groups: pd.DataFrame) -> pd.DataFrame:
+    """Pass or fail of each grouping: is its gap within what is allowed?
+
+    Parameters
+    ----------
+    groups : pd.DataFrame
+        From :func:`score_groups`.
+
+    Returns
+    -------
+    pd.DataFrame
+        ``test measure found limit passed n``.
+    """
+    return _checks(
+        (f"groups by {gap['grouping']}", f"UAR gap, worst: {gap['worst']}", gap["gap"],
+         gap["allowed"], gap["gap"] <= gap["allowed"], gap["n"])
+        for gap in groups.attrs["gaps"]
+    )  # fmt: skip
+
+
+def check_scores(predictions: pd.DataFrame, classes: list[str]) -> pd.DataFrame:
+    """Pass or fail of the scores themselves: no emotion may be lost, none be a catch-all.
+
+    Parameters
+    ----------
+    predictions : pd.DataFrame
+        Test clips with ``emotion predicted``.
+    classes : list of str
+
+    Returns
+    -------
+    pd.DataFrame
+        ``test measure found limit passed n``; of recall, precision and share the worst emotion.
+    """
+    counts = confusion_counts(predictions["emotion"], predictions["predicted"], classes)
+    table = score_by_emotion(counts, classes)
+    table = table[table["support"] > 0]
+    n = int(counts.sum())
+    share_gap = pd.Series(np.abs(counts.sum(axis=0) - counts.sum(axis=1)) / n, index=classes)
+    rows = [("scores", "UAR", float(uar(counts)), MIN_RATE, bool(uar(counts) >= MIN_RATE), n)]
+    for measure in ("recall", "precision"):
+        worst, found = table[measure].idxmin(), float(table[measure].min())
+        rows.append(("scores", f"lowest {measure}: {worst}", found, MIN_RATE, found >= MIN_RATE,
+                     int(table.loc[worst, "support"])))  # fmt: skip
+    worst, found = share_gap.idxmax(), float(share_gap.max())
+    rows.append(("scores", f"predicted against true share: {worst}", found, MAX_SHARE_GAP,
+                 found <= MAX_SHARE_GAP, n))  # fmt: skip
+    return _checks(rows)
+
+
+def _checks(rows) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=["test", "measure", "found", "limit", "passed", "n"])
