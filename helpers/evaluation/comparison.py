@@ -7,6 +7,7 @@ import pandas as pd
 
 from helpers.evaluation.intervals import Bootstrap, count_units
 from helpers.evaluation.scores import uar
+from helpers.runs import Run
 
 
 def compare_predictions(
@@ -56,23 +57,31 @@ def compare_predictions(
     pair = np.stack([a, b], axis=1)
     draws = Bootstrap.draw(pair, unit, n_resamples=n_resamples, seed=seed)
 
-    def gap(counts: np.ndarray) -> np.ndarray:
-        return uar(counts[..., 1, :, :]) - uar(counts[..., 0, :, :])
-
-    low, high = draws.interval(gap, low=-1.0)
     return {
         "n": len(first),
         "n_speakers": int(first["speaker"].nunique()),
+        **_judge(draws),
+        "p_value": _exchange(pair, n_resamples, seed),
+    }
+
+
+def _gap(counts: np.ndarray) -> np.ndarray:
+    """UAR of the second model minus that of the first, counts of shape (…, 2, n, n)."""
+    return uar(counts[..., 1, :, :]) - uar(counts[..., 0, :, :])
+
+
+def _judge(draws: Bootstrap) -> dict:
+    low, high = draws.interval(_gap, low=-1.0)
+    return {
         "uar": [float(uar(draws.whole[side])) for side in (0, 1)],
-        "difference": float(gap(draws.whole)),
+        "difference": float(_gap(draws.whole)),
         "interval": [low, high],
-        "interval_unit": unit,
-        "p_value": _exchange(pair, gap, n_resamples, seed),
+        "interval_unit": draws.unit,
         "verdict": "better" if low > 0 else "worse" if high < 0 else "equal",
     }
 
 
-def _exchange(pair: np.ndarray, gap, n_resamples: int, seed: int) -> float:
+def _exchange(pair: np.ndarray, n_resamples: int, seed: int) -> float:
     """Share of the ways to exchange the models, unit by unit, with as large a gap as was found."""
     n = len(pair)
     if n <= 12:
@@ -82,4 +91,88 @@ def _exchange(pair: np.ndarray, gap, n_resamples: int, seed: int) -> float:
         swaps[0] = 0  # what was found is one of the ways
     flipped = pair[:, ::-1]
     sums = np.tensordot(1 - swaps, pair, axes=1) + np.tensordot(swaps, flipped, axes=1)
-    return float((np.abs(gap(sums)) >= np.abs(gap(pair.sum(axis=0))) - 1e-12).mean())
+    return float((np.abs(_gap(sums)) >= np.abs(_gap(pair.sum(axis=0))) - 1e-12).mean())
+
+
+def compare_runs(
+    first: Run, second: Run, *, n_resamples: int = 2000, seed: int = 0
+) -> tuple[dict, list[str]]:
+    """Is the ``model.keras`` of the second run better or worse than that of the first?
+
+    Parameters
+    ----------
+    first, second : Run
+        With the ``metrics.json`` and ``predictions.csv`` of notebook 06.
+    n_resamples, seed : int
+
+    Returns
+    -------
+    found : dict
+        As :func:`compare_predictions`; ``n`` and ``n_speakers`` are those of the second run, and
+        ``paired`` is False where the runs were tested on different clips. Their intervals are then
+        independent, and only a large difference shows.
+    notes : list of str
+        Checks of the robustness suite that the first passed and the second does not.
+
+    Raises
+    ------
+    MissingStepError
+        A run without notebook 06.
+    ValueError
+        The runs are about different emotions or protocols: their scores mean different things.
+    """
+    (a, about_a), (b, about_b) = (_read_run(run) for run in (first, second))
+    for what in about_a:
+        if about_a[what] != about_b[what]:
+            raise ValueError(
+                f"{first.name} and {second.name} cannot be compared: {what} is "
+                f"{about_a[what]} in the one and {about_b[what]} in the other"
+            )
+    classes, settings = about_a["emotions"], {"n_resamples": n_resamples, "seed": seed}
+    paired = sorted(a["sha256"]) == sorted(b["sha256"])
+    compare = compare_predictions if paired else _compare_apart
+    found = {**compare(a, b, classes, **settings), "paired": paired}
+    return found, _lost_checks(first, second)
+
+
+def _read_run(run: Run) -> tuple[pd.DataFrame, dict]:
+    table = run.read_table("predictions.csv", made_by="06_evaluate")
+    data = run.read_json("metrics.json", made_by="06_evaluate")["data"]
+    if "sha256" not in table:
+        raise ValueError(f"{run.folder}: of an older version, run 06 again: ser run --only 06")
+    protocol = data["protocols"][0]
+    about = {"protocol": protocol, "emotions": data["classes"]}
+    return table[(table["model"] == "model.keras") & (table["protocol"] == protocol)], about
+
+
+def _compare_apart(
+    first: pd.DataFrame, second: pd.DataFrame, classes: list[str], *, n_resamples: int, seed: int
+) -> dict:
+    """As :func:`compare_predictions` for different clips: each is resampled for itself."""
+    draws = [
+        Bootstrap.of(table, classes, n_resamples=n_resamples, seed=seed + place)
+        for place, table in enumerate((first, second))
+    ]
+    both = Bootstrap(
+        np.stack([one.whole for one in draws]),
+        np.stack([one.samples for one in draws], axis=1),
+        min(one.n_units for one in draws),
+        draws[1].unit,
+    )
+    return _judge(both) | {"n": len(second), "n_speakers": int(second["speaker"].nunique())}
+
+
+def _lost_checks(first: Run, second: Run) -> list[str]:
+    passed, failed = (
+        {
+            (check["test"], check["measure"].split(":")[0]): check
+            for check in run.read_json("metrics.json", made_by="06_evaluate").get("checks", [])
+            if check["passed"] is wanted
+        }
+        for run, wanted in ((first, True), (second, False))
+    )
+    return [
+        f"no longer passes {test}: {failed[test, measure]['measure']} is "
+        f"{failed[test, measure]['found']:.3f}, limit {failed[test, measure]['limit']:.3f}"
+        for test, measure in sorted(passed.keys() & failed.keys())
+    ]

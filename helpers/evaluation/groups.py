@@ -13,23 +13,25 @@ MAX_GAP, MIN_RATE, MAX_SHARE_GAP = 0.075, 0.5, 0.15
 _PITCH_EDGES_HZ = (145, 190)
 
 
-def group_by_pitch(predictions: pd.DataFrame, f0_hz: pd.Series) -> pd.Series:
+def group_by_pitch(speakers: pd.Series, prosody: pd.DataFrame) -> pd.Series:
     """Low, middle or high voice, by the median pitch of all clips of a speaker.
 
     Parameters
     ----------
-    predictions : pd.DataFrame
-        With ``speaker``.
-    f0_hz : pd.Series
-        Mean F0 of each clip, in the same order; NaN or 0 where nothing is voiced.
+    speakers : pd.Series
+        Who speaks in each clip.
+    prosody : pd.DataFrame
+        Features of the family ``prosody``, in the same order.
 
     Returns
     -------
     pd.Series of str
-        ``up to 145 Hz``, ``145 to 190 Hz``, ``over 190 Hz``, or empty.
+        ``up to 145 Hz``, ``145 to 190 Hz``, ``over 190 Hz``; empty for a speaker without a voiced
+        clip.
     """
-    voiced = pd.Series(np.asarray(f0_hz, dtype=float), index=predictions.index)
-    median = voiced.where(voiced > 0).groupby(predictions["speaker"]).transform("median")
+    f0_hz = 100 * 2 ** (prosody["f0_st_mean"] / 12)
+    f0_hz = f0_hz.where(prosody["voiced_share"] > 0).set_axis(speakers.index)
+    median = f0_hz.groupby(speakers).transform("median")
     low, high = _PITCH_EDGES_HZ
     names = [f"up to {low} Hz", f"{low} to {high} Hz", f"over {high} Hz"]
     return pd.cut(median, [0, low, high, np.inf], labels=names).astype("object").fillna("")

@@ -1,0 +1,205 @@
+"""A leak that is planted shows in the score; baselines know nothing but the training side."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import balanced_accuracy_score
+from tiny import write_tone
+
+from helpers.audio import load_audio
+from helpers.augment import shift_time
+from helpers.evaluation.baselines import fit_svm, predict_baselines
+from helpers.evaluation.crosscorpus import cross_corpora, load_others, shared_emotions
+from helpers.evaluation.leakage import LEAKAGE_PROTOCOLS, copy_clips, demonstrate_leak
+from helpers.features import compute_features
+from helpers.recipes import Recipe
+from helpers.splits import split_by_speaker
+from helpers.training import TrainingSettings
+
+CLASSES = ["neutral", "happy", "sad"]
+
+
+def make_corpus(
+    name: str,
+    *,
+    n_speakers: int = 6,
+    emotion: float = 1.0,
+    voice: float = 0.0,
+    texts: tuple[str, ...] = ("dog", "kids"),
+    classes: list[str] = CLASSES,
+    seed: int = 0,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Clips and 12 columns in which the emotion, the voice and each clip have their share."""
+    rng = np.random.default_rng(seed)
+    centres = np.random.default_rng(9).normal(size=(len(CLASSES), 12))
+    rows, values = [], []
+    for speaker in range(n_speakers):
+        # A voice shows its emotions in a way of its own.
+        own = rng.normal(size=(len(classes), 12))
+        for place, label in enumerate(classes):
+            for clip in range(16):
+                rows.append(
+                    {
+                        "path": f"/{name}/{speaker}/{label}/{clip}",
+                        "corpus": name,
+                        "speaker": f"{name}-{speaker}",
+                        "gender": ("female", "male")[speaker % 2],
+                        "emotion": label,
+                        "text": texts[clip % len(texts)],
+                    }
+                )
+                values.append(
+                    emotion * centres[CLASSES.index(label)]
+                    + voice * own[place]
+                    + rng.normal(size=12)
+                )
+    columns = [f"x_{place}" for place in range(12)]
+    return pd.DataFrame(rows), pd.DataFrame(np.array(values, "float32"), columns=columns)
+
+
+# ---------------------------------------------------------------------------- leakage
+
+
+def build_small(n_columns: int, n_classes: int):
+    from keras import Input, Model, layers
+
+    inputs = Input((n_columns,))
+    x = layers.Dense(64, "relu")(layers.Normalization(name="scale")(inputs))
+    return Model(inputs, layers.Dense(n_classes, "softmax")(x), name="small")
+
+
+QUICK = TrainingSettings(epochs=16, batch_size=32, learning_rate=0.02, label_smoothing=0.0)
+RECIPE = Recipe("functionals", build_small, QUICK, augment=False)
+
+
+def test_a_planted_leak_shows_and_strict_protocols_do_not_have_it():
+    # Nothing but the voice tells the emotions apart, each voice in its own way.
+    clips, x = make_corpus("own", emotion=0.0, voice=1.5)
+    answers = demonstrate_leak(clips, x, x + 0.01, RECIPE, classes=CLASSES)
+    assert tuple(answers) == LEAKAGE_PROTOCOLS
+    uar = {
+        protocol: balanced_accuracy_score(table["emotion"], table["predicted"])
+        for protocol, table in answers.items()
+    }
+    assert uar["leaky"] > 0.8 and uar["random-80-20"] > 0.7
+    assert uar["speaker-independent"] < 0.55 and uar["speaker-text-independent"] < 0.6
+    # Copies stand on the test side of the leaky protocol alone.
+    assert [table["copy"].any() for table in answers.values()] == [True, False, False, False]
+    strict = answers["speaker-text-independent"]
+    assert strict["speaker"].nunique() == 2 and strict["text"].nunique() == 1
+
+
+def test_protocols_that_the_clips_do_not_allow_are_left_out():
+    clips, x = make_corpus("own", n_speakers=1)
+    answers = demonstrate_leak(clips, x, x, RECIPE.with_epochs(1), classes=CLASSES)
+    assert set(answers) == {"leaky", "random-80-20"}
+
+
+def test_a_copy_is_the_clip_a_little_later(tmp_path):
+    path = write_tone(tmp_path / "a.wav", 330.0)
+    clips = pd.DataFrame({"path": [str(path)], "speaker": "a"}, index=[7])
+    copies = copy_clips(clips, family="mfcc40")
+    assert copies.index.tolist() == [7] and copies.dtypes.eq("float32").all()
+    late = shift_time(load_audio(path), np.random.default_rng(0), shift_s=0.2)
+    assert np.abs(late[:3000]).max() == 0
+    expected = compute_features(late, family="mfcc40")
+    np.testing.assert_allclose(copies.loc[7], list(expected.values()), rtol=1e-5)
+
+
+# ---------------------------------------------------------------------------- baselines
+
+
+def test_svm_learns_from_training_and_chooses_on_validation():
+    clips, x = make_corpus("own")
+    split = split_by_speaker(clips)
+    model = fit_svm(x, clips["emotion"], split)
+    test = split == "test"
+    said = model.predict(x[test].to_numpy("float64"))
+    assert balanced_accuracy_score(clips["emotion"][test], said) > 0.8
+    # What stands on the test side changes nothing.
+    spoiled = x.copy()
+    spoiled[test] = 1e6
+    again = fit_svm(spoiled, clips["emotion"], split)
+    np.testing.assert_array_equal(again.predict(x[test].to_numpy("float64")), said)
+    assert again.cost == model.cost
+
+
+def test_baselines_are_what_they_say():
+    clips, x = make_corpus("own")
+    clips = pd.concat([clips, clips[clips["emotion"] == "sad"]], ignore_index=True)
+    x = x.reindex([*x.index, *np.flatnonzero(clips["emotion"][: len(x)] == "sad")])
+    x = x.reset_index(drop=True)
+    clips["speaker-independent"] = split_by_speaker(clips)
+    answers = predict_baselines(clips, x, "speaker-independent")
+    assert set(answers) == {"svm", "majority", "chance"}
+    assert set(answers["majority"]["predicted"]) == {"sad"}
+    assert set(answers["chance"]["predicted"]) == set(CLASSES)
+    for table in answers.values():
+        assert (
+            table["path"].tolist()
+            == clips.loc[clips["speaker-independent"] == "test", "path"].tolist()
+        )
+
+
+# ---------------------------------------------------------------------------- across corpora
+
+
+def test_matrix_of_three_corpora():
+    parts = [
+        make_corpus("alpha", seed=1),
+        make_corpus("beta", seed=2, classes=["happy", "sad"]),
+        make_corpus("gamma", seed=3, emotion=-1.0),  # shows everything the other way round
+    ]
+    clips = pd.concat([part[0] for part in parts], ignore_index=True)
+    x = pd.concat([part[1] for part in parts], ignore_index=True)
+    assert shared_emotions(clips) == ["happy", "sad"]
+    scores = {(s["train"], s["test"]): s for s in cross_corpora(clips, x, n_resamples=100)}
+    names = ("alpha", "beta", "gamma")
+    assert set(scores) == {(a, b) for a in (*names, "all others") for b in names}
+    assert all(s["classes"] == ["happy", "sad"] for s in scores.values())
+    for name in names:
+        assert scores[name, name]["protocol"] == "speaker-independent"
+        assert scores[name, name]["n_speakers"] == 6  # every speaker was tested
+        assert scores[name, name]["uar"] > 0.8
+    assert scores["alpha", "beta"]["protocol"] == "cross-corpus"
+    assert scores["alpha", "beta"]["uar"] > 0.8 and scores["alpha", "gamma"]["uar"] < 0.2
+    assert scores["all others", "beta"]["uar"] < scores["alpha", "beta"]["uar"]
+
+
+def test_one_corpus_or_nothing_in_common_gives_no_matrix():
+    clips, x = make_corpus("alpha")
+    assert cross_corpora(clips, x) == []
+    other, y = make_corpus("beta", classes=["sad"])
+    both = pd.concat([clips, other], ignore_index=True)
+    assert cross_corpora(both, pd.concat([x, y], ignore_index=True)) == []
+
+
+def test_one_speaker_alone_can_still_be_tested_by_others():
+    a, x = make_corpus("alpha")
+    b, y = make_corpus("beta", n_speakers=1)
+    both = pd.concat([a, b], ignore_index=True)
+    scores = cross_corpora(both, pd.concat([x, y], ignore_index=True), n_resamples=50)
+    assert {(s["train"], s["test"]) for s in scores} == {
+        ("alpha", "alpha"),
+        ("alpha", "beta"),
+        ("beta", "alpha"),
+    }
+
+
+def test_without_other_corpora_there_is_nothing_to_cross(tmp_path, monkeypatch):
+    monkeypatch.setenv("SER_DATA", str(tmp_path))
+    clips, _ = make_corpus("alpha")
+    assert load_others(clips).empty
+
+
+@pytest.mark.corpora
+def test_others_are_drawn_evenly_and_never_the_same_people(real_data):
+    from helpers.corpora import load_corpora
+
+    clips = load_corpora("ravdess")
+    others = load_others(clips, n=70)
+    assert "ravdess-song" not in set(others["corpus"])  # the same actors
+    tess = others[others["corpus"] == "tess"]
+    assert tess["emotion"].value_counts().to_dict() == dict.fromkeys(tess["emotion"].unique(), 10)
