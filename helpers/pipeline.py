@@ -286,6 +286,7 @@ def write_index(run: Run) -> Path:
         for p in sorted(run.path("figures").glob("*.png"))
     )
     synthetic = record.get("data", {}).get("synthetic")
+    card = '<p><a href="model_card.html">The model card</a></p>'
     page = _PAGE.format(
         name=html.escape(run.name),
         corpora=html.escape(str(record["corpora"])),
@@ -296,6 +297,7 @@ def write_index(run: Run) -> Path:
         else "",
         rows="".join(rows),
         scores=_score_rows(run),
+        card=card if run.path("model_card.html").exists() else "",
         figures=figures,
     )
     with atomic_write(run.path("index.html")) as temporary:
@@ -344,5 +346,5 @@ img{{width:100%}}figcaption{{font-size:.85rem;color:#555}}
 </style></head><body><h1>Run {name}</h1>{notice}
 <p>Corpora: {corpora} · {status} · {finished}</p>
 <table><tr><th>notebook</th><th></th><th>time</th><th>executed copy</th></tr>{rows}</table>
-{scores}<h2>Figures</h2>{figures}</body></html>
+{scores}{card}<h2>Figures</h2>{figures}</body></html>
 """

@@ -64,7 +64,8 @@ def emotion_colors(emotions: list[str]) -> dict[str, str]:
     return {name: EMOTION_COLORS.get(name) or spare[name] for name in emotions}
 
 
-def _axes(ax, **size):
+def new_axes(ax, **size):
+    """``ax`` itself, or those of a new figure."""
     if ax is not None:
         return ax
     import matplotlib.pyplot as plt
@@ -135,7 +136,7 @@ def synthetic_notice(synthetic: bool):
 
 def plot_waveform(y: np.ndarray, *, sr: int = 16_000, ax=None, color: str = "#444444"):
     """Amplitude against time."""
-    ax = _axes(ax, figsize=(9, 2))
+    ax = new_axes(ax, figsize=(9, 2))
     ax.plot(np.arange(len(y)) / sr, y, linewidth=0.5, color=color)
     ax.set(xlabel="time (s)", ylabel="amplitude", xlim=(0, len(y) / sr))
     return ax
@@ -167,7 +168,7 @@ def plot_spectrogram(
     if kind not in labels:
         raise ValueError(f"kind={kind!r}: expected one of {', '.join(labels)}")
 
-    ax = _axes(ax, figsize=(9, 2.6))
+    ax = new_axes(ax, figsize=(9, 2.6))
     spectrum = np.abs(librosa.stft(y, n_fft=1024, hop_length=256)) ** 2
     if kind == "chroma":
         image, axis, unit = librosa.feature.chroma_stft(S=spectrum, sr=sr, tuning=0), "chroma", ""
@@ -189,7 +190,7 @@ def plot_spectrogram(
 
 def plot_counts(clips: pd.DataFrame, *, by: str = "corpus", classes: list[str], ax=None):
     """Clips an emotion, stacked by another column."""
-    ax = _axes(ax, figsize=(9, 3))
+    ax = new_axes(ax, figsize=(9, 3))
     counts = clips.groupby(["emotion", by]).size().unstack(fill_value=0)
     counts = counts.reindex(classes, fill_value=0)
     shades = np.linspace(0.35, 0.85, counts.shape[1])
@@ -218,7 +219,7 @@ def plot_cells(clips: pd.DataFrame, *, classes: list[str], ax=None):
     cells = pd.crosstab(clips["speaker"], clips["emotion"])
     cells = cells.reindex(columns=classes, fill_value=0)
     n, few = len(cells), len(cells) <= 40
-    ax = _axes(ax, figsize=(1.8 + 0.7 * len(classes), 1.2 + (0.21 * n if few else 7.5)))
+    ax = new_axes(ax, figsize=(1.8 + 0.7 * len(classes), 1.2 + (0.21 * n if few else 7.5)))
     seaborn.heatmap(
         cells, mask=cells == 0, annot=few, fmt="d", cmap="Blues", vmin=0, ax=ax,
         yticklabels=1 if few else n // 20, linewidths=0.5 if few else 0,
@@ -249,7 +250,7 @@ def plot_spread(
         What the axis says, with the unit.
     ax : matplotlib.axes.Axes, optional
     """
-    ax = _axes(ax, figsize=(5, 3.2))
+    ax = new_axes(ax, figsize=(5, 3.2))
     groups = clips.groupby(by)[column]
     values = [groups.get_group(name).dropna() for name in order]
     boxes = ax.boxplot(values, patch_artist=True, showfliers=False)
@@ -263,7 +264,7 @@ def plot_spread(
 
 def plot_history(history: pd.DataFrame, *, ax=None, title: str = ""):
     """Training and validation UAR or accuracy over epochs, with the epoch that was kept."""
-    ax = _axes(ax, figsize=(9, 3))
+    ax = new_axes(ax, figsize=(9, 3))
     ax.plot(history["epoch"], history["accuracy"], color="#999999", label="training")
     ax.plot(history["epoch"], history["val_accuracy"], color="#0072B2", label="validation")
     kept = int(history.loc[history["kept"], "epoch"].iloc[0])
@@ -277,7 +278,7 @@ def plot_confusion(counts: np.ndarray, classes: list[str], *, ax=None, title: st
     """Confusion matrix: share of each true emotion, with the counts written in."""
     import seaborn
 
-    ax = _axes(ax, figsize=(1.6 + 0.62 * len(classes), 1.2 + 0.5 * len(classes)))
+    ax = new_axes(ax, figsize=(1.6 + 0.62 * len(classes), 1.2 + 0.5 * len(classes)))
     counts = np.asarray(counts)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     seaborn.heatmap(
@@ -293,9 +294,14 @@ def plot_confusion(counts: np.ndarray, classes: list[str], *, ax=None, title: st
 
 def plot_recall(by_emotion: pd.DataFrame, *, ax=None, title: str = ""):
     """Recall, precision and F1 of each emotion as bars; recall in the emotion's colour."""
-    ax = _axes(ax, figsize=(9, 3.2))
+    ax = new_axes(ax, figsize=(9, 3.2))
     place, colors = np.arange(len(by_emotion)), emotion_colors(list(by_emotion.index))
     ax.bar(place - 0.28, by_emotion["recall"], 0.28, color=list(colors.values()), label="recall")
+    if "recall_interval" in by_emotion:
+        low, high = np.array(by_emotion["recall_interval"].tolist(), dtype=float).T
+        recall = by_emotion["recall"].to_numpy(float)
+        ax.errorbar(place - 0.28, recall, yerr=[recall - low, high - recall], fmt="none",
+                    color="#444444", capsize=3, linewidth=1)  # fmt: skip
     ax.bar(place, by_emotion["precision"], 0.28, color="#BBBBBB", label="precision")
     ax.bar(place + 0.28, by_emotion["f1"], 0.28, color="#666666", label="F1")
     ax.set_xticks(place, by_emotion.index)
@@ -308,7 +314,7 @@ def plot_recall(by_emotion: pd.DataFrame, *, ax=None, title: str = ""):
 
 def plot_probabilities(probabilities: pd.Series, *, ax=None, title: str = ""):
     """One bar an emotion, in the usual order, the likeliest in full colour."""
-    ax = _axes(ax, figsize=(6, 0.6 + 0.32 * len(probabilities)))
+    ax = new_axes(ax, figsize=(6, 0.6 + 0.32 * len(probabilities)))
     colors, best = emotion_colors(list(probabilities.index)), probabilities.idxmax()
     bars = ax.barh(probabilities.index, probabilities, color=list(colors.values()))
     for bar, name in zip(bars, probabilities.index, strict=True):
@@ -327,7 +333,7 @@ def plot_scores(scores: dict[str, dict], *, measure: str = "uar", ax=None, title
     scores : dict
         Label → result of :func:`helpers.evaluation.scores.score_predictions`.
     """
-    ax = _axes(ax, figsize=(9, 0.8 + 0.42 * len(scores)))
+    ax = new_axes(ax, figsize=(9, 0.8 + 0.42 * len(scores)))
     for place, (name, score) in enumerate(scores.items()):
         low, high = score[f"{measure}_interval"]
         ax.plot([low, high], [place, place], color="#0072B2", linewidth=5, alpha=0.35)
@@ -356,7 +362,7 @@ def plot_pitch(f0: np.ndarray, *, hop: int, sr: int = 16_000, ax=None):
     ax : matplotlib.axes.Axes, optional
         Such as a mel spectrogram, over which the contour is drawn.
     """
-    ax = _axes(ax, figsize=(9, 2))
+    ax = new_axes(ax, figsize=(9, 2))
     time_s = np.arange(len(f0)) * hop / sr
     # Two lines: white on black is seen on any spectrogram.
     for width, color in ((3.2, "black"), (1.6, "white")):

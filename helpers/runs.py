@@ -153,8 +153,12 @@ class Run:
 
     def save_json(self, content: dict, name: str) -> Path:
         """Write ``content`` as JSON with sorted keys; NaN becomes null."""
+        return self.save_text(dump_json(content), name)
+
+    def save_text(self, text: str, name: str) -> Path:
+        """Write ``text`` in UTF-8."""
         with atomic_write(self.path(name)) as temporary:
-            temporary.write_text(dump_json(content), encoding="utf-8")
+            temporary.write_text(text, encoding="utf-8")
         return self.path(name)
 
     def read_json(self, name: str, *, made_by: str) -> dict:
