@@ -1,0 +1,429 @@
+"""What the model listens to: credits add up, lie where it looks, and need its weights."""
+
+from __future__ import annotations
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_rgb
+from tiny import CLASSES, SETTINGS, build_tiny_body, tone
+
+from helpers.evaluation.attribution import integrate_gradients
+from helpers.evaluation.explanation import (
+    Explanation,
+    check_sanity,
+    explain_clip,
+    judge_sanity,
+    listening_profile,
+    plot_explanation,
+    plot_profile,
+    randomise_weights,
+    split_front_end,
+)
+from helpers.features import compute_features, fit_clip
+from helpers.modelfile import make_card, save_model
+from helpers.models import build_cnn, build_lstm, with_front_end
+from helpers.prediction import Predictor
+from helpers.training import prepare_keras
+
+BAND = 5  # the only one that the one-eared body listens to
+TEMPERATURE = 1.3
+
+
+def sharpen(body, factor: float):
+    """A body that is surer than its first weights make it: there is something to explain."""
+    *rest, kernel, bias = body.get_weights()
+    body.set_weights([*rest, factor * kernel, bias])
+    return body
+
+
+def build_one_eared_body():
+    """Takes its three probabilities from the mean level of one band."""
+    body = build_tiny_body()
+    kernel = np.zeros((SETTINGS.n_mels, 3), "float32")
+    kernel[BAND] = (2.0, -1.0, 0.0)
+    body.set_weights([kernel, np.zeros(3, "float32")])
+    return body
+
+
+def build_body(kind: str):
+    prepare_keras(0)
+    shape = (SETTINGS.n_frames, SETTINGS.n_mels)
+    if kind == "one-eared":
+        return build_one_eared_body()
+    return sharpen({"cnn": build_cnn, "lstm": build_lstm}[kind](shape, 3), 10.0)
+
+
+@pytest.fixture(scope="module")
+def predictors(tmp_path_factory) -> dict[str, Predictor]:
+    found = {}
+    for kind in ("one-eared", "cnn", "lstm"):
+        card = make_card(name=kind, classes=CLASSES, settings=SETTINGS, temperature=TEMPERATURE)
+        path = tmp_path_factory.mktemp("model") / f"{kind}.keras"
+        save_model(with_front_end(build_body(kind), SETTINGS), path, card)
+        found[kind] = Predictor(path)
+    return found
+
+
+def sounds() -> list[np.ndarray]:
+    """Tones that rise out of silence, of several heights and lengths."""
+    return [tone(hz, duration_s=s) for hz, s in ((200, 0.7), (700, 1.0), (2500, 0.5), (5000, 0.9))]
+
+
+# ---------------------------------------------------------------------------- golden values
+
+
+def test_credits_of_two_classes_by_hand():
+    # log p = log sigmoid(a z) on the way a from silence, so bin i of logit weight w_i has
+    # w_i x_i / z of the whole gain, log sigmoid(z) - log(1/2). The temperature divides z.
+    from keras import Input, Model, initializers, layers
+
+    inputs = Input((None, 2))
+    start = initializers.Constant([[0.0, 3.0], [0.0, -1.0]])
+    x = layers.GlobalAveragePooling1D()(layers.Rescaling(1 / 40)(inputs))
+    body = Model(inputs, layers.Dense(2, "softmax", kernel_initializer=start)(x))
+    frames = np.array([[[40.0, 20.0], [80.0, 0.0], [0.0, 60.0]]])
+    parts = frames[0] / 40 / 3 * [3.0, -1.0] / 2.0
+    z = parts.sum()
+    gain = -np.log1p(np.exp(-z)) + np.log(2)
+    credit, found = integrate_gradients(body, frames, np.array([1]), temperature=2.0, steps=200)
+    assert found[0] == pytest.approx(gain, rel=1e-5)
+    np.testing.assert_allclose(credit[0], parts / z * gain, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("kind", ["one-eared", "cnn", "lstm"])
+def test_credits_add_up_to_the_gain(predictors, kind):
+    predictor = predictors[kind]
+    for y in sounds():
+        every = [explain_clip(predictor, y, emotion=name) for name in CLASSES]
+        most = max(abs(found.gain) for found in every)
+        assert most > 0.1  # there is something to add up
+        for found in every:
+            assert found.attribution.sum() == pytest.approx(found.gain, abs=0.04 * most)
+
+
+def test_the_gain_is_that_of_the_probability_that_is_shown(predictors):
+    predictor = predictors["cnn"]
+    _, body = split_front_end(predictor.model)
+    silence = body(np.zeros((1, SETTINGS.n_frames, SETTINGS.n_mels), "float32")).numpy()[0]
+    silence = silence ** (1 / TEMPERATURE) / (silence ** (1 / TEMPERATURE)).sum()
+    found = explain_clip(predictor, sounds()[1], emotion="angry")
+    expected = np.log(found.probabilities["angry"]) - np.log(silence[CLASSES.index("angry")])
+    assert found.gain == pytest.approx(expected, abs=1e-4)
+
+
+def test_more_steps_leave_less_over(predictors):
+    over = {}
+    for steps in (2, 128):
+        found = [explain_clip(predictors["cnn"], y, steps=steps) for y in sounds()]
+        over[steps] = sum(abs(one.attribution.sum() - one.gain) for one in found)
+    assert over[128] < over[2] / 4
+
+
+def test_many_clips_are_explained_as_each_alone(predictors):
+    front, body = split_front_end(predictors["cnn"].model)
+    frames = np.concatenate(
+        [front(fit_clip(y, SETTINGS.n_samples)[None]).numpy() for y in sounds()] * 3
+    )
+    targets = np.arange(len(frames)) % 3
+    together, gains = integrate_gradients(body, frames, targets, steps=16)
+    for place in (0, 5, len(frames) - 1):
+        alone, gain = integrate_gradients(
+            body, frames[place : place + 1], targets[place : place + 1], steps=16
+        )
+        np.testing.assert_allclose(together[place], alone[0], atol=1e-6)
+        assert gains[place] == pytest.approx(gain[0], abs=1e-5)
+
+
+# ---------------------------------------------------------------------------- one clip
+
+
+def test_only_the_band_that_is_listened_to_has_credit(predictors):
+    found = explain_clip(predictors["one-eared"], sounds()[0])
+    others = np.delete(found.attribution, BAND, axis=1)
+    assert (others == 0).all()
+    assert (found.attribution[:, BAND] != 0).any()
+    # Every frame counts by its level: the body takes the mean.
+    share = found.frames[:, BAND] / found.frames[:, BAND].sum()
+    np.testing.assert_allclose(found.attribution[:, BAND], share * found.attribution.sum(), 1e-3)
+
+
+def test_what_is_not_there_has_no_credit(predictors):
+    found = explain_clip(predictors["cnn"], np.pad(sounds()[0], 4000))
+    silent = found.frames == 0
+    assert 0.1 < silent.mean() < 0.9
+    assert (found.attribution[silent] == 0).all()
+
+
+def test_what_is_seen_is_what_is_heard(predictors):
+    long = np.concatenate([0.1 * tone(300, duration_s=4.0), tone(2000, duration_s=1.0)])
+    for y in (*sounds(), long):
+        found = explain_clip(predictors["lstm"], y)
+        assert found.y.shape == (SETTINGS.n_samples,) and found.y.dtype == np.float32
+        np.testing.assert_array_equal(found.y, fit_clip(y, SETTINGS.n_samples))
+        picture = compute_features(found.y, family="logmel", settings=SETTINGS)
+        np.testing.assert_allclose(found.frames, picture, atol=0.5)  # dB of 80
+        assert found.attribution.shape == found.frames.shape == picture.shape
+    # Of the long one, the loud end.
+    assert np.abs(found.y - long[-SETTINGS.n_samples :]).max() < 1e-6
+
+
+def test_probabilities_are_those_of_the_predictor(predictors):
+    for predictor in predictors.values():
+        for y in sounds():
+            found, table = explain_clip(predictor, y), predictor.predict_audio(y)
+            assert found.probabilities.index.tolist() == CLASSES
+            np.testing.assert_allclose(found.probabilities, table.loc[0, CLASSES].astype(float))
+            assert found.emotion == table.loc[0, "emotion"]
+
+
+def test_each_emotion_can_be_asked_for(predictors):
+    maps = [explain_clip(predictors["cnn"], sounds()[1], emotion=name) for name in CLASSES]
+    assert [one.emotion for one in maps] == CLASSES
+    # What raises one probability lowers the others: weighted by them, the slopes cancel.
+    assert not np.allclose(maps[0].attribution, maps[1].attribution, atol=1e-4)
+
+
+def test_an_emotion_that_the_model_does_not_know(predictors):
+    with pytest.raises(ValueError, match="'bored': expected one .* sad, neutral, angry"):
+        explain_clip(predictors["cnn"], sounds()[0], emotion="bored")
+    with pytest.raises(ValueError, match="emotion ''"):
+        explain_clip(predictors["cnn"], sounds()[0], emotion="")
+
+
+def test_no_steps_no_way(predictors):
+    with pytest.raises(ValueError, match="steps=0: expected at least 1"):
+        explain_clip(predictors["cnn"], sounds()[0], steps=0)
+
+
+@pytest.fixture(scope="module")
+def on_functionals(tmp_path_factory) -> Predictor:
+    from keras import Input, Model, layers
+
+    inputs = Input((40,))
+    model = Model(inputs, layers.Dense(3, "softmax")(layers.Rescaling(1e-2)(inputs)))
+    card = make_card(name="mfcc", input="mfcc40", classes=CLASSES, settings=SETTINGS)
+    return Predictor(save_model(model, tmp_path_factory.mktemp("mfcc") / "m.keras", card))
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda predictor, y: explain_clip(predictor, y),
+        lambda predictor, y: listening_profile(predictor, [y], ["sad"]),
+        lambda predictor, y: check_sanity(predictor, [y]),
+    ],
+    ids=["explain_clip", "listening_profile", "check_sanity"],
+)
+def test_models_on_functionals_have_no_picture(on_functionals, ask):
+    with pytest.raises(ValueError, match="no picture to explain: found .*, expected log_mel and"):
+        ask(on_functionals, sounds()[0])
+
+
+# ---------------------------------------------------------------------------- many clips
+
+
+def test_profile_of_one_ear_is_its_band(predictors):
+    profile = listening_profile(predictors["one-eared"], sounds(), ["angry", "sad", "sad", "angry"])
+    assert profile.columns.tolist() == ["sad", "angry"]  # in the model's order
+    assert profile.index.name == "band_hz" and len(profile) == SETTINGS.n_mels
+    np.testing.assert_allclose(profile.iloc[BAND], 1, atol=1e-6)
+    np.testing.assert_allclose(profile.sum(), 1, atol=1e-6)
+
+
+def test_bands_are_where_the_front_end_has_them(predictors):
+    import librosa
+
+    profile = listening_profile(predictors["cnn"], sounds()[:1], ["sad"])
+    golden = librosa.mel_frequencies(SETTINGS.n_mels + 2, fmin=0, fmax=8000, htk=True)[1:-1]
+    np.testing.assert_allclose(profile.index, golden)
+    # A tone is loudest in the band whose centre is nearest.
+    frames = explain_clip(predictors["cnn"], tone(golden[9], duration_s=1.0)).frames
+    assert frames.mean(axis=0).argmax() == 9
+
+
+def test_profile_is_the_mean_over_clips(predictors):
+    predictor = predictors["cnn"]
+    profile = listening_profile(predictor, sounds(), ["sad", "neutral", "sad", "sad"], steps=16)
+    shares = []
+    for place in (0, 2, 3):
+        credit = explain_clip(predictor, sounds()[place], emotion="sad", steps=16).attribution
+        shares.append(np.abs(credit).sum(axis=0) / np.abs(credit).sum())
+    np.testing.assert_allclose(profile["sad"], np.mean(shares, axis=0), atol=1e-5)
+
+
+def test_profile_needs_clips_with_emotions(predictors):
+    with pytest.raises(ValueError, match="1 waves and 2 emotions"):
+        listening_profile(predictors["cnn"], sounds()[:1], ["sad", "sad"])
+    with pytest.raises(ValueError, match="no clips to explain"):
+        listening_profile(predictors["cnn"], [], [])
+    with pytest.raises(ValueError, match="emotion 'bored', 'tired': expected one"):
+        listening_profile(predictors["cnn"], sounds()[:2], ["tired", "bored"])
+
+
+# ---------------------------------------------------------------------------- is it true?
+
+
+@pytest.mark.parametrize("kind", ["cnn", "lstm"])
+def test_the_map_needs_the_weights(predictors, kind):
+    predictor = predictors[kind]
+    before = [weight.copy() for weight in predictor.model.get_weights()]
+    answers = [predictor.predict_audio(y) for y in sounds()]
+    table = check_sanity(predictor, sounds(), n_draws=3)
+    assert table.columns.tolist() == ["wave", "draw", "weights", "signed", "absolute"]
+    assert len(table) == len(sounds()) * 3 * 3
+    medians = table.groupby("weights")[["signed", "absolute"]].median()
+    assert medians.loc["nudged", "signed"] > 0.9
+    assert abs(medians.loc["all layers shuffled", "signed"]) < 0.3
+    assert (medians.loc["all layers shuffled"] < medians.loc["nudged"]).all()
+    verdict = judge_sanity(table)
+    assert verdict["passed"] is True and verdict["n"] == len(sounds())
+    assert verdict["found"] == medians.loc["all layers shuffled", "signed"]
+    # The model itself is as it was.
+    for weight, now in zip(before, predictor.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, now)
+    for y, answer in zip(sounds(), answers, strict=True):
+        pd.testing.assert_frame_equal(predictor.predict_audio(y), answer)
+
+
+def test_a_map_of_edges_is_found_out(predictors):
+    # It looks like an explanation, and would be the same for any model.
+    def draw_edges(body, frames, targets):
+        return np.gradient(frames, axis=1)
+
+    table = check_sanity(predictors["cnn"], sounds(), attribute=draw_edges)
+    assert (table["signed"] == 1).all() and (table["absolute"] == 1).all()
+    assert judge_sanity(table)["passed"] is False
+
+
+def test_a_map_of_noise_is_found_out(predictors):
+    rng = np.random.default_rng(0)
+
+    def draw_noise(body, frames, targets):
+        return rng.normal(size=frames.shape) * (frames > 0)
+
+    waves = [np.pad(y, 3000) for y in sounds()]
+    table = check_sanity(predictors["cnn"], waves, attribute=draw_noise)
+    # That both are 0 where there is no sound is not counted as likeness.
+    assert table[["signed", "absolute"]].abs().max(axis=None) < 0.3
+    assert judge_sanity(table)["passed"] is False  # it does not survive a nudge either
+
+
+def test_a_map_without_values_has_no_rank(predictors):
+    table = check_sanity(
+        predictors["cnn"], sounds()[:1], attribute=lambda body, frames, _: 0 * frames
+    )
+    assert table["signed"].isna().all()
+    assert judge_sanity(table)["passed"] is False
+
+
+def test_sanity_repeats_with_its_seed(predictors):
+    first, again, other = (
+        check_sanity(predictors["cnn"], sounds()[:2], seed=seed, n_draws=1, steps=8)
+        for seed in (1, 1, 2)
+    )
+    pd.testing.assert_frame_equal(first, again)
+    assert not np.allclose(first["signed"], other["signed"])
+
+
+def test_shuffled_weights_are_the_same_values_elsewhere():
+    body = build_body("cnn")
+    before = [weight.copy() for weight in body.get_weights()]
+    whole = randomise_weights(body, np.random.default_rng(0))
+    last = randomise_weights(body, np.random.default_rng(0), only_last=True)
+    for weight, now, mixed in zip(before, body.get_weights(), whole.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, now)
+        np.testing.assert_array_equal(np.sort(weight, axis=None), np.sort(mixed, axis=None))
+    moved = [not np.array_equal(a, b) for a, b in zip(before, whole.get_weights(), strict=True)]
+    kernels = [weight.ndim > 1 for weight in before]
+    assert all(m for m, kernel in zip(moved, kernels, strict=True) if kernel)
+    same = [np.array_equal(a, b) for a, b in zip(before, last.get_weights(), strict=True)]
+    assert same[:-2] == [True] * (len(same) - 2) and same[-2] is False
+
+
+def test_sanity_needs_clips(predictors):
+    with pytest.raises(ValueError, match="no clips to explain"):
+        check_sanity(predictors["cnn"], [])
+
+
+# ---------------------------------------------------------------------------- figures
+
+
+@pytest.fixture
+def made_up() -> Explanation:
+    """Loud everywhere; one patch speaks for the emotion, another against it."""
+    frames = np.full((SETTINGS.n_frames, SETTINGS.n_mels), 40.0, "float32")
+    credit = np.zeros_like(frames)
+    credit[5:15, 2:5], credit[30:40, 10:13] = 1.0, -1.0
+    y, p = np.zeros(SETTINGS.n_samples, "float32"), pd.Series({"喜び": 0.9, "sad": 0.1})
+    return Explanation("喜び", p, frames, credit, float(credit.sum()), y, SETTINGS)
+
+
+@pytest.mark.filterwarnings("ignore:Glyph .* missing from font")
+def test_figure_shows_for_and_against_in_their_places(made_up):
+    import matplotlib.pyplot as plt
+
+    with mpl.rc_context():
+        figure = plot_explanation(made_up, title="heard")
+        figure.canvas.draw()
+    assert plt.get_fignums() == []  # nothing to close
+    above, _, picture, side, bar = figure.axes
+    assert above.get_title() == "heard"
+    assert "time (s)" in picture.get_xlabel() and "Hz" in picture.get_ylabel()
+    assert bar.get_ylabel() == "what speaks for 喜び, what against"
+    grey, color = picture.images
+    assert grey.get_cmap().name == "Greys"
+    rgba = color.to_rgba(color.get_array())
+    shown = rgba[..., :3]
+    np.testing.assert_allclose(shown[3, 10], to_rgb("#D55E00"), atol=0.01)
+    np.testing.assert_allclose(shown[11, 35], to_rgb("#0072B2"), atol=0.01)
+    assert rgba[3, 10, 3] > 0.8 and rgba[11, 35, 3] > 0.8
+    assert rgba[8, 22, 3] == 0  # the grey below is seen where nothing counts
+    # The figure is smoothed, the attribution is not.
+    assert set(np.unique(made_up.attribution)) == {-1, 0, 1}
+
+
+def test_frequency_ticks_stand_at_their_bands(made_up):
+    figure = plot_explanation(made_up)
+    figure.canvas.draw()
+    picture = figure.axes[2]
+    places = dict(
+        zip([t.get_text() for t in picture.get_yticklabels()], picture.get_yticks(), strict=True)
+    )
+    import librosa
+
+    centres = librosa.mel_frequencies(SETTINGS.n_mels + 2, fmin=0, fmax=8000, htk=True)[1:-1]
+    for hz in (250, 1000, 4000):
+        assert places[str(hz)] == pytest.approx(
+            np.interp(hz, centres, range(SETTINGS.n_mels)), abs=0.1
+        )
+    # Frame i is centred on i hops.
+    left, right, *_ = picture.images[0].get_extent()
+    step_s = SETTINGS.hop / 16_000
+    assert left == -step_s / 2 and right == pytest.approx(1.0 + step_s / 2)
+
+
+def test_nothing_to_credit_draws_all_the_same(made_up):
+    nothing = Explanation(
+        "sad", made_up.probabilities, made_up.frames, 0 * made_up.frames, 0.0, made_up.y, SETTINGS
+    )
+    plot_explanation(nothing).canvas.draw()
+
+
+def test_profile_is_drawn_in_the_colours_of_the_emotions():
+    from matplotlib.figure import Figure
+
+    from helpers.plots import EMOTION_COLORS
+
+    hz = pd.Index([100.0, 500.0, 2000.0, 6000.0], name="band_hz")
+    profile = pd.DataFrame({"sad": [0.1, 0.2, 0.3, 0.4], "angry": 0.25}, index=hz)
+    ax = plot_profile(profile, ax=Figure().add_subplot(), title="low or high")
+    ax.figure.canvas.draw()
+    assert ax.get_title() == "low or high" and "Hz" in ax.get_xlabel() and "%" in ax.get_ylabel()
+    lines = {line.get_label(): line for line in ax.get_lines()}
+    for name in ("sad", "angry"):
+        assert lines[name].get_color() == EMOTION_COLORS[name]
+        np.testing.assert_array_equal(lines[name].get_xdata(), hz)
+    np.testing.assert_allclose(lines["angry"].get_ydata(), 25)
+    assert (np.diff(lines["sad"].get_ydata()) > 0).all()
