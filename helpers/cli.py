@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from helpers.runs import MissingStepError, atomic_write
+from helpers.runs import MissingStepError, atomic_write, open_run
 
 _SHOWN_A_CHECK = 50
 _CORPORA = ("list", "validate", "get")
@@ -49,7 +49,7 @@ def _spell_out(argv: list[str]) -> list[str]:
 def build_parser() -> argparse.ArgumentParser:
     """The commands of ``ser`` and their options."""
     parser = argparse.ArgumentParser(prog="ser", description="Speech emotion recognition.")
-    commands = parser.add_subparsers(required=True, metavar="run | predict | features | corpora")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     run = commands.add_parser("run", help="run the notebooks with papermill")
     run.add_argument(
@@ -76,6 +76,17 @@ def build_parser() -> argparse.ArgumentParser:
     predict.add_argument("--csv", type=Path, help="write the table here as well")
     predict.add_argument("--labels", type=Path, help="CSV path,emotion: report how right it was")
     predict.set_defaults(call=_predict)
+
+    cv = commands.add_parser("cv", help="score a model on every speaker: all folds, several seeds")
+    cv.add_argument("--corpora", default="demo", help="as for `ser run`; demo if not given")
+    cv.add_argument("--model", required=True, help="svm, or a network of 04 and 05 such as cnn")
+    cv.add_argument("--protocol", default="speaker-independent", help="%(default)s if not given")
+    cv.add_argument("--seeds", type=int, default=1, metavar="N", help="so many; 1 if not given")
+    cv.add_argument("--folds", metavar="1,2", help="these only")
+    cv.add_argument("--epochs", type=int, metavar="N", help="instead of the recipe's")
+    cv.add_argument("--jobs", type=int, default=-1, metavar="N", help="at once; one a core")
+    cv.add_argument("--run", help="folder under outputs/; cv-<corpora>-<model> if not given")
+    cv.set_defaults(call=_cross_validate)
 
     features = commands.add_parser(
         "features",
@@ -196,15 +207,37 @@ def _predict(arguments: argparse.Namespace) -> int:
     return 0 if (table["error"] == "").any() else 1
 
 
+def _load_clips(names: str, *, scheduler: str | None = None):
+    """Clips of corpora that can be decoded; the others are said."""
+    from helpers.audio import inspect_clips
+    from helpers.corpora import load_corpora, parse_names
+    from helpers.parallel import KEEP_MEMORY
+
+    os.environ.update(KEEP_MEMORY)  # for the processes that decode
+    clips, rejected = inspect_clips(load_corpora(parse_names(names)), scheduler=scheduler)
+    for row in rejected.itertuples():
+        print(f"left out: {row.error}", file=sys.stderr)
+    return clips
+
+
+def _cross_validate(arguments: argparse.Namespace) -> int:
+    from helpers.evaluation import crossval
+
+    chosen = {name: getattr(arguments, name) for name in ("protocol", "seeds", "jobs", "epochs")}
+    crossval.check_request(arguments.model, **chosen)
+    folds = crossval.parse_folds(arguments.folds)
+    run = open_run(arguments.run) if arguments.run else None
+    clips = _load_clips(arguments.corpora)
+    run = run or open_run(crossval.name_run(clips, arguments.model, arguments.protocol))
+    return crossval.report(clips, arguments.model, folds=folds, run=run, **chosen)
+
+
 def _compute_features(arguments: argparse.Namespace) -> int:
     import numpy as np
     import pandas as pd
 
     from helpers.analysis import FRAME_FAMILIES
-    from helpers.audio import inspect_clips
-    from helpers.corpora import load_corpora, parse_names
     from helpers.features import extract_features
-    from helpers.parallel import KEEP_MEMORY
 
     families = [name.strip() for name in arguments.family.split(",")]
     rows = [name for name in families if name not in FRAME_FAMILIES]
@@ -215,13 +248,8 @@ def _compute_features(arguments: argparse.Namespace) -> int:
                 f"--csv {arguments.csv}: expected one family with a row a clip in --family, got "
                 f"{len(rows)} ({', '.join(rows)})"
             )
-    os.environ.update(KEEP_MEMORY)  # for the processes that decode
-    clips, rejected = inspect_clips(
-        load_corpora(parse_names(arguments.corpora)), scheduler=arguments.scheduler
-    )
+    clips = _load_clips(arguments.corpora, scheduler=arguments.scheduler)
     found = extract_features(clips, family=families, scheduler=arguments.scheduler)
-    for row in rejected.itertuples():
-        print(f"left out: {row.error}", file=sys.stderr)
     for name, values in found.items():
         print(f"{name}: {' × '.join(map(str, np.shape(values)))}")
     if arguments.csv:

@@ -21,7 +21,7 @@ ORDER = (
     "listening",
     *("effects", "augment", "ablation"),
     *("splits", "models", "modelfile"),
-    "training",
+    *("training", "recipes"),
     "evaluation",
     "prediction",
     *("microphone", "live"),

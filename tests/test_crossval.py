@@ -1,0 +1,474 @@
+"""Everybody is tested once by a model that never heard them, and what is done stays done."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import json
+import os
+import pickle
+import re
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import balanced_accuracy_score
+from tiny import write_tone
+
+from helpers.audio import inspect_clips
+from helpers.cli import main
+from helpers.corpora import load_corpora
+from helpers.evaluation.baselines import fit_svm
+from helpers.evaluation.crossval import (
+    MODELS,
+    CrossvalError,
+    PartsFailedError,
+    cross_validate,
+    format_summary,
+    summarise,
+)
+from helpers.evaluation.parts import describe, parts_folder, run_apart
+from helpers.evaluation.scores import score_predictions
+from helpers.features import extract_features
+from helpers.parallel import KEEP_MEMORY
+from helpers.pipeline import NOTEBOOK_FOLDER, read_parameters
+from helpers.recipes import RECIPES, hash_code
+from helpers.runs import Run
+from helpers.splits import make_split
+from helpers.training import TrainingSettings
+
+FACTS = ["path", "sha256", "corpus", "speaker", "gender", "intensity", "text", "emotion"]
+CLASSES = ["neutral", "happy", "sad"]
+SPEAKERS = ["anna", "ben", "carl", "dora"]
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> Path:
+    """A manifest of tones: four people say two texts in three moods, which differ in pitch."""
+    folder = tmp_path_factory.mktemp("data")
+    rows = []
+    for who, speaker in enumerate(SPEAKERS):
+        for mood, emotion in enumerate(CLASSES):
+            for text in ("one", "two"):
+                hz = 150 + 300 * mood + 17 * who + 5 * len(rows)
+                path = write_tone(folder / f"{speaker}-{emotion}-{text}.wav", hz, duration_s=0.4)
+                rows.append(f"{path.name},{emotion},{speaker},{text}")
+    (folder / "mine.csv").write_text("path,emotion,speaker,text\n" + "\n".join(rows) + "\n")
+    return folder / "mine.csv"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def home(tmp_path_factory):
+    """One outputs folder for this file, so that features are computed once."""
+    with pytest.MonkeyPatch.context() as patch:
+        home = tmp_path_factory.mktemp("out")
+        patch.setenv("SER_OUTPUTS", str(home))
+        for name in KEEP_MEMORY:  # the command sets them; put back at the end
+            patch.setenv(name, KEEP_MEMORY[name])
+        yield home
+
+
+@pytest.fixture(scope="module")
+def clips(corpus) -> pd.DataFrame:
+    return inspect_clips(load_corpora([str(corpus)]))[0]
+
+
+def parts_of(run: Run) -> dict[str, tuple]:
+    """Finished parts, each with what changes when it is written again."""
+    found = run.folder.glob("parts/*/fold-*.csv")
+    return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in sorted(found)}
+
+
+def train_side(clips: pd.DataFrame, **split) -> pd.DataFrame:
+    return clips[make_split(clips, **split).isin(["train", "validation"])]
+
+
+# ---------------------------------------------------------------------------- recipes
+
+
+def settings_in(step: str, name: str) -> TrainingSettings:
+    """What ``name = …`` in a notebook comes to with the defaults of its parameters."""
+    from dataclasses import replace
+
+    known = {**read_parameters(step), "TrainingSettings": TrainingSettings, "replace": replace}
+    cells = nbformat.read(NOTEBOOK_FOLDER / f"{step}.ipynb", 4).cells
+    for node in ast.walk(ast.parse("\n".join(c.source for c in cells if c.cell_type == "code"))):
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in {"settings", name}:
+            exec(ast.unparse(node), known)
+    return known[name]
+
+
+def trained_in(step: str) -> dict[str, tuple[str, bool]]:
+    """Of each network that a notebook trains: its features and whether its batches are drawn."""
+    found, families = {}, {}
+    for cell in nbformat.read(NOTEBOOK_FOLDER / f"{step}.ipynb", 4).cells:
+        if cell.cell_type != "code":
+            continue
+        for node in ast.walk(ast.parse(cell.source)):
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+                called = ast.unparse(node.value.func)
+                keywords = {word.arg: word.value for word in node.value.keywords}
+                if called == "extract_features":
+                    families[ast.unparse(node.targets[0])] = keywords["family"].value
+                elif called.startswith("build_"):
+                    model = called.removeprefix("build_")
+                    data = ast.unparse(node.value.args[0]).split(".")[0]
+                    found[model] = (families[data], False)
+            if isinstance(node, ast.keyword) and ast.unparse(node).startswith("augment=augment_"):
+                found[model] = (found[model][0], True)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("step", "name", "models"),
+    [
+        ("04_train_lstm", "settings", {"mfcc_lstm", "lstm"}),
+        ("05_train_cnn", "quick", {"functionals_mlp", "vector_cnn", "cnn_lstm"}),
+        ("05_train_cnn", "settings", {"cnn"}),
+    ],
+)
+def test_recipes_are_those_of_the_notebooks(step, name, models):
+    settings, trained = settings_in(step, name), trained_in(step)
+    for model in models:
+        recipe = RECIPES[model]
+        assert recipe.settings == settings, model
+        assert (recipe.family, recipe.augment) == trained[model], model
+        assert recipe.build.__name__ == f"build_{model}"
+
+
+def test_every_network_has_a_recipe():
+    assert set(RECIPES) == set(trained_in("04_train_lstm")) | set(trained_in("05_train_cnn"))
+    assert set(MODELS) == {*RECIPES, "svm"}
+
+
+def test_fewer_epochs_wait_for_the_same_share():
+    few = RECIPES["cnn"].with_epochs(10).settings
+    assert (few.epochs, few.wait, few.patience) == (10, 5, 20)
+    assert RECIPES["lstm"].with_epochs(3).settings.wait == 0
+
+
+CODE = '''
+LIMIT = 3
+
+def inner(x):
+    return x + 1
+
+def outer(x):
+    """Says what it is."""
+    # and why
+    return inner(x) * LIMIT
+'''
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "same"),
+    [
+        ("Says what it is", "Says something else", True),
+        ("# and why", "", True),
+        ("x + 1", "x + 2", False),
+        ("* LIMIT", "/ LIMIT", False),
+        ("LIMIT = 3", "LIMIT = 4", False),
+    ],
+)
+def test_code_counts_and_comments_do_not(tmp_path, old, new, same):
+    hashes = []
+    for place, text in enumerate((CODE, CODE.replace(old, new))):
+        path = tmp_path / f"made_{place}.py"
+        path.write_text(text)
+        spec = importlib.util.spec_from_file_location("helpers.made", path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        hashes.append(hash_code(module.outer))
+    assert (hashes[0] == hashes[1]) == same
+
+
+# ---------------------------------------------------------------------------- parts
+
+
+def test_everybody_is_tested_once_a_fault_stops_no_other_and_what_is_done_stays(clips, tmp_path):
+    run = Run(tmp_path / "svm")
+    folder = run.path(parts_folder(describe(clips, "svm", None, protocol="speaker-independent")))
+    (folder / "fold-02-seed-0.csv" / "in the way").mkdir(parents=True)
+    with pytest.raises(PartsFailedError, match=r"1 of 4 parts failed: fold 2, seed 0 \(.*Error"):
+        cross_validate(clips, "svm", run=run, jobs=2)
+    assert "Traceback" in (folder / "fold-02-seed-0.log").read_text()
+    assert not run.path("cv.json").exists()
+    before = parts_of(run)
+
+    (folder / "fold-02-seed-0.csv" / "in the way").rmdir()
+    (folder / "fold-02-seed-0.csv").rmdir()
+    third = folder / "fold-03-seed-0.csv"
+    third.write_text(third.read_text()[:-2])  # the last row without its end
+    (folder / ".fold-04-seed-0-x1.csv").write_text("path,sha256\n")  # left by a kill
+    table = cross_validate(clips, "svm", run=run, jobs=2)
+    after = parts_of(run)
+    changed = {name for name in after if after[name] != before[name]}
+    assert changed == {"fold-02-seed-0.csv", "fold-03-seed-0.csv"}
+
+    assert list(table) == [*FACTS, "predicted", "confidence", "fold", "seed"]
+    assert sorted(table["path"]) == sorted(clips["path"]) and table["confidence"].isna().all()
+    tested = table.groupby("fold")["speaker"].unique().map(list).to_dict()
+    assert sorted(map(tuple, tested.values())) == [(f"mine-{name}",) for name in SPEAKERS]
+    for fold, speakers in tested.items():
+        assert not set(speakers) & set(train_side(clips, fold=fold)["speaker"])
+    pd.testing.assert_frame_equal(run.read_table("predictions.csv", made_by=""), table)
+    summary = json.loads(run.path("cv.json").read_text())
+    assert summary["by_seed"]["0"]["n_speakers"] == 4 and summary["folds"] == [1, 2, 3, 4]
+    assert summary["uar"]["mean"] == pytest.approx(
+        balanced_accuracy_score(table["emotion"], table["predicted"])
+    )
+
+
+def test_a_part_is_what_the_model_says_of_the_test_side(clips, tmp_path):
+    protocol = "speaker-text-independent"  # which leaves some clips on no side
+    table = cross_validate(clips, "svm", protocol=protocol, folds=[2], run=Run(tmp_path))
+    split = make_split(clips, protocol=protocol, fold=2)
+    tested = clips[split == "test"]
+    assert (split == "unused").any() and table["path"].tolist() == tested["path"].tolist()
+    assert not set(table["text"]) & set(train_side(clips, protocol=protocol, fold=2)["text"])
+    x = extract_features(clips, family="functionals")
+    machine = fit_svm(x, clips["emotion"], split, seed=0)
+    assert table["predicted"].tolist() == machine.predict(x[split == "test"].to_numpy()).tolist()
+    assert "1 of 4 folds only" in format_summary(json.loads((tmp_path / "cv.json").read_text()))
+
+
+def test_networks_say_the_same_however_many_run_at_once(clips, tmp_path):
+    tables, parts = {}, {}
+    for jobs, folds in ((1, [1]), (2, [1, 2])):
+        run = Run(tmp_path / str(jobs))
+        tables[jobs] = cross_validate(
+            clips, "functionals_mlp", epochs=2, folds=folds, run=run, jobs=jobs
+        )
+        parts[jobs] = {path.name: path.read_bytes() for path in run.folder.rglob("fold-*.csv")}
+    assert parts[1].keys() < parts[2].keys() and parts[1].items() < parts[2].items()
+    table = tables[2]
+    assert list(table) == [*FACTS, "predicted", "confidence", *CLASSES, "fold", "seed"]
+    np.testing.assert_allclose(table[CLASSES].sum(axis=1), 1, atol=1e-5)
+    assert (table["confidence"] == table[CLASSES].max(axis=1)).all()
+    assert (table["predicted"] == table[CLASSES].idxmax(axis=1)).all()
+    summary = json.loads(run.path("cv.json").read_text())
+    assert (summary["settings"]["epochs"], summary["n_folds"]) == (2, 4)
+
+
+def test_what_changes_a_result_is_a_new_key(clips):
+    def key(clips=clips, model="functionals_mlp", epochs=None, protocol="speaker-independent"):
+        recipe = RECIPES.get(model)
+        recipe = recipe.with_epochs(epochs) if epochs else recipe
+        return parts_folder(describe(clips, model, recipe, protocol=protocol))
+
+    relabelled = clips.assign(emotion=["sad", *clips["emotion"][1:]])
+    renamed = clips.assign(speaker=clips["speaker"].replace("mine-ben", "mine-bob"))
+    keys = [
+        key(),
+        key(epochs=3),
+        key(epochs=4),
+        key(model="svm"),
+        key(protocol="random-80-20"),
+        key(relabelled),
+        key(renamed),
+        key(clips[1:]),
+    ]
+    assert len(set(keys)) == len(keys)
+    assert key() == keys[0] == key(clips.assign(path=clips["path"].to_numpy(), band_hz=0.0))
+
+
+# ---------------------------------------------------------------------------- processes
+
+
+def test_calls_apart_report_what_went_wrong():
+    calls = {
+        "fine": partial(exec, "import os; print(os.environ['OMP_NUM_THREADS'], 'thread')"),
+        "wrong": partial(int, "x"),
+        "killed": partial(exec, "import os; os.kill(os.getpid(), 9)"),
+    }
+    found = {key: (error, said) for key, _, error, said in run_apart(calls, jobs=2)}
+    assert found["fine"] == ("", "1 thread\n")
+    assert found["wrong"][0] == "ValueError: invalid literal for int() with base 10: 'x'"
+    assert found["killed"][0].startswith("killed by signal 9")
+
+
+def test_a_process_ends_with_the_one_that_started_it():
+    command = [sys.executable, "-m", "helpers.evaluation.parts"]
+    call = partial(exec, "import time; print('on', flush=True); time.sleep(600)")
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        process.stdin.write(pickle.dumps(call))
+        process.stdin.flush()
+        assert process.stdout.readline() == b"on\n"
+        process.stdin.close()  # as the system does for one that was killed
+        assert process.wait(60) == 1
+
+
+def start(corpus: Path, home: Path) -> subprocess.Popen:
+    """``ser cv`` of four parts, one at a time."""
+    command = [sys.executable, "-m", "helpers.cli", "cv", "--corpora", str(corpus)]
+    return subprocess.Popen(
+        [*command, "--model", "svm", "--run", "killed", "--jobs", "1"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "SER_OUTPUTS": str(home)},
+        # A shell that starts us in the background has told us to ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_killed_and_stopped_runs_are_carried_on(clips, corpus, home):
+    run, kept = Run(home / "killed"), {}
+    for number in (signal.SIGKILL, signal.SIGINT):
+        process, limit = start(corpus, home), time.monotonic() + 240
+        while len(parts_of(run)) <= len(kept):
+            assert process.poll() is None and time.monotonic() < limit, process.stderr.read()
+            time.sleep(0.02)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=60)
+        expected = (-9, "") if number == signal.SIGKILL else (130, "ser: stopped\n")
+        assert (process.returncode, said) == expected
+        now = parts_of(run)
+        assert kept.items() < now.items() and len(now) < 4  # none was written again
+        kept = now
+        assert not run.path("cv.json").exists()
+    table = cross_validate(clips, "svm", run=run)
+    assert kept.items() < parts_of(run).items()
+    assert table["speaker"].nunique() == 4 and len(table) == len(clips)
+
+
+# ---------------------------------------------------------------------------- the summary
+
+
+def fabricate(said: dict[tuple[int, int], list[str]]) -> pd.DataFrame:
+    """Parts by seed and fold: fold 1 tests anna, fold 2 ben and carl, two clips each."""
+    rows = []
+    for (seed, fold), answers in said.items():
+        speakers = ["anna"] if fold == 1 else ["ben", "carl"]
+        for place, answer in enumerate(answers):
+            speaker = speakers[place // 2]
+            rows.append((f"{speaker}{place % 2}.wav", speaker, "ab"[place % 2], answer, fold, seed))
+    columns = ["path", "speaker", "emotion", "predicted", "fold", "seed"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+SAID = {
+    (0, 1): ["a", "b"],  # both right
+    (0, 2): ["a", "a", "b", "b"],  # one a of two, one b of two
+    (1, 1): ["b", "b"],
+    (1, 2): ["b", "b", "b", "b"],  # no a at all, every b
+}
+NAMES = {"model": "x", "n_folds": 2, "synthetic": False}
+
+
+def test_mean_and_spread_by_hand():
+    summary = summarise(fabricate(SAID), protocol="p", classes=["a", "b"], **NAMES)
+    by_fold = {(one["seed"], one["fold"]): one for one in summary["by_fold"]}
+    assert [by_fold[place]["uar"] for place in SAID] == [1.0, 0.5, 0.5, 0.5]
+    assert by_fold[0, 2]["speakers"] == ["ben", "carl"] and by_fold[0, 2]["n"] == 4
+    # Seed 0: a 2 of 3, b 2 of 3. Seed 1: a 0 of 3, b 3 of 3.
+    uars = [summary["by_seed"][seed]["uar"] for seed in (0, 1)]
+    assert uars == pytest.approx([2 / 3, 1 / 2])
+    assert summary["uar"]["mean"] == pytest.approx(7 / 12)
+    assert summary["uar"]["sd"] == pytest.approx((2 / 3 - 1 / 2) / 2**0.5)  # n - 1 is 1
+    assert summary["accuracy"]["mean"] == pytest.approx(7 / 12)
+    low, high = summary["uar"]["interval"]
+    assert 0 <= low < 7 / 12 < high <= 1 and summary["interval_unit"] == "speaker"
+    assert (summary["seeds"], summary["folds"], summary["model"]) == ([0, 1], [1, 2], "x")
+    lines = format_summary(summary).splitlines()
+    assert lines[1].split() == ["1", "0.750", "2", "anna"]
+    assert "x · p · 6 clips of 3 speakers: UAR 0.583 ± 0.118 (2 seeds) [" in lines[3]
+
+
+def test_one_seed_has_no_spread_and_the_interval_of_its_score():
+    table = fabricate({place: said for place, said in SAID.items() if place[0] == 0})
+    summary = summarise(table, protocol="p", classes=["a", "b"], **NAMES)
+    score = score_predictions(table, ["a", "b"], protocol="p")
+    for name in ("uar", "accuracy"):
+        assert summary[name] == {
+            "mean": pytest.approx(score[name]),
+            "sd": None,
+            "interval": pytest.approx(score[f"{name}_interval"]),
+        }
+    assert "UAR 0.667 (1 seed) [" in format_summary(summary)
+
+
+def test_seeds_that_agree_make_no_one_surer():
+    one = fabricate({place: said for place, said in SAID.items() if place[0] == 0})
+    three = pd.concat([one.assign(seed=seed) for seed in range(3)])
+    alone, together = (
+        summarise(table, protocol="p", classes=["a", "b"])["uar"] for table in (one, three)
+    )
+    assert together["interval"] == pytest.approx(alone["interval"]) and together["sd"] == 0
+
+
+def test_speakers_that_come_round_again_count_once():
+    table = fabricate({(0, 1): ["a", "b"], (0, 2): ["a", "a", "b", "b"]})
+    again = table[table["fold"] == 1].assign(fold=3, predicted="b")
+    summary = summarise(pd.concat([table, again]), protocol="p", classes=["a", "b"])
+    assert summary["by_seed"][0]["n"] == 6 and summary["uar"]["mean"] == pytest.approx(2 / 3)
+    assert len(summary["by_fold"]) == 3
+
+
+# ---------------------------------------------------------------------------- the command
+
+
+def test_from_the_terminal(corpus, home, capsys, tmp_path):
+    bad = corpus.parent / "bad.wav"
+    bad.write_text("no sound")
+    manifest = tmp_path / "mine.csv"
+    lines = corpus.read_text().replace("\n", f"\n{corpus.parent}{os.sep}").rsplit("\n", 1)[0]
+    manifest.write_text(f"{lines}\n{bad},sad,anna,one\n")
+    command = ["cv", "--corpora", str(manifest), "--model", "svm", "--protocol", "random-80-20"]
+    assert main([*command, "--seeds", "2"]) == 0
+    said, err = capsys.readouterr()
+    assert (
+        re.search("left out: .*bad.wav: found", err) and ": 0 of 2 parts were done before" in said
+    )
+    assert re.search(r"(?m)^fold 1, seed 1: UAR \d\.\d{3} on mine-.* · \d+ s$", said)
+    line = r"svm · random-80-20 · 6 clips of \d speakers: UAR \d\.\d{3} ± \d\.\d{3} \(2 seeds\) \["
+    assert re.search(line, said)
+    folder = home / "cv-mine-svm-random-80-20"
+    assert said.endswith(f"cv.json and predictions.csv are in {folder}\n")
+    table = pd.read_csv(folder / "predictions.csv")
+    tested = [set(part["path"]) for _, part in table.groupby("seed")]
+    assert len(tested) == 2 and tested[0] != tested[1]
+    before = parts_of(Run(folder))
+    assert main([*command, "--folds", "1"]) == 0 and parts_of(Run(folder)) == before
+    assert ": 1 of 1 parts were done before" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--model", "gmm"], "model 'gmm': expected one of mfcc_lstm, lstm, functionals_mlp"),
+        (["--protocol", "x"], "protocol 'x': expected one of speaker-independent, random-80-20"),
+        (["--seeds", "0"], "seeds 0: expected at least 1"),
+        (["--jobs", "0"], "jobs 0: expected at least 1"),
+        (["--epochs", "5"], "epochs 5: svm has none"),
+        (["--folds", "1,x"], "folds '1,x': expected numbers such as 1,2"),
+        (["--folds", "0"], "folds 0: expected some of 1 to 4 for mine under speaker-independent"),
+        (["--folds", "2", "--protocol", "random-80-20"], "expected some of 1 to 1 for mine"),
+        (["--run", "../x"], "run name '../x'"),
+        (["--corpora", "nix"], "unknown corpus 'nix': known are demo"),
+        (["--seeds", "many"], "invalid int value: 'many'"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(corpus, home, capsys, arguments, said):
+    before = sorted(home.iterdir())
+    try:
+        code = main(["cv", "--corpora", str(corpus), "--model", "svm", *arguments])
+    except SystemExit as end:
+        code = end.code
+    out, err = capsys.readouterr()
+    assert (code, out) == (2, "") and said in err and "Traceback" not in err
+    assert sorted(home.iterdir()) == before
+
+
+def test_emotions_may_not_be_called_as_a_column(clips, tmp_path):
+    clips = clips.assign(emotion=clips["emotion"].replace("sad", "fold"))
+    with pytest.raises(CrossvalError, match="emotions called fold: so are columns"):
+        cross_validate(clips, "svm", run=Run(tmp_path))
