@@ -88,6 +88,16 @@ def build_parser() -> argparse.ArgumentParser:
     cv.add_argument("--run", help="folder under outputs/; cv-<corpora>-<model> if not given")
     cv.set_defaults(call=_cross_validate)
 
+    compare = commands.add_parser(
+        "compare",
+        help="is one run's model better than another's?",
+        description="Compare what the models of two runs said on the test side. Exit code 1 when "
+        "the second is worse by more than its 95 %% interval.",
+    )
+    compare.add_argument("first", metavar="RUN", help="a folder, or its name in outputs/")
+    compare.add_argument("second", metavar="RUN", help="the one to be judged")
+    compare.set_defaults(call=_compare)
+
     features = commands.add_parser(
         "features",
         help="compute features, here or on a cluster, and keep them for the notebooks",
@@ -230,6 +240,16 @@ def _cross_validate(arguments: argparse.Namespace) -> int:
     clips = _load_clips(arguments.corpora)
     run = run or open_run(crossval.name_run(clips, arguments.model, arguments.protocol))
     return crossval.report(clips, arguments.model, folds=folds, run=run, **chosen)
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    from helpers.evaluation.comparison import compare_runs, format_comparison
+    from helpers.runs import find_run
+
+    first, second = find_run(arguments.first), find_run(arguments.second)
+    found, notes = compare_runs(first, second)
+    print(format_comparison(found, first.name, second.name), *notes, sep="\n")
+    return int(found["verdict"] == "worse")
 
 
 def _compute_features(arguments: argparse.Namespace) -> int:

@@ -213,6 +213,25 @@ def open_run(name: str) -> Run:
     return Run(outputs_home() / name)
 
 
+def find_run(name: str) -> Run:
+    """Return the run of a folder, or of a name under ``outputs/``.
+
+    Raises
+    ------
+    MissingStepError
+        There is neither.
+    """
+    folder = Path(name)
+    run = Run(folder.resolve()) if folder.is_dir() or len(folder.parts) > 1 else open_run(name)
+    if not run.folder.is_dir():
+        known = sorted(path.parent.name for path in outputs_home().glob("*/run.json"))
+        raise MissingStepError(
+            f"{name}: found no such run, expected a folder or one of {', '.join(known) or 'none'} "
+            f"(in {outputs_home()})"
+        )
+    return run
+
+
 def dump_json(content: object) -> str:
     """JSON text with sorted keys, numpy numbers as numbers and NaN as null."""
     return json.dumps(_plain(content), indent=2, sort_keys=True, ensure_ascii=False) + "\n"

@@ -176,3 +176,28 @@ def _lost_checks(first: Run, second: Run) -> list[str]:
         f"{failed[test, measure]['found']:.3f}, limit {failed[test, measure]['limit']:.3f}"
         for test, measure in sorted(passed.keys() & failed.keys())
     ]
+
+
+def format_comparison(found: dict, first: str, second: str) -> str:
+    """Two lines: the figures, and what they mean.
+
+    Examples
+    --------
+    >>> found = {"uar": [0.5, 0.6], "difference": 0.1, "interval": [-0.02, 0.2], "n": 240,
+    ...          "n_speakers": 4, "interval_unit": "speaker", "p_value": 0.25, "paired": True,
+    ...          "verdict": "equal"}
+    >>> print(format_comparison(found, "old", "new"))
+    old → new: UAR 0.500 → 0.600, difference +0.100 [-0.020, +0.200], p = 0.25
+    equal: the same 240 clips of 4 speakers cannot tell them apart (95 % interval over speakers)
+    """
+    a, b = found["uar"]
+    low, high = found["interval"]
+    chance = f", p = {found['p_value']:.2g}" if "p_value" in found else ""
+    clips = f"{found['n']} clips of {found['n_speakers']} speakers"
+    clips = f"the same {clips}" if found["paired"] else f"{clips}, others than the first run's,"
+    says = "cannot tell them apart" if found["verdict"] == "equal" else f"say so of {second}"
+    return (
+        f"{first} → {second}: UAR {a:.3f} → {b:.3f}, difference {found['difference']:+.3f} "
+        f"[{low:+.3f}, {high:+.3f}]{chance}\n"
+        f"{found['verdict']}: {clips} {says} (95 % interval over {found['interval_unit']}s)"
+    )
