@@ -113,8 +113,8 @@ def ablate(
     """
     from sklearn.metrics import balanced_accuracy_score
 
-    train = _draw(clips[clips[protocol] == "train"], n_train, seed)
-    held = _draw(clips[clips[protocol] == "validation"], n_validation, seed)
+    train = draw_clips(clips[clips[protocol] == "train"], n_train, seed)
+    held = draw_clips(clips[clips[protocol] == "validation"], n_validation, seed)
     common = {"seed": seed, "n_jobs": n_jobs}
     tests = {"as recorded": change_clips(held, "", {}, **common)}
     for name, amount in conditions.items():
@@ -137,7 +137,8 @@ def ablate(
     return table
 
 
-def _draw(clips: pd.DataFrame, n: int, seed: int) -> pd.DataFrame:
+def draw_clips(clips: pd.DataFrame, n: int, seed: int) -> pd.DataFrame:
+    """At most ``n`` clips, in equal numbers of each emotion as far as there are, in their order."""
     each = max(1, n // clips["emotion"].nunique())
     shuffled = clips.sample(frac=1, random_state=seed)
     return shuffled.groupby("emotion", sort=True).head(each).sort_index()

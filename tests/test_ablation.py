@@ -82,6 +82,6 @@ def test_the_test_side_is_never_heard_and_sides_do_not_mix(clips, monkeypatch):
 
 
 def test_the_side_to_be_learned_is_drawn_evenly(clips):
-    few = ablation._draw(clips[:18], 8, seed=0)  # 12 sad and angry of a, 6 sad of b
+    few = ablation.draw_clips(clips[:18], 8, seed=0)  # 12 sad and angry of a, 6 sad of b
     assert few["emotion"].value_counts().to_dict() == {"sad": 4, "angry": 4}
-    assert few.equals(ablation._draw(clips[:18], 8, seed=0))
+    assert few.equals(ablation.draw_clips(clips[:18], 8, seed=0))

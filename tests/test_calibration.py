@@ -76,6 +76,13 @@ def test_overconfidence_by_hand():
     assert fit_temperature(probabilities, np.array([0, 0, 0, 1])) == pytest.approx(2.0, rel=1e-3)
 
 
+def test_a_model_that_is_right_about_known_voices_is_not_made_surer():
+    probabilities = np.array([[0.9, 0.1]] * 4)
+    assert fit_temperature(probabilities, np.zeros(4, dtype=int)) == pytest.approx(0.2, rel=1e-2)
+    assert fit_temperature(probabilities, np.zeros(4, dtype=int), lowest=1.0) == pytest.approx(1.0)
+    assert choose_threshold(np.array([0.9] * 4), np.ones(4, dtype=bool), lowest=0.5) == 0.5
+
+
 # ---------------------------------------------------------------------------- reliability
 
 #: Ten clips: 4 of 0.55 (2 right), 4 of 0.75 (3 right), 2 of 0.95 (1 right).

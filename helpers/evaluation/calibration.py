@@ -19,18 +19,23 @@ def apply_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarr
     return scaled / scaled.sum(axis=1, keepdims=True)
 
 
-def fit_temperature(probabilities: np.ndarray, targets: np.ndarray) -> float:
+def fit_temperature(
+    probabilities: np.ndarray, targets: np.ndarray, *, lowest: float = 0.2
+) -> float:
     """Temperature that makes the probabilities of *validation* clips most likely.
 
     Parameters
     ----------
     probabilities : np.ndarray, shape (n, n_classes)
     targets : np.ndarray of int, shape (n,)
+    lowest : float
+        1 where training has heard the validation speakers: that the model is right about them is
+        no reason to be surer of others.
 
     Returns
     -------
     float
-        Between 0.2 and 10 (Guo et al. 2017, arXiv 1706.04599).
+        Between ``lowest`` and 10 (Guo et al. 2017, arXiv 1706.04599).
     """
     from scipy.optimize import minimize_scalar
 
@@ -38,7 +43,7 @@ def fit_temperature(probabilities: np.ndarray, targets: np.ndarray) -> float:
         p = apply_temperature(probabilities, np.exp(log_temperature))
         return -np.log(np.maximum(p[np.arange(len(targets)), targets], 1e-12)).mean()
 
-    found = minimize_scalar(loss, bounds=(np.log(0.2), np.log(10)), method="bounded")
+    found = minimize_scalar(loss, bounds=(np.log(lowest), np.log(10)), method="bounded")
     # The search ends near the best, not on it: never worse than leaving the model as it is.
     return float(np.exp(found.x)) if loss(found.x) < loss(0.0) else 1.0
 
@@ -126,7 +131,12 @@ def measure_coverage(confidence: np.ndarray, right: np.ndarray) -> pd.DataFrame:
 
 
 def choose_threshold(
-    confidence: np.ndarray, right: np.ndarray, *, target: float = 0.8, min_coverage: float = 0.1
+    confidence: np.ndarray,
+    right: np.ndarray,
+    *,
+    target: float = 0.8,
+    min_coverage: float = 0.1,
+    lowest: float = 0.0,
 ) -> float:
     """Confidence below which the model had better say "not sure", from *validation* clips.
 
@@ -141,19 +151,21 @@ def choose_threshold(
         Share of the answers that should be right.
     min_coverage : float
         Share of the clips that must be answered: an accuracy of three clips is chance.
+    lowest : float
+        The threshold is no lower than this.
 
     Returns
     -------
     float
-        0 … 1; 0 if the model reaches the target without withholding anything.
+        ``lowest`` … 1; ``lowest`` if the model reaches the target without withholding anything.
     """
     table = measure_coverage(confidence, right)
     table = table[table["coverage"] >= min_coverage]
     enough = table[table["accuracy"] >= target]
     if enough.empty:
-        return float(table.loc[table["accuracy"].idxmax(), "threshold"])
+        return max(lowest, float(table.loc[table["accuracy"].idxmax(), "threshold"]))
     first = enough.iloc[0]
-    return 0.0 if first["coverage"] == 1 else float(first["threshold"])
+    return lowest if first["coverage"] == 1 else max(lowest, float(first["threshold"]))
 
 
 def summarise_calibration(
