@@ -133,6 +133,21 @@ class Predictor:
         """
         return self._table([(str(path), None) for path in paths])
 
+    def predict_waves(self, waves: Sequence[np.ndarray]) -> pd.DataFrame:
+        """Estimate the emotion of each waveform that is in memory.
+
+        Parameters
+        ----------
+        waves : sequence of np.ndarray, each of shape (n,), float32
+            16 kHz mono.
+
+        Returns
+        -------
+        pd.DataFrame
+            A row a waveform in the order given; columns as :meth:`predict_audio`, ``file`` empty.
+        """
+        return self._table([("", y) for y in waves])
+
     def _table(self, clips: Sequence[tuple[str, np.ndarray | None]]) -> pd.DataFrame:
         from tqdm import tqdm
 

@@ -1,0 +1,321 @@
+"""How much of a model's answers survives when the sound is no longer as it was recorded.
+
+The conditions and their limits are in :mod:`helpers.evaluation.disturbances`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from helpers.audio import AudioError, load_audio
+from helpers.augment import pick_voices
+from helpers.evaluation.disturbances import (
+    AS_RECORDED,
+    CONDITIONS,
+    Condition,
+    disturb,
+    leave,
+    make_rng,
+)
+from helpers.evaluation.scores import confusion_counts, uar
+from helpers.parallel import map_clips
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_BLOCK = 24  # clips whose changed versions may wait in memory: 55 of 4 s take 14 MB
+_CHUNK = 64  # waveforms that the model is asked about at once
+_VOICES = 5
+_COLUMNS = [
+    *("group", "condition", "level", "n", "uar", "drop", "allowed_drop"),
+    *("same", "needed_same", "passed", "note"),
+]
+_EPSILON = 1e-9  # 0.55 - 0.5 is a little more than 0.05
+
+
+def measure_robustness(
+    predictor: Any,
+    clips: pd.DataFrame,
+    *,
+    voices: pd.DataFrame,
+    conditions: Sequence[Condition] = CONDITIONS,
+    seed: int = 0,
+    n_jobs: int = -1,
+) -> pd.DataFrame:
+    """Ask a model about clips as they are and as they are changed.
+
+    Processes change the sound while this one predicts. Memory does not grow with the clips.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        Of :mod:`helpers.prediction`; its ``classes`` and ``predict_waves`` are used.
+    clips : pd.DataFrame
+        Rows of an utterance table to be tested: ``path emotion speaker``.
+    voices : pd.DataFrame
+        Rows that babble is made of, of the training side; for each clip, those of other speakers.
+    conditions : sequence of Condition
+    seed : int
+        What is drawn for a clip depends on it and on the clip's file name, not on the other clips.
+    n_jobs : int
+        Processes, -1 for one a core.
+
+    Returns
+    -------
+    pd.DataFrame
+        A row a condition, before them one ``as recorded``: ``group condition level``, ``n`` (clips
+        that could be changed), ``uar`` (of the changed clips), ``drop`` (UAR of the same clips as
+        recorded minus that; < 0 where the change helps), ``allowed_drop`` (NaN: no limit),
+        ``same`` (share of clips whose predicted emotion is that of the condition compared with,
+        mostly as recorded), ``needed_same`` (NaN: no limit), ``passed`` (True, False; None without
+        a limit or a clip), ``note`` (what failed). ``attrs``: ``uar`` as recorded, ``chance``.
+
+    Raises
+    ------
+    ValueError
+        No clips, an emotion that the model does not know, conditions of one name, one that is
+        compared with a condition that is not there, or no clip that can be read.
+    """
+    conditions = [Condition(AS_RECORDED, AS_RECORDED, leave), *conditions]
+    _check(clips, conditions, predictor.classes)
+    changed = _change_clips(clips, voices, conditions, seed=seed, n_jobs=n_jobs)
+    found, errors = _predict(predictor, changed, len(clips), conditions)
+    if not (found[AS_RECORDED] != "").any():
+        raise ValueError(f"none of {len(clips)} clips can be read: {errors[AS_RECORDED].iloc[0]}")
+    true = clips["emotion"].reset_index(drop=True)
+    rows = [_make_row(c, found, errors, true, predictor.classes) for c in conditions]
+    table = pd.DataFrame(rows, columns=_COLUMNS)
+    numbers = ["level", "uar", "drop", "allowed_drop", "same", "needed_same"]
+    table = table.astype(dict.fromkeys(numbers, float) | {"passed": object})
+    table.attrs |= {"uar": float(table.loc[0, "uar"]), "chance": 1 / true.nunique()}
+    return table
+
+
+def _check(clips: pd.DataFrame, conditions: list[Condition], classes: list[str]) -> None:
+    """Complain of what would otherwise stop the table after minutes, at its end."""
+    if clips.empty:
+        raise ValueError("no clips to change: expected the rows of the test side")
+    confusion_counts(clips["emotion"], clips["emotion"], classes)
+    names = [condition.name for condition in conditions]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"conditions {', '.join(twice)}: given more than once")
+    for condition in conditions:
+        if condition.compared_with not in names:
+            raise ValueError(
+                f"condition {condition.name!r} is compared with {condition.compared_with!r}, which "
+                "is not among the conditions: add it"
+            )
+
+
+def _change_clips(
+    clips: pd.DataFrame,
+    voices: pd.DataFrame,
+    conditions: list[Condition],
+    *,
+    seed: int,
+    n_jobs: int,
+) -> Iterator[tuple[int, str, np.ndarray | str]]:
+    """Yield place of the clip, name of the condition, and the waveform or what went wrong."""
+    for start in range(0, len(clips), _BLOCK):
+        keys, jobs = [], []
+        block = list(clips.iloc[start : start + _BLOCK].itertuples())
+        for place, clip in enumerate(block, start):
+            name = Path(clip.path).name
+            try:
+                y = load_audio(clip.path)
+            except AudioError as error:
+                yield from ((place, condition.name, str(error)) for condition in conditions)
+                continue
+            others = []
+            if any(condition.needs_voices for condition in conditions):
+                rng, side = make_rng(seed, name), voices.assign(side="train")
+                others = pick_voices(side, "side", clip.speaker, rng, n=_VOICES)
+            for condition in conditions:
+                keys.append((place, condition.name))
+                jobs.append((y, name, others if condition.needs_voices else [], condition, seed))
+        label = f"Changing clips {start + 1} to {start + len(block)} of {len(clips)}"
+        results = map_clips(disturb, jobs, n_jobs=n_jobs, label=label)
+        for key, result in zip(keys, results, strict=True):
+            yield *key, result
+
+
+def _predict(
+    predictor: Any,
+    changed: Iterator[tuple[int, str, np.ndarray | str]],
+    n: int,
+    conditions: list[Condition],
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Predicted emotions and errors, a row a clip and a column a condition, empty where none is."""
+    names = [condition.name for condition in conditions]
+    found = pd.DataFrame("", index=range(n), columns=names, dtype=object)
+    errors = found.copy()
+    while chunk := list(islice(changed, _CHUNK)):
+        heard = [item for item in chunk if not isinstance(item[2], str)]
+        said = predictor.predict_waves([wave for _, _, wave in heard])["emotion"] if heard else []
+        for (place, name, _), emotion in zip(heard, said, strict=True):
+            found.loc[place, name] = emotion
+        for place, name, result in chunk:
+            if isinstance(result, str):
+                errors.loc[place, name] = result
+    return found, errors
+
+
+def _make_row(
+    condition: Condition,
+    found: pd.DataFrame,
+    errors: pd.DataFrame,
+    true: pd.Series,
+    classes: list[str],
+) -> tuple:
+    """Figures of one condition, on the clips that it and what it is compared with could change."""
+    said, before = found[condition.name], found[condition.compared_with]
+    heard = (said != "") & (before != "")
+    failed = errors.loc[~heard, [condition.name, condition.compared_with]].max(axis=1)
+    note = f"{len(failed)} of {len(found)} clips failed: {failed.iloc[0]}" if len(failed) else ""
+    recall, drop, same, passed = np.nan, np.nan, np.nan, None
+    if heard.any():
+        recorded = found.loc[heard, AS_RECORDED]
+        recall = uar(confusion_counts(true[heard], said[heard], classes))
+        drop = uar(confusion_counts(true[heard], recorded, classes)) - recall
+        same = float((said[heard] == before[heard]).mean())
+        limits = []
+        if condition.max_drop is not None:
+            limits.append(drop <= condition.max_drop + _EPSILON)
+        if condition.min_same is not None:
+            limits.append(same >= condition.min_same - _EPSILON)
+        passed = all(limits) if limits else None
+    return (
+        *(condition.group, condition.name, condition.level, int(heard.sum()), recall, drop),
+        *(condition.max_drop, same, condition.min_same, passed, note),
+    )
+
+
+def to_checks(table: pd.DataFrame) -> pd.DataFrame:
+    """The limits of a robustness table, a row a limit, for a table with other checks.
+
+    Parameters
+    ----------
+    table : pd.DataFrame
+        From :func:`measure_robustness`.
+
+    Returns
+    -------
+    pd.DataFrame
+        ``test measure found limit passed n``. ``measure`` is ``UAR drop`` (passed if at most the
+        limit) or ``unchanged predictions`` (if at least). ``passed`` is None without a clip.
+    """
+    rows = []
+    for row in table.itertuples():
+        for measure, value, limit, slack in (
+            ("UAR drop", row.drop, row.allowed_drop, row.allowed_drop - row.drop),
+            ("unchanged predictions", row.same, row.needed_same, row.same - row.needed_same),
+        ):
+            if not np.isnan(limit):
+                passed = bool(slack >= -_EPSILON) if row.n else None
+                rows.append((row.condition, measure, value, limit, passed, row.n))
+    checks = pd.DataFrame(rows, columns=["test", "measure", "found", "limit", "passed", "n"])
+    return checks.astype({"passed": object})
+
+
+# --- figure -------------------------------------------------------------------------------------
+
+#: Panels of curves: what the horizontal axis says, and the groups in it with line and marker.
+_CURVES = {
+    "signal-to-noise ratio (dB)": ("white noise", "babble", "music"),
+    "bit rate (kbit/s)": ("MP3", "AAC", "Opus"),
+    "heard from the onset of the voice (s)": ("first",),
+}
+_LINES = (("#0072B2", "o", "-"), ("#D55E00", "s", "--"), ("#00825F", "^", "-."))
+_MARKS = {
+    True: {"color": "#0072B2", "marker": "o", "s": 34, "label": "within its limits"},
+    False: {"color": "#D55E00", "marker": "X", "s": 52, "label": "beyond a limit"},
+    None: {"facecolor": "white", "edgecolor": "#767676", "marker": "D", "s": 20,
+           "label": "no limit"},
+}  # fmt: skip
+
+
+def plot_robustness(table: pd.DataFrame, *, title: str = "") -> Figure:
+    """Curves of UAR against noise, bit rate and time on the left; every condition on the right.
+
+    Where UAR falls further than its limit, the drop stands beside the mark.
+
+    Parameters
+    ----------
+    table : pd.DataFrame
+        From :func:`measure_robustness`.
+    title : str
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    import matplotlib.pyplot as plt
+
+    changed = table[table["group"] != AS_RECORDED].reset_index(drop=True)
+    panels = {
+        label: [group for group in groups if (changed["group"] == group).any()]
+        for label, groups in _CURVES.items()
+    }
+    panels = {label: groups for label, groups in panels.items() if groups}
+    height = max(3.2, 1.2 + 0.17 * len(changed))
+    figure = plt.figure(figsize=(11, height), layout="constrained")
+    grid = figure.add_gridspec(max(len(panels), 1), 2, width_ratios=(1, 1.25))
+    for place, (label, groups) in enumerate(panels.items()):
+        ax = figure.add_subplot(grid[place, 0])
+        _plot_curves(ax, changed, groups, table)
+        ax.set_xlabel(label)
+    _plot_conditions(figure.add_subplot(grid[:, 1] if panels else grid[:, :]), changed)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+    return figure
+
+
+def _plot_curves(ax, changed: pd.DataFrame, groups: list[str], table: pd.DataFrame) -> None:
+    """UAR against level, one line a group, between UAR as recorded and chance."""
+    for group, (color, marker, line) in zip(groups, _LINES, strict=False):
+        rows = changed[changed["group"] == group].sort_values("level")
+        ax.plot(rows["level"], rows["uar"], color=color, marker=marker, linestyle=line, label=group)
+    levels = {"as recorded": (table.loc[0, "uar"], "#555555", "-")}
+    if "chance" in table.attrs:
+        levels["chance"] = (table.attrs["chance"], "#767676", ":")
+    for name, (value, color, line) in levels.items():
+        ax.axhline(value, color=color, linewidth=1, linestyle=line)
+        ax.text(0.995, value + 0.01, name, color=color, ha="right", va="bottom", fontsize=8,
+                transform=ax.get_yaxis_transform())  # fmt: skip
+    top = max(table.loc[0, "uar"], changed["uar"].max())
+    ax.set(ylabel="UAR", ylim=(0, min(top + 0.12, 1.05)))
+    ax.set_xticks(sorted(set(changed.loc[changed["group"].isin(groups), "level"])))
+    if len(groups) > 1:
+        ax.legend(loc="lower left", ncols=len(groups), bbox_to_anchor=(0, 0.99), fontsize=8)
+
+
+def _plot_conditions(ax, changed: pd.DataFrame) -> None:
+    """Share of unchanged predictions of each condition, with its limit as a line."""
+    breaks = (changed["group"] != changed["group"].shift()).cumsum()
+    height = np.arange(len(changed)) + 0.6 * (breaks - 1)
+    passed = [None if pd.isna(value) else bool(value) for value in changed["passed"]]
+    for kind, look in _MARKS.items():
+        rows = np.array([value is kind for value in passed])
+        if rows.any():
+            ax.scatter(changed.loc[rows, "same"], height[rows], zorder=3, **look)
+    limits = changed["needed_same"].notna()
+    ax.scatter(changed.loc[limits, "needed_same"], height[limits], marker="|", s=110,
+               color="black", linewidth=1.4, zorder=2, label="limit")  # fmt: skip
+    text = {"ha": "right", "va": "center", "textcoords": "offset points", "fontsize": 7.5}
+    for place, row in zip(height, changed.itertuples(), strict=True):
+        if not row.n:
+            ax.annotate("not tested", (0.12, place), (0, 0), color="#767676", **text)
+        elif row.drop > row.allowed_drop + _EPSILON:
+            color = _MARKS[False]["color"]
+            ax.annotate(f"UAR −{row.drop:.2f}", (row.same, place), (-8, 0), color=color, **text)
+    ax.set_yticks(height, changed["condition"], fontsize=8)
+    ax.set_ylim(height.max() + 1, -1)
+    ax.grid(axis="y", color="#EEEEEE", zorder=0)
+    ax.set(xlim=(0, 1.03), xlabel="share of clips whose predicted emotion stays the same")
+    ax.legend(loc="lower left", ncols=4, bbox_to_anchor=(-0.02, 1.0), fontsize=8)
