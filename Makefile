@@ -30,9 +30,10 @@ help:  ## List these targets
 	@echo 'Usage: make TARGET [ARGS="..."] [PYTHON=/path/to/python3.12]'
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s  %s\n", $$1, $$2 }' Makefile
 
-# Without ARGS: the demo, with fewer epochs, as it only shows that everything works.
+# Without ARGS: the demo, with fewer epochs and disturbed clips, as it only shows that everything
+# works.
 run: $(READY)  ## Run the seven notebooks, e.g. make run ARGS="--corpora tess"
-	@PATH="$$PWD/$(BIN):$$PATH" $(BIN)/ser run $(or $(ARGS),-p EPOCHS=12)
+	@PATH="$$PWD/$(BIN):$$PATH" $(BIN)/ser run $(or $(ARGS),-p EPOCHS=12 -p N_ROBUST=21)
 
 test: $(READY)  ## Run the tests, e.g. make test ARGS="tests/test_audio.py -x"
 	@PATH="$$PWD/$(BIN):$$PATH" $(BIN)/python -m pytest $(ARGS)

@@ -337,7 +337,7 @@ def plot_scores(scores: dict[str, dict], *, measure: str = "uar", ax=None, title
     for place, (name, score) in enumerate(scores.items()):
         low, high = score[f"{measure}_interval"]
         ax.plot([low, high], [place, place], color="#0072B2", linewidth=5, alpha=0.35)
-        ax.plot(score[measure], place, "o", color="#0072B2", markersize=8)
+        ax.plot(score[measure], place, "o", color="#0072B2", markersize=8, clip_on=False)
         ax.annotate(f"{score[measure]:.2f}", (score[measure], place), (0, 8),
                     textcoords="offset points", ha="center")  # fmt: skip
         ax.axvline(score["chance"], color="#999999", linestyle=":", linewidth=1)

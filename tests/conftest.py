@@ -52,11 +52,13 @@ def real_data(corpora_root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def demo_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An outputs folder with a finished run called ``demo``, made as a user makes it.
 
-    ``ser run`` on the demo corpus in a process of its own; few epochs are the only difference.
+    ``ser run`` on the demo corpus in a process of its own; few epochs and few disturbed clips are
+    the only difference.
     """
     outputs = tmp_path_factory.mktemp("outputs")
+    small = ["-p", "EPOCHS=2", "-p", "N_ROBUST=14"]
     done = subprocess.run(
-        [sys.executable, "-m", "helpers.cli", "run", "--corpora", "demo", "-p", "EPOCHS=2"],
+        [sys.executable, "-m", "helpers.cli", "run", "--corpora", "demo", *small],
         env={**os.environ, "SER_OUTPUTS": str(outputs)},
         capture_output=True,
         text=True,

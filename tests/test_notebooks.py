@@ -24,7 +24,7 @@ RESULTS = {
     "03_augment": ["augmentations.csv"],
     "04_train_lstm": ["validation_04.csv", "models/random-80-20/mfcc_lstm.keras"],
     "05_train_cnn": ["validation.csv", "model.keras"],
-    "06_evaluate": ["metrics.json", "predictions.csv"],
+    "06_evaluate": ["metrics.json", "predictions.csv", "model_card.html"],
     "07_predict_live": ["prediction.csv"],
 }
 pytestmark = pytest.mark.notebooks
@@ -135,7 +135,8 @@ class TestExecuted:
 
     def test_is_small_enough_to_open(self, run, step):
         many = step in ("01_explore", "03_augment")  # a player an emotion, an augmentation
-        assert (run / f"{step}.ipynb").stat().st_size < (3e6 if many else 2e6)
+        long = many or step == "06_evaluate"
+        assert (run / f"{step}.ipynb").stat().st_size < (3e6 if long else 2e6)
         players = [o for o in outputs_of(read(run, step)) if "<audio" in str(o.get("data", ""))]
         assert len(players) <= (10 if many else 6)
 
@@ -150,7 +151,7 @@ def test_run_json_says_what_was_run(run):
     record = json.loads((run / "run.json").read_text(encoding="utf-8"))
     assert record["status"] == "done"
     assert set(record["notebooks"]) == set(NOTEBOOKS)
-    assert record["parameters"] == {"CORPORA": "demo", "EPOCHS": 2, "RUN": "demo"}
+    assert record["parameters"] == {"CORPORA": "demo", "EPOCHS": 2, "N_ROBUST": 14, "RUN": "demo"}
     assert record["data"]["clips"] == 560 and record["data"]["fingerprint"]
     assert record["versions"]["keras"] and record["seed"] == 0
 
@@ -173,6 +174,33 @@ def test_metrics_name_their_protocol(run):
             assert score["protocol"] == protocol and score["n"] > 0
             low, high = score["uar_interval"]
             assert 0 <= low <= score["uar"] <= high <= 1
+
+
+def test_metrics_hold_every_part_of_06(run):
+    metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+    assert {"svm", "majority", "chance"} < set(metrics["protocols"]["speaker-independent"])
+    assert set(metrics["leakage"]) == {
+        *("leaky", "random-80-20", "speaker-independent", "speaker-text-independent")
+    }
+    assert {row["grouping"] for row in metrics["groups"]} == {"sex", "pitch", "speaker"}
+    assert metrics["robustness"][0]["condition"] == "as recorded"
+    assert all(row["n"] == 14 for row in metrics["robustness"])
+    tests = {row["test"] for row in metrics["checks"]}
+    assert {"scores", "groups by sex", "explanation follows the weights"} < tests
+    assert metrics["cross_corpus"] == []  # one corpus, and not people
+    sure = metrics["calibration"]
+    assert (
+        0 <= sure["ece"] <= 1 and sure["threshold"] == read_card(run / "model.keras")["threshold"]
+    )
+
+
+def test_the_card_in_the_model_and_the_page_tell_the_same(run):
+    metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+    described = json.dumps(read_card(run / "model.keras")["description"])
+    page = (run / "model_card.html").read_text(encoding="utf-8")
+    uar = metrics["protocols"]["speaker-independent"]["model.keras"]["uar"]
+    assert str(uar) in described and f"{uar:.3f}" in page
+    assert 'href="model_card.html"' in (run / "index.html").read_text(encoding="utf-8")
 
 
 def test_no_test_speaker_was_heard_in_training(run):

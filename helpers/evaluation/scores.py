@@ -206,8 +206,9 @@ def format_score(score: dict, measure: str = "uar") -> str:
     """
     low, high = score[f"{measure}_interval"]
     name = "UAR" if measure == "uar" else measure
+    speakers = "1 speaker" if score["n_speakers"] == 1 else f"{score['n_speakers']} speakers"
     return (
         f"{name} {score[measure]:.3f} [{low:.3f}, {high:.3f}] · {score['protocol']} · "
-        f"{score['n']} clips of {score['n_speakers']} speakers · "
+        f"{score['n']} clips of {speakers} · "
         f"95 % interval over {score['interval_unit']}s"
     )
