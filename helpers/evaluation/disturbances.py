@@ -324,7 +324,7 @@ CONDITIONS: tuple[Condition, ...] = (
     *_series("babble {} dB", add_babble, _SNRS, option="snr_db", needs_voices=True),
     *_series("music {} dB", add_music, _SNRS, option="snr_db"),
     _one("telephone", "telephone", limit_to_telephone),
-    *_series("MP3 {} kbit/s", partial(encode, codec="mp3"), (16, 64), option="kbps"),
+    *_series("MP3 {} kbit/s", partial(encode, codec="mp3"), (16, 32), option="kbps"),
     *_series("AAC {} kbit/s", partial(encode, codec="aac"), (16, 32), option="kbps"),
     *_series("Opus {} kbit/s", partial(encode, codec="opus"), (8, 16, 32), option="kbps"),
     _one("room", "small room", _room(rt60_s=0.3, volume_m3=40)),
