@@ -224,10 +224,11 @@ def find_run(name: str) -> Run:
     folder = Path(name)
     run = Run(folder.resolve()) if folder.is_dir() or len(folder.parts) > 1 else open_run(name)
     if not run.folder.is_dir():
-        known = sorted(path.parent.name for path in outputs_home().glob("*/run.json"))
+        home = outputs_home()
+        known = ", ".join(sorted(path.parent.name for path in home.glob("[!.]*/data.json")))
         raise MissingStepError(
-            f"{name}: found no such run, expected a folder or one of {', '.join(known) or 'none'} "
-            f"(in {outputs_home()})"
+            f"{name}: found no such run, expected a folder or a name in {home}"
+            + (f": {known}" if known else ", which holds none yet")
         )
     return run
 
