@@ -400,7 +400,8 @@ def test_scores_of_another_model_are_called_so():
 def make_hostile() -> str:
     classes = [HOSTILE, "喜び", "<b>sad"]
     metrics = make_metrics(classes, corpus=HOSTILE)
-    metrics["protocols"][HOSTILE] = {HOSTILE: score(classes, HOSTILE, hit=0.5)}
+    odd = score(classes, HOSTILE, hit=0.5) | {"interval_unit": HOSTILE, "n": HOSTILE}
+    metrics["protocols"][HOSTILE] = {HOSTILE: odd}
     metrics["leakage"][HOSTILE] = score(classes, HOSTILE, hit=0.5)
     metrics["cross_corpus"][0] |= {"train": HOSTILE, "test": HOSTILE, "model": HOSTILE}
     metrics["selected"] = HOSTILE
