@@ -396,6 +396,17 @@ def test_one_seed_has_no_spread_and_the_interval_of_its_score():
     assert "UAR 0.667 (1 seed) [" in format_summary(summary)
 
 
+def test_groups_of_all_speakers_are_compared():
+    table = fabricate({(0, 1): ["a", "b"], (0, 2): ["a", "a", "b", "a"]})
+    table["gender"] = table["speaker"].map(lambda name: "female" if name == "anna" else "male")
+    summary = summarise(table, protocol="p", classes=["a", "b"], **NAMES)
+    (gap,) = summary["gaps"]
+    uars = {row["group"]: row["uar"] for row in summary["groups"]}
+    assert gap["gap"] == pytest.approx(max(uars.values()) - min(uars.values()))
+    said = f"by gender: UAR {min(uars.values()):.3f} ({gap['worst']}) to {max(uars.values()):.3f}"
+    assert said in format_summary(summary)
+
+
 def test_seeds_that_agree_make_no_one_surer():
     one = fabricate({place: said for place, said in SAID.items() if place[0] == 0})
     three = pd.concat([one.assign(seed=seed) for seed in range(3)])

@@ -14,6 +14,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
+from helpers.evaluation.groups import score_groups
 from helpers.evaluation.intervals import MIN_SPEAKERS, Bootstrap
 from helpers.evaluation.parts import FACTS, Part, describe, n_folds, parts_folder, run_apart
 from helpers.evaluation.scores import accuracy, confusion_counts, score_predictions, uar
@@ -244,7 +245,8 @@ def summarise(
         speakers uar accuracy``; ``by_seed``, for each seed :func:`score_predictions` over all its
         folds, no clip counted twice; ``uar`` and ``accuracy``, each with ``mean`` and ``sd`` over
         the seeds (n - 1; None for one seed) and the 95 % ``interval`` of that mean, resampling
-        what ``interval_unit`` says.
+        what ``interval_unit`` says; ``groups`` and ``gaps`` of the first seed by sex, intensity and
+        corpus, as :func:`helpers.evaluation.groups.score_groups` has them.
     """
     by_fold = []
     for (seed, fold), part in predictions.groupby(["seed", "fold"]):
@@ -258,6 +260,9 @@ def summarise(
         int(seed): score_predictions(part, classes, protocol=protocol)
         for seed, part in once.groupby("seed")
     }
+    first = once[once["seed"] == once["seed"].min()]
+    named = {name: first[name] for name in ("gender", "intensity", "corpus") if name in first}
+    groups = score_groups(first, named, classes)
     draws = _draw_all_seeds(once, classes)
     whole = {}
     for name, measure in (("uar", uar), ("accuracy", accuracy)):
@@ -277,6 +282,8 @@ def summarise(
         "by_seed": by_seed,
         **whole,
         "interval_unit": draws.unit,
+        "groups": groups.to_dict("records"),
+        "gaps": groups.attrs["gaps"],
     }
 
 
@@ -313,6 +320,14 @@ def format_summary(summary: dict) -> str:
         lines.append(
             f"{what} · {one['n']} clips of {one['n_speakers']} speakers: {label} {mean:.3f} "
             f"{spread} [{low:.3f}, {high:.3f}], 95 % over {summary['interval_unit']}s"
+        )
+    uars = {(row["grouping"], row["group"]): row["uar"] for row in summary["groups"]}
+    for gap in summary["gaps"]:
+        name, worst, best = gap["grouping"], gap["worst"], gap["best"]
+        size = "more than" if gap["gap"] > gap["allowed"] else "within"
+        lines.append(
+            f"by {name}: UAR {uars[name, worst]:.3f} ({worst}) to {uars[name, best]:.3f} ({best}), "
+            f"a gap of {gap['gap']:.3f}, {size} the {gap['allowed']:.3f} allowed"
         )
     if summary["synthetic"]:
         lines.append("synthetic voices: this says nothing about real speech")
