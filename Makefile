@@ -33,7 +33,7 @@ help:  ## List these targets
 # Without ARGS: the demo, with fewer epochs and disturbed clips, as it only shows that everything
 # works.
 run: $(READY)  ## Run the seven notebooks, e.g. make run ARGS="--corpora tess"
-	@PATH="$$PWD/$(BIN):$$PATH" $(BIN)/ser run $(or $(ARGS),-p EPOCHS=9 -p N_ROBUST=7)
+	@PATH="$$PWD/$(BIN):$$PATH" $(BIN)/ser run $(or $(ARGS),-p EPOCHS=12 -p N_ROBUST=7)
 
 test: $(READY)  ## Run the tests, e.g. make test ARGS="tests/test_audio.py -x"
 	@PATH="$$PWD/$(BIN):$$PATH" $(BIN)/python -m pytest $(ARGS)
