@@ -210,8 +210,8 @@ def _execute(step: str, run: Run, parameters: dict[str, object]) -> str | None:
             progress_bar=False,
             execution_timeout=_CELL_TIMEOUT_S,
             cwd=str(NOTEBOOK_FOLDER),
-            # Its warnings about the connection would land between the progress lines.
-            extra_arguments=["--IPKernelApp.log_level=ERROR"],
+            # What it says of connections and of its end would land between the progress lines.
+            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
         )
     except papermill.PapermillExecutionError as error:
         return f"{step}, cell {error.exec_count}: {error.ename}: {error.evalue}"
