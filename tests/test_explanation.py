@@ -408,7 +408,10 @@ def test_nothing_to_credit_draws_all_the_same(made_up):
     nothing = Explanation(
         "sad", made_up.probabilities, made_up.frames, 0 * made_up.frames, 0.0, made_up.y, SETTINGS
     )
-    plot_explanation(nothing).canvas.draw()
+    figure = plot_explanation(nothing)
+    figure.canvas.draw()
+    _, overlay = (image for ax in figure.axes for image in ax.images)
+    assert not np.any(overlay.get_array())
 
 
 def test_profile_is_drawn_in_the_colours_of_the_emotions():

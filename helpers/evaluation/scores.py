@@ -173,20 +173,25 @@ def worst_confusions(
         Columns ``emotion predicted clips share low high path confidence``, most frequent first;
         ``share`` is of the clips of that true emotion, ``low`` to ``high`` its 95 % interval.
     """
-    classes = sorted(set(predictions["emotion"]) | set(predictions["predicted"]))
-    draws = Bootstrap.of(predictions, classes, n_resamples=n_resamples, seed=seed)
     wrong = predictions[predictions["emotion"] != predictions["predicted"]]
     totals = predictions["emotion"].value_counts()
     rows = []
     for (true, said), clips in wrong.groupby(["emotion", "predicted"]):
-        cell = classes.index(true), classes.index(said)
-        low, high = draws.interval(partial(_share, cell=cell))
         surest = clips.nlargest(1, "confidence").iloc[0]
-        rows.append((true, said, len(clips), len(clips) / totals[true], low, high,
+        rows.append((true, said, len(clips), len(clips) / totals[true],
                      surest["path"], surest["confidence"]))  # fmt: skip
-    columns = ["emotion", "predicted", "clips", "share", "low", "high", "path", "confidence"]
+    columns = ["emotion", "predicted", "clips", "share", "path", "confidence"]
     table = pd.DataFrame(rows, columns=columns)
-    return table.sort_values(["clips", "share"], ascending=False, ignore_index=True).head(n)
+    table = table.sort_values(["clips", "share"], ascending=False, ignore_index=True).head(n)
+    classes = sorted(set(predictions["emotion"]) | set(predictions["predicted"]))
+    draws = Bootstrap.of(predictions, classes, n_resamples=n_resamples, seed=seed)
+    ends = []
+    for row in table.itertuples():
+        cell = classes.index(row.emotion), classes.index(row.predicted)
+        ends.append(draws.interval(partial(_share, cell=cell)))
+    table.insert(4, "low", [low for low, _ in ends])
+    table.insert(5, "high", [high for _, high in ends])
+    return table
 
 
 def _share(counts: np.ndarray, cell: tuple[int, int]) -> np.ndarray:
