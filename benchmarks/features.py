@@ -21,11 +21,11 @@ import numpy as np
 import pandas as pd
 import soundfile
 
-from helpers.audio import SAMPLE_RATE, load_audio
 from helpers.corpora import load_corpora
-from helpers.features import compute_features, extract_features, fit_clip
+from helpers.features.extract import compute_features, extract_features
+from helpers.features.voice import F0_MAX, F0_MIN, track_pitch
 from helpers.parallel import KEEP_MEMORY
-from helpers.voice import F0_MAX, F0_MIN, track_pitch
+from helpers.sound.audio import SAMPLE_RATE, fit_clip, load_audio
 
 SECONDS = 3.0
 HOP = 320
@@ -228,7 +228,7 @@ _EXTRACT = """
 import sys
 import pandas as pd
 from pathlib import Path
-from helpers.features import extract_features
+from helpers.features.extract import extract_features
 table = pd.DataFrame({"path": sorted(map(str, Path(sys.argv[1]).glob("*/*.wav")))})
 frames, rows = extract_features(
     table, family=("logmel", "mfcc40"), cache=Path(sys.argv[1]) / "cache"

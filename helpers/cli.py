@@ -184,9 +184,9 @@ def _split_parameter(text: str) -> tuple[str, str]:
 
 def _predict(arguments: argparse.Namespace) -> int:
     from helpers.corpora import load_manifest
-    from helpers.modelfile import read_card
-    from helpers.prediction import Predictor, find_model, list_audio
-    from helpers.training import prepare_keras
+    from helpers.models.modelfile import read_card
+    from helpers.models.prediction import Predictor, find_model, list_audio
+    from helpers.models.training import prepare_keras
 
     files = list_audio(arguments.paths)
     # What cannot be read or written is said before an hour of work, not after it.
@@ -219,9 +219,9 @@ def _predict(arguments: argparse.Namespace) -> int:
 
 def _load_clips(names: str, *, scheduler: str | None = None):
     """Clips of corpora that can be decoded; the others are said."""
-    from helpers.audio import inspect_clips
     from helpers.corpora import load_corpora, parse_names
     from helpers.parallel import KEEP_MEMORY
+    from helpers.sound.audio import inspect_clips
 
     os.environ.update(KEEP_MEMORY)  # for the processes that decode
     clips, rejected = inspect_clips(load_corpora(parse_names(names)), scheduler=scheduler)
@@ -231,7 +231,7 @@ def _load_clips(names: str, *, scheduler: str | None = None):
 
 
 def _cross_validate(arguments: argparse.Namespace) -> int:
-    from helpers.evaluation import crossval
+    from helpers.experiments import crossval
 
     chosen = {name: getattr(arguments, name) for name in ("protocol", "seeds", "jobs", "epochs")}
     crossval.check_request(arguments.model, **chosen)
@@ -256,8 +256,8 @@ def _compute_features(arguments: argparse.Namespace) -> int:
     import numpy as np
     import pandas as pd
 
-    from helpers.analysis import FRAME_FAMILIES
-    from helpers.features import extract_features
+    from helpers.features.extract import extract_features
+    from helpers.features.families import FRAME_FAMILIES
 
     families = [name.strip() for name in arguments.family.split(",")]
     rows = [name for name in families if name not in FRAME_FAMILIES]
@@ -280,7 +280,7 @@ def _compute_features(arguments: argparse.Namespace) -> int:
 
 def _list_corpora(arguments: argparse.Namespace) -> int:
     from helpers.corpora import CORPORA
-    from helpers.survey import survey_corpora
+    from helpers.sound.survey import survey_corpora
 
     if arguments.csv:
         _check_writable(arguments.csv)
@@ -315,7 +315,7 @@ def _validate_corpora(arguments: argparse.Namespace) -> int:
 
     from helpers.corpora import parse_names
     from helpers.parallel import KEEP_MEMORY
-    from helpers.quality import FAULTS, NOTES, validate_corpus
+    from helpers.sound.check import FAULTS, NOTES, validate_corpus
 
     if arguments.csv:
         _check_writable(arguments.csv)
@@ -340,7 +340,7 @@ def _validate_corpora(arguments: argparse.Namespace) -> int:
 
 def _get_corpus(arguments: argparse.Namespace) -> int:
     from helpers.corpora.download import download_corpus
-    from helpers.survey import survey_corpora
+    from helpers.sound.survey import survey_corpora
 
     folder = download_corpus(arguments.name, source=arguments.source, force=arguments.force)
     (row,) = survey_corpora([arguments.name]).itertuples()
@@ -378,7 +378,7 @@ def _check_writable(path: Path) -> None:
 
 def _report(table, labels: Path, classes: list[str]) -> None:
     from helpers.evaluation.scores import confusion_counts, score_by_emotion, uar
-    from helpers.prediction import compare_with_labels
+    from helpers.models.prediction import compare_with_labels
 
     clips, notes = compare_with_labels(table, labels, classes)
     print("".join(f"ser: {note}\n" for note in notes), file=sys.stderr, end="")

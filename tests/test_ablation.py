@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 import soundfile
 
-from helpers import ablation
-from helpers.ablation import FAMILY, ablate, change_clips
-from helpers.audio import SAMPLE_RATE, load_audio
-from helpers.augment import add_noise, change_gain
-from helpers.features import compute_features
+from helpers.experiments import ablation
+from helpers.experiments.ablation import FAMILY, ablate, change_clips
+from helpers.features.extract import compute_features
+from helpers.sound.audio import SAMPLE_RATE, load_audio
+from helpers.sound.augment import add_noise, change_gain
 
 PROTOCOL = "speaker-independent"
 SIDES = {"a": "train", "b": "train", "c": "validation", "d": "test"}

@@ -14,9 +14,9 @@ import soundfile
 from browser import Lab, assert_all_ran, open_browser, open_lab, run_notebook_in_lab, screenshot
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from helpers.listening import read_flags
-from helpers.microphone import MicrophoneError, list_microphones
+from helpers.app.listening import read_flags
 from helpers.runs import NOTEBOOKS, PROJECT_ROOT
+from helpers.sound.microphone import MicrophoneError, list_microphones
 
 #: A reader's run with little training: parameters, not another path.
 SHORT = {"EPOCHS": 1, "N_RESAMPLES": 50}

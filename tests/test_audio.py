@@ -19,8 +19,8 @@ import soxr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.audio import SAMPLE_RATE, AudioError, inspect_clips, load_audio
 from helpers.corpora import load_corpora
+from helpers.sound.audio import SAMPLE_RATE, AudioError, inspect_clips, load_audio
 
 FREQUENCY, AMPLITUDE = 440.0, 0.25
 # suffix: soundfile's (format, subtype), or PyAV's (container, codec)
@@ -163,14 +163,14 @@ def test_same_rate_is_bit_exact():
 def test_blocks_change_nothing(monkeypatch):
     y = np.random.default_rng(0).normal(0, 0.1, 50_000).astype(np.float32)
     content = encode(y, suffix=".float.wav")
-    monkeypatch.setattr("helpers.decoders._BLOCK_FRAMES", 777)
+    monkeypatch.setattr("helpers.sound.decoders._BLOCK_FRAMES", 777)
     np.testing.assert_array_equal(load_audio(content), soxr.resample(y, 48_000, 16_000, "VHQ"))
 
 
 @pytest.mark.parametrize("suffix", [".wav", ".mp3", ".ogg", ".m4a"])
 def test_long_file_on_disk_is_complete(suffix, tmp_path, monkeypatch):
-    monkeypatch.setattr("helpers.audio._IN_MEMORY_BYTES", 1000)
-    monkeypatch.setattr("helpers.decoders._BLOCK_FRAMES", 10_000)
+    monkeypatch.setattr("helpers.sound.audio._IN_MEMORY_BYTES", 1000)
+    monkeypatch.setattr("helpers.sound.decoders._BLOCK_FRAMES", 10_000)
     path = tmp_path / f"long{suffix}"
     path.write_bytes(encode(tone(seconds=7), suffix=suffix))
     assert_tone(load_audio(path), seconds=7)

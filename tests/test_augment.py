@@ -13,8 +13,8 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.audio import SAMPLE_RATE
-from helpers.augment import (
+from helpers.sound.audio import SAMPLE_RATE
+from helpers.sound.augment import (
     AUGMENTATIONS,
     add_babble,
     add_noise,
@@ -146,7 +146,9 @@ def test_babble_never_crosses_the_sides(sides, n, seed):
     clips["path"] = [f"{side}-{who}-{row}" for row, (side, who) in enumerate(sides)]
     read = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("helpers.augment.load_audio", lambda path: read.append(path) or VOICES[0])
+        patch.setattr(
+            "helpers.sound.augment.load_audio", lambda path: read.append(path) or VOICES[0]
+        )
         voices = pick_voices(clips, "side", "a", np.random.default_rng(seed), n=n)
     train = [who for side, who in sides if side == "train"]
     allowed = [who for who in train if who != "a"] or train

@@ -16,11 +16,11 @@ import pytest
 from browser import open_browser
 from playwright.sync_api import Browser
 
-from helpers.evaluation.card import describe_model, render_card
 from helpers.evaluation.scores import score_predictions
-from helpers.features import FeatureSettings
-from helpers.modelfile import make_card
-from helpers.plots import SYNTHETIC_NOTICE
+from helpers.features.extract import FeatureSettings
+from helpers.models.modelfile import make_card
+from helpers.report.card import describe_model, render_card
+from helpers.report.plots import SYNTHETIC_NOTICE
 
 CLASSES = ["neutral", "happy", "sad"]
 MAIN = "speaker-independent"

@@ -24,10 +24,10 @@ from helpers import pipeline
 from helpers.cli import main
 from helpers.corpora import CORPORA, Remote
 from helpers.evaluation.scores import score_predictions
-from helpers.modelfile import make_card, save_model, update_card
+from helpers.models.modelfile import make_card, save_model, update_card
 from helpers.parallel import KEEP_MEMORY
-from helpers.quality import FAULTS, NOTES
 from helpers.runs import NOTEBOOKS, Run
+from helpers.sound.check import FAULTS, NOTES
 
 STEPS = ("01_first", "02_second")
 FIRST = """

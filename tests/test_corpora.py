@@ -27,8 +27,8 @@ from helpers.corpora import (
     ravdess,
     tess,
 )
-from helpers.corpora._base import find_audio
 from helpers.corpora.manifest import load_folders, load_manifest
+from helpers.corpora.table import find_audio
 from helpers.runs import PROJECT_ROOT
 
 SPEECH = "03-01-06-01-02-01-12"  # fear, normal, Dogs, actor 12

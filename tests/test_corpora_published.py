@@ -35,7 +35,7 @@ from helpers.corpora import (
     savee,
     tess,
 )
-from helpers.corpora._base import find_audio
+from helpers.corpora.table import find_audio
 from helpers.splits import make_split
 
 FIELDS = ["speaker", "gender", "emotion", "intensity", "text", "channel", "language"]
@@ -480,7 +480,7 @@ SMALL = '''"""Three people count to three; the name is <speaker>_<emotion>_<numb
 
 import re
 
-from helpers.corpora._base import Corpus, table_by_file_name
+from helpers.corpora.table import Corpus, table_by_file_name
 
 _EMOTION = {"joy": "happy", "grief": "sad", "plain": "neutral"}
 _NAME = re.compile(r"(p[123])_(joy|grief|plain)_([123])")

@@ -22,11 +22,11 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score
 from tiny import write_tone
 
-from helpers.audio import inspect_clips
 from helpers.cli import main
 from helpers.corpora import load_corpora
-from helpers.evaluation.baselines import fit_svm
-from helpers.evaluation.crossval import (
+from helpers.evaluation.scores import score_predictions
+from helpers.experiments.baselines import fit_svm
+from helpers.experiments.crossval import (
     MODELS,
     CrossvalError,
     PartsFailedError,
@@ -34,15 +34,15 @@ from helpers.evaluation.crossval import (
     format_summary,
     summarise,
 )
-from helpers.evaluation.parts import describe, parts_folder, run_apart
-from helpers.evaluation.scores import score_predictions
-from helpers.features import extract_features
+from helpers.experiments.parts import describe, parts_folder, run_apart
+from helpers.features.extract import extract_features
+from helpers.models.recipes import RECIPES, hash_code
+from helpers.models.training import TrainingSettings
 from helpers.parallel import KEEP_MEMORY
 from helpers.pipeline import NOTEBOOK_FOLDER, read_parameters
-from helpers.recipes import RECIPES, hash_code
 from helpers.runs import Run
+from helpers.sound.audio import inspect_clips
 from helpers.splits import make_split
-from helpers.training import TrainingSettings
 
 FACTS = ["path", "sha256", "corpus", "speaker", "gender", "intensity", "text", "emotion"]
 CLASSES = ["neutral", "happy", "sad"]
@@ -295,7 +295,7 @@ def test_calls_apart_report_what_went_wrong():
 
 
 def test_a_process_ends_with_the_one_that_started_it():
-    command = [sys.executable, "-m", "helpers.evaluation.parts"]
+    command = [sys.executable, "-m", "helpers.experiments.parts"]
     call = partial(exec, "import time; print('on', flush=True); time.sleep(600)")
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         process.stdin.write(pickle.dumps(call))

@@ -22,7 +22,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from helpers.corpora import COLUMNS, CorpusError, _espeak, _shaping, demo
+from helpers.corpora import COLUMNS, CorpusError
+from helpers.corpora.demo import corpus as demo
+from helpers.corpora.demo import espeak as _espeak
+from helpers.corpora.demo import shaping as _shaping
 
 _EMOTIONS = [emotion for emotion in demo.PROSODY if emotion != "neutral"]
 

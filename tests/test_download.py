@@ -35,8 +35,8 @@ import pytest
 from conftest import ROOT, skip_or_fail
 
 from helpers.corpora import CORPORA, CorpusError, Remote, _archive, _dataverse, _transfer, download
-from helpers.corpora._base import Corpus, Dataverse, not_found, table_by_file_name
 from helpers.corpora.download import DownloadError, download_corpus
+from helpers.corpora.table import Corpus, Dataverse, not_found, table_by_file_name
 
 EMOTIONS = ("angry", "happy", "sad")
 CLIPS = [f"{emotion}_{number}" for emotion in EMOTIONS for number in range(4)]

@@ -6,14 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers.effects import (
+from helpers.features.effects import (
     effect_intervals,
     embed,
     group_columns,
     group_importance,
     measure_effects,
 )
-from helpers.features import feature_names
+from helpers.features.extract import feature_names
 
 EMOTIONS = ["angry", "happy", "sad"]
 

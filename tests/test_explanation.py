@@ -16,16 +16,16 @@ from helpers.evaluation.explanation import (
     explain_clip,
     judge_sanity,
     listening_profile,
-    plot_explanation,
-    plot_profile,
     randomise_weights,
     split_front_end,
 )
-from helpers.features import compute_features, fit_clip
-from helpers.modelfile import make_card, save_model
-from helpers.models import build_cnn, build_lstm, with_front_end
-from helpers.prediction import Predictor
-from helpers.training import prepare_keras
+from helpers.features.extract import compute_features
+from helpers.models.builders import build_cnn, build_lstm, with_front_end
+from helpers.models.modelfile import make_card, save_model
+from helpers.models.prediction import Predictor
+from helpers.models.training import prepare_keras
+from helpers.report.figures import plot_explanation, plot_profile
+from helpers.sound.audio import fit_clip
 
 BAND = 5  # the only one that the one-eared body listens to
 TEMPERATURE = 1.3
@@ -417,7 +417,7 @@ def test_nothing_to_credit_draws_all_the_same(made_up):
 def test_profile_is_drawn_in_the_colours_of_the_emotions():
     from matplotlib.figure import Figure
 
-    from helpers.plots import EMOTION_COLORS
+    from helpers.report.plots import EMOTION_COLORS
 
     hz = pd.Index([100.0, 500.0, 2000.0, 6000.0], name="band_hz")
     profile = pd.DataFrame({"sad": [0.1, 0.2, 0.3, 0.4], "angry": 0.25}, index=hz)

@@ -23,16 +23,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from helpers import features
-from helpers.analysis import FAMILIES, FRAME_FAMILIES, Analysis, FeatureSettings
-from helpers.audio import SAMPLE_RATE, load_audio
-from helpers.effects import measure_effects
-from helpers.features import (
+from helpers.features import extract as features
+from helpers.features.effects import measure_effects
+from helpers.features.extract import (
     compute_features,
     extract_features,
     feature_names,
     fit_clip,
 )
+from helpers.features.families import FAMILIES, FRAME_FAMILIES, Analysis, FeatureSettings
+from helpers.sound.audio import SAMPLE_RATE, load_audio
 
 SETTINGS = FeatureSettings()
 #: What a direct call of librosa must be told to cut the frames that the project cuts.
@@ -437,7 +437,7 @@ _KILLED = """
 import sys
 import pandas as pd
 from pathlib import Path
-from helpers.features import extract_features
+from helpers.features.extract import extract_features
 table = pd.DataFrame({"path": sorted(map(str, Path(sys.argv[1]).iterdir()))})
 extract_features(table, family="functionals", n_jobs=2, cache=Path(sys.argv[2]))
 """

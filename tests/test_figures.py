@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from helpers.evaluation import figures
 from helpers.evaluation.calibration import measure_coverage, measure_reliability
 from helpers.evaluation.groups import score_groups
 from helpers.evaluation.scores import worst_confusions
+from helpers.report import figures
 
 
 def axes():

@@ -8,12 +8,12 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score
 from tiny import write_tone
 
-from helpers.audio import load_audio
-from helpers.augment import shift_time
-from helpers.evaluation.baselines import fit_svm, predict_baselines
-from helpers.evaluation.crosscorpus import cross_corpora, load_others, shared_emotions
-from helpers.evaluation.leakage import LEAKAGE_PROTOCOLS, copy_clips, demonstrate_leak
-from helpers.features import compute_features
+from helpers.experiments.baselines import fit_svm, predict_baselines
+from helpers.experiments.crosscorpus import cross_corpora, load_others, shared_emotions
+from helpers.experiments.leakage import LEAKAGE_PROTOCOLS, copy_clips, demonstrate_leak
+from helpers.features.extract import compute_features
+from helpers.sound.audio import load_audio
+from helpers.sound.augment import shift_time
 from helpers.splits import split_by_speaker
 
 CLASSES = ["neutral", "happy", "sad"]

@@ -12,9 +12,9 @@ import soundfile
 from IPython.display import Audio, Image
 from matplotlib.image import imread
 
-from helpers import listening
-from helpers.audio import SAMPLE_RATE
-from helpers.listening import browse_clips, draw_clip, read_flags
+from helpers.app import listening
+from helpers.app.listening import browse_clips, draw_clip, read_flags
+from helpers.sound.audio import SAMPLE_RATE
 
 
 def tone(duration_s: float = 0.6) -> np.ndarray:

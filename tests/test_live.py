@@ -25,10 +25,10 @@ from conftest import skip_or_fail
 from IPython.display import HTML, Audio, Image
 from scipy import signal
 
-from helpers import live
-from helpers.audio import SAMPLE_RATE
-from helpers.live import analyse, build_panel, draw_answer, label_samples, message_html
-from helpers.microphone import MicrophoneError, list_microphones, record_microphone
+from helpers.app import panel as live
+from helpers.app.panel import analyse, build_panel, draw_answer, label_samples, message_html
+from helpers.sound.audio import SAMPLE_RATE
+from helpers.sound.microphone import MicrophoneError, list_microphones, record_microphone
 
 CLASSES = ["neutral", "happy", "sad", "angry"]
 
@@ -292,8 +292,8 @@ ctypes.util.find_library = lambda name: None  # where sounddevice looks first
 # and, on macOS and Windows, second: the library in its own wheel
 sys.modules["_sounddevice_data"] = type(sys)("_sounddevice_data")
 sys.modules["_sounddevice_data"].__path__ = ["nowhere"]
-from helpers.live import build_panel, record_microphone
-from helpers.microphone import MicrophoneError
+from helpers.app.panel import build_panel, record_microphone
+from helpers.sound.microphone import MicrophoneError
 assert "sounddevice" not in sys.modules, "imported before it was asked for"
 build_panel(type("Predictor", (), {"classes": ["sad"], "is_synthetic": False}))
 try:
@@ -354,7 +354,7 @@ def sound_server(folder: Path) -> Iterator[dict[str, str]]:
 _RECORD = """
 import sys
 import numpy as np
-from helpers.microphone import MicrophoneError, list_microphones, record_microphone
+from helpers.sound.microphone import MicrophoneError, list_microphones, record_microphone
 
 def tell(recorded_s, level_dbfs):
     print("recording", flush=True)

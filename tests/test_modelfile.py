@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from tiny import CLASSES, SETTINGS, build_tiny_body, build_tiny_model, tone
 
-from helpers.features import FeatureSettings
-from helpers.modelfile import (
+from helpers.features.extract import FeatureSettings
+from helpers.models.modelfile import (
     CARD_NAME,
     ModelFileError,
     card_settings,
@@ -122,7 +122,7 @@ def test_saving_is_all_or_nothing(model, card, copy, monkeypatch):
     def break_off(path: Path, card: dict) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr("helpers.modelfile._append_card", break_off)
+    monkeypatch.setattr("helpers.models.modelfile._append_card", break_off)
     with pytest.raises(OSError, match="disk full"):
         save_model(model, copy, card)
     with pytest.raises(OSError, match="disk full"):

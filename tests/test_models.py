@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers.analysis import FeatureSettings
-from helpers.audio import SAMPLE_RATE, load_audio
-from helpers.features import compute_features, fit_clip
-from helpers.models import (
+from helpers.features.extract import compute_features
+from helpers.features.families import FeatureSettings
+from helpers.models.builders import (
     build_cnn,
     build_cnn_lstm,
     build_front_end,
@@ -20,7 +19,8 @@ from helpers.models import (
     build_vector_cnn,
     with_front_end,
 )
-from helpers.training import prepare_keras
+from helpers.models.training import prepare_keras
+from helpers.sound.audio import SAMPLE_RATE, fit_clip, load_audio
 
 SETTINGS = FeatureSettings()
 SHAPE = (SETTINGS.n_frames, SETTINGS.n_mels)

@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 from conftest import ROOT
 
-from helpers.modelfile import read_card
+from helpers.models.modelfile import read_card
+from helpers.models.prediction import Predictor
 from helpers.pipeline import read_parameters
-from helpers.prediction import Predictor
 from helpers.runs import NOTEBOOKS
 
 FOLDER = ROOT / "notebooks"

@@ -14,11 +14,11 @@ import pandas as pd
 import pytest
 import soundfile
 
-from helpers.audio import AudioError
 from helpers.cli import main
-from helpers.features import extract_features
+from helpers.features.extract import extract_features
+from helpers.features.rowstore import RowStore
 from helpers.parallel import ClusterError, map_clips
-from helpers.rowstore import RowStore
+from helpers.sound.audio import AudioError
 
 pytest.importorskip("distributed", reason="needs the extra [cluster]")
 

@@ -14,9 +14,15 @@ import soundfile
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from helpers import plots
 from helpers.corpora import EMOTIONS
-from helpers.plots import EMOTION_COLORS, SYNTHETIC_NOTICE, emotion_colors, player, save_figure
+from helpers.report import plots
+from helpers.report.plots import (
+    EMOTION_COLORS,
+    SYNTHETIC_NOTICE,
+    emotion_colors,
+    player,
+    save_figure,
+)
 from helpers.runs import Run
 
 # Emotion names may be one's own, in any script.

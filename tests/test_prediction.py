@@ -11,19 +11,23 @@ import pytest
 import soundfile
 from tiny import CLASSES, SETTINGS, build_tiny_model, tone, write_tone
 
-from helpers import prediction
-from helpers.audio import SAMPLE_RATE, AudioError, load_audio
 from helpers.corpora import CorpusError
-from helpers.evaluation.calibration import apply_temperature
-from helpers.features import fit_clip
-from helpers.modelfile import ModelFileError, make_card, save_model, update_card
-from helpers.prediction import (
+from helpers.models import prediction
+from helpers.models.modelfile import (
+    ModelFileError,
+    apply_temperature,
+    make_card,
+    save_model,
+    update_card,
+)
+from helpers.models.prediction import (
     Predictor,
     compare_with_labels,
     find_model,
     list_audio,
     predict_side,
 )
+from helpers.sound.audio import SAMPLE_RATE, AudioError, fit_clip, load_audio
 
 COLUMNS = ["file", "start_s", "end_s", "emotion", "confidence", "sure", *CLASSES, "error"]
 

@@ -13,8 +13,8 @@ import soundfile
 from tiny import tone, write_tone
 
 from helpers.corpora import CORPORA, CorpusError
-from helpers.quality import FAULTS, NOTES, validate_corpus
-from helpers.survey import read_header, survey_corpora
+from helpers.sound.check import FAULTS, NOTES, validate_corpus
+from helpers.sound.survey import read_header, survey_corpora
 
 STEM = "03-01-06-01-02-01-12"  # RAVDESS: fear, actor 12
 
@@ -183,7 +183,7 @@ def test_any_other_error_is_a_finding_too(home, monkeypatch):
     def burst(path, **_):
         raise MemoryError("too much")
 
-    monkeypatch.setattr("helpers.quality.load_audio", burst)
+    monkeypatch.setattr("helpers.sound.check.load_audio", burst)
     found = findings(home / "mine", check="unreadable")
     assert set(found.values()) == {"MemoryError('too much')"} and len(found) == 8
 

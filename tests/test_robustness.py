@@ -12,9 +12,13 @@ import pytest
 import soundfile
 from tiny import CLASSES, SETTINGS, build_tiny_model, tone, write_tone
 
-from helpers.audio import SAMPLE_RATE
-from helpers.augment import add_room, encode
-from helpers.evaluation.disturbances import (
+from helpers.evaluation.robustness import measure_robustness, to_checks
+from helpers.models.modelfile import make_card, save_model
+from helpers.models.prediction import Predictor
+from helpers.report.figures import plot_robustness
+from helpers.sound.audio import SAMPLE_RATE
+from helpers.sound.augment import add_room, encode
+from helpers.sound.disturbances import (
     CONDITIONS,
     Condition,
     clip_loudest,
@@ -28,9 +32,6 @@ from helpers.evaluation.disturbances import (
     move_edges,
     tilt_spectrum,
 )
-from helpers.evaluation.robustness import measure_robustness, plot_robustness, to_checks
-from helpers.modelfile import make_card, save_model
-from helpers.prediction import Predictor
 
 BY_NAME = {condition.name: condition for condition in CONDITIONS}
 VOICES = [np.random.default_rng(seed).normal(0, 0.2, 9000).astype("float32") for seed in range(5)]
@@ -440,7 +441,7 @@ def clips(tmp_path_factory) -> pd.DataFrame:
 
 
 def test_waves_are_predicted_as_their_files(predictor, clips):
-    from helpers.audio import load_audio
+    from helpers.sound.audio import load_audio
 
     waves = [load_audio(path) for path in clips["path"]]
     found = predictor.predict_waves(waves)

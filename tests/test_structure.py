@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import json
 import subprocess
 import sys
@@ -12,31 +13,34 @@ import pytest
 from conftest import ROOT
 
 HELPERS = ROOT / "helpers"
-#: As the data flows: a module imports only from those before it, and from those for all.
-ORDER = (
+#: The rooms, as the data flows: a room imports only from those before it, and from what is beside.
+ROOMS = (
     "corpora",
-    *("containers", "decoders", "audio"),
-    *("survey", "quality"),
-    *("voice", "analysis", "features"),
-    "listening",
-    *("effects", "augment", "ablation"),
-    *("splits", "models", "modelfile"),
-    *("training", "recipes"),
+    "sound",
+    "features",
+    "models",
     "evaluation",
-    "prediction",
-    *("microphone", "live"),
-    *("pipeline", "cli"),
+    "experiments",
+    "report",
+    "app",
 )
-FOR_ALL = ("parallel", "rowstore", "runs", "plots")
+BESIDE = ("parallel", "runs", "splits")
+#: Nothing imports these.
+ON_TOP = ("pipeline", "cli")
 HEAVY = {"tensorflow", "keras", "sounddevice", "ipywidgets", "matplotlib.pyplot", "seaborn"}
 #: What a notebook's first cell may take with it; everything else is imported where it is used.
-ALLOWED = {name: {"ipywidgets"} for name in ("listening", "live")}
+ALLOWED = {"app": {"ipywidgets"}}
 FILES = sorted(HELPERS.rglob("*.py"))
 
 
-def noun(path: Path) -> str:
-    """``corpora/tess.py`` → ``corpora``, ``audio.py`` → ``audio``."""
+def room(path: Path) -> str:
+    """``corpora/tess.py`` → ``corpora``, ``runs.py`` → ``runs``."""
     return path.relative_to(HELPERS).with_suffix("").parts[0]
+
+
+def module(path: Path) -> str:
+    """``corpora/tess.py`` → ``helpers.corpora.tess``."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
 def imported_names(tree: ast.AST) -> set[str]:
@@ -51,31 +55,43 @@ def imported_names(tree: ast.AST) -> set[str]:
     return names
 
 
-def own_imports(path: Path) -> set[str]:
-    """Modules of this package that ``path`` imports, anywhere in it."""
+def rooms_behind(path: Path) -> set[str]:
+    """Rooms that ``path`` imports from, its own left out; inside functions too."""
     names = imported_names(ast.parse(path.read_text(encoding="utf-8")))
-    parts = {tuple(name.split(".")) for name in names if name.startswith("helpers.")}
-    return {part[1] for part in parts} - {noun(path)}
+    own = [name for name in names if name.startswith("helpers.")]
+    return {name.split(".")[1] for name in own} - {room(path)}
 
 
 def test_every_module_has_its_place():
-    assert {noun(path) for path in FILES} == {*ORDER, *FOR_ALL, "__init__"}
+    assert {room(path) for path in FILES} == {*ROOMS, *BESIDE, *ON_TOP, "__init__"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(HELPERS)))
-def test_imports_point_left(path):
-    if noun(path) == "__init__":
-        allowed = set()
-    elif noun(path) in FOR_ALL:
-        allowed = set(FOR_ALL)
-    else:
-        allowed = {*ORDER[: ORDER.index(noun(path))], *FOR_ALL}
-    assert own_imports(path) <= allowed
+def test_no_import_points_back(path):
+    allowed = {
+        "__init__": set(),
+        **dict.fromkeys(BESIDE, set(BESIDE)),
+        **dict.fromkeys(ON_TOP, {*ROOMS, *BESIDE, "pipeline"}),
+        **{name: {*ROOMS[:place], *BESIDE} for place, name in enumerate(ROOMS)},
+    }
+    assert rooms_behind(path) <= allowed[room(path)]
+
+
+def test_no_modules_import_each_other():
+    """Not inside a room either: what one module of a circle is, only the others could say."""
+    names = {module(path) for path in FILES}
+    sorter = graphlib.TopologicalSorter()
+    for path in FILES:
+        found = imported_names(ast.parse(path.read_text(encoding="utf-8"))) & names
+        # `from helpers.sound import audio` names the room as well; only its module counts.
+        packages = {module(p) for p in FILES if p.stem == "__init__"}
+        sorter.add(module(path), *(found - {module(path)} - packages))
+    sorter.prepare()  # raises CycleError
 
 
 def test_imports_are_really_found():
-    assert {"features", "runs"} <= own_imports(HELPERS / "modelfile.py")
-    assert "training" in own_imports(HELPERS / "cli.py")  # inside a function
+    assert {"features", "runs"} <= rooms_behind(HELPERS / "models/modelfile.py")
+    assert "models" in rooms_behind(HELPERS / "cli.py")  # inside a function
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(HELPERS)))
@@ -86,19 +102,19 @@ def test_heavy_packages_are_imported_where_they_are_used(path):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             node.body = [ast.Pass()]
     found = {name for name in imported_names(tree) if name in HEAVY or name.split(".")[0] in HEAVY}
-    assert not found - ALLOWED.get(noun(path), set())
+    assert not found - ALLOWED.get(room(path), set())
 
 
 @pytest.mark.parametrize(
-    ("package", "modules"), [("ipywidgets", {"listening", "live"}), ("sounddevice", {"microphone"})]
+    ("package", "rooms"), [("ipywidgets", {"app"}), ("sounddevice", {"sound"})]
 )
-def test_few_modules_know_the_machine(package, modules):
+def test_few_rooms_know_the_machine(package, rooms):
     using = {
-        noun(path)
+        room(path)
         for path in FILES
         if package in imported_names(ast.parse(path.read_text(encoding="utf-8")))
     }
-    assert using == modules
+    assert using == rooms
 
 
 IMPORT_ALL = """
@@ -133,11 +149,7 @@ print(json.dumps({"changed": changed, "modules": sorted(sys.modules)}))
 
 @pytest.mark.parametrize("live", [False, True], ids=["without live", "live"])
 def test_importing_has_no_effect(tmp_path, live):
-    modules = [
-        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-        for path in FILES
-        if (noun(path) in ALLOWED) == live
-    ]
+    modules = [module(path) for path in FILES if (room(path) in ALLOWED) == live]
     done = subprocess.run(
         [sys.executable, "-c", IMPORT_ALL, " ".join(modules), "live" if live else ""],
         cwd=tmp_path,
@@ -154,7 +166,7 @@ def test_importing_has_no_effect(tmp_path, live):
 
 
 def test_modules_fit_in_a_head():
-    long = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in FILES}
+    long = {module(p): len(p.read_text(encoding="utf-8").splitlines()) for p in FILES}
     assert {name: lines for name, lines in long.items() if lines > 400} == {}
 
 

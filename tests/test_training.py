@@ -13,11 +13,11 @@ import pandas as pd
 import pytest
 from sklearn.metrics import balanced_accuracy_score
 
-from helpers.analysis import FeatureSettings
-from helpers.augment import augment_frames
-from helpers.models import build_cnn, with_front_end
+from helpers.features.families import FeatureSettings
+from helpers.models.builders import build_cnn, with_front_end
+from helpers.models.training import TrainingSettings, fit_model, prepare_keras, save_candidate
 from helpers.runs import MissingStepError, Run
-from helpers.training import TrainingSettings, fit_model, prepare_keras, save_candidate
+from helpers.sound.augment import augment_frames
 
 CLASSES = ["sad", "angry", "happy"]  # neither alphabetical nor in order of appearance
 
@@ -349,7 +349,7 @@ def test_candidate_needs_the_first_notebook(tmp_path):
 
 
 def test_importing_training_starts_nothing_heavy():
-    code = "import sys, helpers.training, helpers.models as m; print('tensorflow' in sys.modules)"
+    code = "import sys, helpers.models.training, helpers.models.builders as m; print('tensorflow' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
     )

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from scipy.signal import lfilter
 
-from helpers.analysis import FeatureSettings
-from helpers.audio import SAMPLE_RATE
-from helpers.features import compute_features
-from helpers.voice import measure_cycles, perturbation, track_pitch
+from helpers.features.extract import compute_features
+from helpers.features.families import FeatureSettings
+from helpers.features.voice import measure_cycles, perturbation, track_pitch
+from helpers.sound.audio import SAMPLE_RATE
 
 HOP = 160
 

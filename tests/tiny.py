@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from helpers.audio import SAMPLE_RATE
-from helpers.features import FeatureSettings
+from helpers.features.extract import FeatureSettings
+from helpers.sound.audio import SAMPLE_RATE
 
 #: Not in display order, so that a mix-up of order would show.
 CLASSES = ["sad", "neutral", "angry"]
@@ -41,8 +41,8 @@ def build_tiny_body(n_classes: int = len(CLASSES)):
 
 def build_tiny_model():
     """Raw waveform in, three probabilities out."""
-    from helpers.models import with_front_end
-    from helpers.training import prepare_keras
+    from helpers.models.builders import with_front_end
+    from helpers.models.training import prepare_keras
 
     prepare_keras(0)
     return with_front_end(build_tiny_body(), SETTINGS)

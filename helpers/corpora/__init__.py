@@ -7,17 +7,18 @@ A corpus is a module of this package with a :class:`Corpus` called ``CORPUS``, o
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
-import pkgutil
 from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
 
-from helpers.corpora import manifest
-from helpers.corpora._base import (
+from helpers.corpora import cremad, emodb, four_in_one, manifest, ravdess, savee, tess
+from helpers.corpora.demo import corpus as demo
+from helpers.corpora.manifest import UNKNOWN_SPEAKER, load_manifest
+from helpers.corpora.overview import describe_corpora, map_emotions, pick_contrast
+from helpers.corpora.table import (
     COLUMNS,
     EMOTIONS,
     Corpus,
@@ -28,8 +29,6 @@ from helpers.corpora._base import (
     locate,
     not_found,
 )
-from helpers.corpora.manifest import UNKNOWN_SPEAKER, load_manifest
-from helpers.corpora.overview import describe_corpora, map_emotions, pick_contrast
 from helpers.runs import PROJECT_ROOT, data_home
 
 __all__ = [
@@ -91,7 +90,7 @@ def load_corpora(names: str | Iterable[str]) -> pd.DataFrame:
     >>> load_corpora("ravdes")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
-    helpers.corpora._base.CorpusError: unknown corpus 'ravdes': known are demo, ...
+    helpers.corpora.table.CorpusError: unknown corpus 'ravdes': known are demo, ...
     """
     tables, known = [], set()
     for item in parse_names(names):
@@ -249,25 +248,19 @@ def _log_left_out(attrs: dict[str, list[str]]) -> None:
             )
 
 
-def _discover() -> list[Corpus]:
-    """Corpora of all modules of this package: the demo first, what only gathers others last."""
-    found: dict[str, tuple[str, Corpus]] = {}
-    for entry in pkgutil.iter_modules(__path__):
-        if entry.name.startswith("_"):
-            continue
-        module = importlib.import_module(f"{__name__}.{entry.name}")
-        several = getattr(module, "CORPORA", None)  # another module may import our dict
-        corpora = several if isinstance(several, tuple) else ()
-        for corpus in (*corpora, getattr(module, "CORPUS", None)):
-            if corpus is None:
-                continue
-            if corpus.name in found or corpus.name == ALL:
-                taken = found.get(corpus.name, ("the name of all together",))[0]
-                raise CorpusError(f"{entry.name}.py: corpus name {corpus.name!r} is taken: {taken}")
-            found[corpus.name] = (f"{entry.name}.py", corpus)
-    corpora = [corpus for _, corpus in found.values()]
-    return sorted(corpora, key=lambda corpus: (not corpus.generated, bool(corpus.parts)))
-
-
-# Last, so that a module of the package may itself import what stands above.
-CORPORA.update({corpus.name: corpus for corpus in _discover()})
+#: Every corpus: the demo first, what only gathers others last. A new one is a line here.
+CORPORA.update(
+    {
+        corpus.name: corpus
+        for corpus in (
+            demo.CORPUS,
+            cremad.CORPUS,
+            emodb.CORPUS,
+            ravdess.SPEECH,
+            ravdess.SONG,
+            savee.CORPUS,
+            tess.CORPUS,
+            four_in_one.CORPUS,
+        )
+    }
+)

@@ -22,8 +22,8 @@ from errno import EXDEV
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from helpers.corpora._base import AUDIO_SUFFIXES
 from helpers.corpora._transfer import DownloadError, check_free_disk
+from helpers.corpora.table import AUDIO_SUFFIXES
 from helpers.runs import atomic_write
 
 _TEXT_SUFFIXES = frozenset({".txt", ".md", ".csv", ".tsv"})

@@ -13,7 +13,7 @@ from threading import Event
 from types import ModuleType
 from urllib.parse import unquote, urlsplit
 
-from helpers.corpora._base import CorpusError, Remote
+from helpers.corpora.table import CorpusError, Remote
 from helpers.runs import atomic_write
 
 #: WAV of quiet rooms packs to about a third.

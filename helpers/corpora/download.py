@@ -22,7 +22,6 @@ import pandas as pd
 
 from helpers.corpora import CORPORA, locate
 from helpers.corpora._archive import ArchiveError, move_into, unpack_archive
-from helpers.corpora._base import Corpus, CorpusError, CorpusNotFoundError, Remote, not_found
 from helpers.corpora._dataverse import fetch_files, list_files
 from helpers.corpora._transfer import (
     UNPACKED_PER_PACKED,
@@ -32,6 +31,7 @@ from helpers.corpora._transfer import (
     file_name,
     import_extra,
 )
+from helpers.corpora.table import Corpus, CorpusError, CorpusNotFoundError, Remote, not_found
 from helpers.runs import data_home
 
 __all__ = ["SOURCES", "DownloadError", "download_corpus"]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from helpers.corpora._base import Corpus, Remote, table_by_file_name
+from helpers.corpora.table import Corpus, Remote, table_by_file_name
 
 _EMOTION = {  # Wut, Langeweile, Ekel, Angst, Freude, Trauer
     "W": "angry",

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from helpers.corpora import cremad, ravdess, savee, tess
-from helpers.corpora._base import Corpus, find_folder, utterance_table
+from helpers.corpora.table import Corpus, find_folder, utterance_table
 
 _PARTS = (cremad.CORPUS, ravdess.SPEECH, savee.CORPUS, tess.CORPUS)
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from helpers.corpora._base import EMOTIONS, CorpusError, find_audio, utterance_table
+from helpers.corpora.table import EMOTIONS, CorpusError, find_audio, utterance_table
 
 UNKNOWN_SPEAKER = "unknown"
 _REQUIRED = ("path", "emotion")

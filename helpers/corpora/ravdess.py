@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from helpers.corpora._base import Corpus, Remote, table_by_file_name
+from helpers.corpora.table import Corpus, Remote, table_by_file_name
 
 _EMOTION = {
     "01": "neutral",
@@ -134,4 +134,3 @@ ravdess/Actor_24/03-02-…
     ),
     **_ABOUT,
 )
-CORPORA = (SPEECH, SONG)

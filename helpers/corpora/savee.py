@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from helpers.corpora._base import Corpus, table_by_file_name
+from helpers.corpora.table import Corpus, table_by_file_name
 
 _EMOTION = {
     "a": "angry",

@@ -15,15 +15,16 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 
-from helpers.features import FeatureSettings, fit_clip
-from helpers.modelfile import card_settings
+from helpers.features.extract import FeatureSettings
+from helpers.models.modelfile import card_settings
+from helpers.sound.audio import fit_clip
 
 #: Pictures that go through the body at once; more need more memory and are no faster.
 _ROWS = 64
 
 
 def split_front_end(model):
-    """Take a served model apart, as :func:`helpers.models.with_front_end` joined it.
+    """Take a served model apart, as :func:`helpers.models.builders.with_front_end` joined it.
 
     Parameters
     ----------
@@ -199,7 +200,7 @@ def check_sanity(
 
     Parameters
     ----------
-    predictor : helpers.prediction.Predictor
+    predictor : helpers.models.prediction.Predictor
         Its own weights are not touched.
     waves : sequence of np.ndarray
         16 kHz waveforms.

@@ -5,18 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-
-def apply_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """Soften (> 1) or sharpen (< 1) probabilities; the order of the emotions stays.
-
-    Examples
-    --------
-    >>> apply_temperature(np.array([[0.8, 0.2]]), 2.0).round(3)
-    array([[0.667, 0.333]])
-    """
-    logits = np.log(np.maximum(np.asarray(probabilities, dtype="float64"), 1e-12)) / temperature
-    scaled = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return scaled / scaled.sum(axis=1, keepdims=True)
+from helpers.models.modelfile import apply_temperature
 
 
 def fit_temperature(

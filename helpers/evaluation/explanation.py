@@ -6,13 +6,12 @@ moved *this model*, not what an emotion sounds like.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from helpers.audio import SAMPLE_RATE
 from helpers.evaluation.attribution import (
     check_sanity,
     integrate_gradients,
@@ -21,9 +20,9 @@ from helpers.evaluation.attribution import (
     randomise_weights,
     split_front_end,
 )
-from helpers.features import FeatureSettings, fit_clip
-from helpers.modelfile import card_settings
-from helpers.plots import emotion_colors, new_axes
+from helpers.features.extract import FeatureSettings
+from helpers.models.modelfile import card_settings
+from helpers.sound.audio import SAMPLE_RATE, fit_clip
 
 __all__ = [
     "Explanation",
@@ -31,13 +30,9 @@ __all__ = [
     "explain_clip",
     "judge_sanity",
     "listening_profile",
-    "plot_explanation",
-    "plot_profile",
     "randomise_weights",
     "split_front_end",
 ]
-
-_FOR, _AGAINST = "#D55E00", "#0072B2"  # after Okabe & Ito 2008: told apart by the colour-blind
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +78,7 @@ def explain_clip(
 
     Parameters
     ----------
-    predictor : helpers.prediction.Predictor
+    predictor : helpers.models.prediction.Predictor
     y : np.ndarray, shape (n,), float32
         16 kHz waveform.
     emotion : str, optional
@@ -123,7 +118,7 @@ def listening_profile(
 
     Parameters
     ----------
-    predictor : helpers.prediction.Predictor
+    predictor : helpers.models.prediction.Predictor
     waves : sequence of np.ndarray
         16 kHz waveforms.
     emotions : sequence of str
@@ -172,120 +167,7 @@ def _find_classes(predictor, emotions: Sequence[str]) -> np.ndarray:
 
 def _band_centres(settings: FeatureSettings) -> np.ndarray:
     """Centre of each band of the front end's (HTK) mel scale in Hz, shape (n_mels,)."""
-    return _from_mel(np.linspace(0, _to_mel(SAMPLE_RATE / 2), settings.n_mels + 2)[1:-1])
+    import librosa
 
-
-# ---------------------------------------------------------------------------- to look at
-
-
-def plot_explanation(explanation: Explanation, *, title: str = ""):
-    """The log-mel in grey, and over it in colour what spoke for the emotion and what against.
-
-    For display only, the attribution is smoothed with a Gaussian (a standard deviation of two
-    frames and one band), and the colour is full at the strongest 0.2 % of the bins. The strips
-    above and at the side are its sums over frequency and over time.
-
-    Parameters
-    ----------
-    explanation : Explanation
-    title : str
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-    """
-    from matplotlib.figure import Figure  # not pyplot: nothing to close, nothing shown twice
-    from scipy.ndimage import gaussian_filter
-
-    frames, settings = explanation.frames, explanation.settings
-    step_s = settings.hop / SAMPLE_RATE
-    credit = gaussian_filter(explanation.attribution, (2, 1))
-    full = np.quantile(np.abs(credit), 0.998) or 1.0
-    figure = Figure(figsize=(10, 4.6), layout="constrained")
-    axes = figure.subplots(
-        2, 2, height_ratios=(1, 4), width_ratios=(9, 1), sharex="col", sharey="row"
-    )
-    (above, empty), (picture, side) = axes
-    empty.set_axis_off()
-    extent = (-step_s / 2, (len(frames) - 0.5) * step_s, -0.5, frames.shape[1] - 0.5)
-    look = {"origin": "lower", "aspect": "auto", "extent": extent}
-    # Not down to black: the colours must be seen on the loudest bins as well.
-    picture.imshow(frames.T, cmap="Greys", vmin=0, vmax=1.35 * settings.range_db, **look)
-    colored = picture.imshow(credit.T / full, cmap=_two_colors(), vmin=-1, vmax=1, **look)
-    time_s, bands = np.arange(len(frames)) * step_s, np.arange(frames.shape[1])
-    _fill(above.fill_between, time_s, credit.sum(axis=1))
-    _fill(side.fill_betweenx, bands, credit.sum(axis=0))
-    places, labels = _mel_ticks(settings)
-    picture.set_yticks(places, labels)
-    picture.set(xlabel="time (s)", ylabel="mel frequency (Hz)", xlim=(0, settings.clip_s))
-    above.set(yticks=[], ylabel="over\nfrequency", title=title)
-    side.set(xticks=[], xlabel="over time")
-    bar = figure.colorbar(colored, ax=axes, pad=0.01, aspect=30, ticks=[-1, 0, 1])
-    bar.ax.set_yticklabels(["against", "0", "for"])
-    bar.set_label(f"what speaks for {explanation.emotion}, what against")
-    return figure
-
-
-def plot_profile(profile: pd.DataFrame, *, ax=None, title: str = ""):
-    """Share of the attribution over frequency, a line an emotion in its colour.
-
-    For display only, each line is smoothed with a Gaussian (a standard deviation of one band).
-
-    Parameters
-    ----------
-    profile : pd.DataFrame
-        From :func:`listening_profile`.
-    ax : matplotlib.axes.Axes, optional
-    title : str
-
-    Returns
-    -------
-    matplotlib.axes.Axes
-    """
-    from scipy.ndimage import gaussian_filter1d
-
-    ax = new_axes(ax, figsize=(9, 3.2))
-    for name, color in emotion_colors(list(profile)).items():
-        smooth = gaussian_filter1d(profile[name], 1.0, mode="nearest")
-        ax.plot(profile.index, 100 * smooth, color=color, label=name)
-    ax.axhline(100 / len(profile), color="#999999", linestyle=":", linewidth=1)
-    ax.text(SAMPLE_RATE / 2, 100 / len(profile), "all alike ", color="#767676", fontsize=8,
-            ha="right", va="bottom")  # fmt: skip
-    ax.set_xscale("function", functions=(_to_mel, _from_mel))
-    ax.set_xticks(_TICKS_HZ, [str(hz) for hz in _TICKS_HZ])
-    ax.set(xlabel="mel frequency (Hz)", ylabel="share a mel band (%)", title=title)
-    ax.set(xlim=(0, SAMPLE_RATE / 2), ylim=(0, None))
-    ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
-    return ax
-
-
-_TICKS_HZ = (125, 250, 500, 1000, 2000, 4000, 8000)
-
-
-def _mel_ticks(settings: FeatureSettings) -> tuple[list[float], list[str]]:
-    """Places of round frequencies among the bands, counted from 0, and their labels."""
-    step = _to_mel(SAMPLE_RATE / 2) / (settings.n_mels + 1)
-    return [_to_mel(hz) / step - 1 for hz in _TICKS_HZ], [str(hz) for hz in _TICKS_HZ]
-
-
-def _to_mel(hz):
-    return 2595 * np.log10(1 + np.asarray(hz) / 700)
-
-
-def _from_mel(mel):
-    return 700 * (10 ** (np.asarray(mel) / 2595) - 1)
-
-
-def _two_colors():
-    """From blue over transparent to orange; what counts little leaves the grey below as it is."""
-    from matplotlib.colors import ListedColormap, to_rgb
-
-    strength = np.linspace(-1, 1, 255)
-    opacity = 0.95 * np.abs(strength[:, None]) ** 1.4
-    hues = np.where(strength[:, None] > 0, to_rgb(_FOR), to_rgb(_AGAINST))
-    return ListedColormap(np.hstack([hues, opacity]), name="against_for")
-
-
-def _fill(draw: Callable, place: np.ndarray, credit: np.ndarray) -> None:
-    for color, part in ((_FOR, np.maximum(credit, 0)), (_AGAINST, np.minimum(credit, 0))):
-        draw(place, part, color=color, linewidth=0)
+    edges = librosa.mel_frequencies(settings.n_mels + 2, fmin=0, fmax=SAMPLE_RATE / 2, htk=True)
+    return edges[1:-1]

@@ -1,6 +1,6 @@
 """How much of a model's answers survives when the sound is no longer as it was recorded.
 
-The conditions and their limits are in :mod:`helpers.evaluation.disturbances`.
+The conditions and their limits are in :mod:`helpers.sound.disturbances`.
 """
 
 from __future__ import annotations
@@ -8,14 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from helpers.audio import AudioError, load_audio
-from helpers.augment import pick_voices
-from helpers.evaluation.disturbances import (
+from helpers.evaluation.scores import confusion_counts, uar
+from helpers.parallel import map_clips
+from helpers.sound.audio import AudioError, load_audio
+from helpers.sound.augment import pick_voices
+from helpers.sound.disturbances import (
     AS_RECORDED,
     CONDITIONS,
     Condition,
@@ -23,11 +25,6 @@ from helpers.evaluation.disturbances import (
     leave,
     make_rng,
 )
-from helpers.evaluation.scores import confusion_counts, uar
-from helpers.parallel import map_clips
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 _BLOCK = 24  # clips whose changed versions may wait in memory: 55 of 4 s take 14 MB
 _CHUNK = 64  # waveforms that the model is asked about at once
@@ -55,7 +52,7 @@ def measure_robustness(
     Parameters
     ----------
     predictor : Predictor
-        Of :mod:`helpers.prediction`; its ``classes`` and ``predict_waves`` are used.
+        Of :mod:`helpers.models.prediction`; its ``classes`` and ``predict_waves`` are used.
     clips : pd.DataFrame
         Rows of an utterance table to be tested: ``path emotion speaker``.
     voices : pd.DataFrame
@@ -227,95 +224,3 @@ def to_checks(table: pd.DataFrame) -> pd.DataFrame:
 # --- figure -------------------------------------------------------------------------------------
 
 #: Panels of curves: what the horizontal axis says, and the groups in it with line and marker.
-_CURVES = {
-    "signal-to-noise ratio (dB)": ("white noise", "babble", "music"),
-    "bit rate (kbit/s)": ("MP3", "AAC", "Opus"),
-    "heard from the onset of the voice (s)": ("first",),
-}
-_LINES = (("#0072B2", "o", "-"), ("#D55E00", "s", "--"), ("#00825F", "^", "-."))
-_MARKS = {
-    True: {"color": "#0072B2", "marker": "o", "s": 34, "label": "within its limits"},
-    False: {"color": "#D55E00", "marker": "X", "s": 52, "label": "beyond a limit"},
-    None: {"facecolor": "white", "edgecolor": "#767676", "marker": "D", "s": 20,
-           "label": "no limit"},
-}  # fmt: skip
-
-
-def plot_robustness(table: pd.DataFrame, *, title: str = "") -> Figure:
-    """Curves of UAR against noise, bit rate and time on the left; every condition on the right.
-
-    Where UAR falls further than its limit, the drop stands beside the mark.
-
-    Parameters
-    ----------
-    table : pd.DataFrame
-        From :func:`measure_robustness`.
-    title : str
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-    """
-    import matplotlib.pyplot as plt
-
-    changed = table[table["group"] != AS_RECORDED].reset_index(drop=True)
-    panels = {
-        label: [group for group in groups if (changed["group"] == group).any()]
-        for label, groups in _CURVES.items()
-    }
-    panels = {label: groups for label, groups in panels.items() if groups}
-    height = max(3.2, 1.2 + 0.17 * len(changed))
-    figure = plt.figure(figsize=(11, height), layout="constrained")
-    grid = figure.add_gridspec(max(len(panels), 1), 2, width_ratios=(1, 1.25))
-    for place, (label, groups) in enumerate(panels.items()):
-        ax = figure.add_subplot(grid[place, 0])
-        _plot_curves(ax, changed, groups, table)
-        ax.set_xlabel(label)
-    _plot_conditions(figure.add_subplot(grid[:, 1] if panels else grid[:, :]), changed)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
-    return figure
-
-
-def _plot_curves(ax, changed: pd.DataFrame, groups: list[str], table: pd.DataFrame) -> None:
-    """UAR against level, one line a group, between UAR as recorded and chance."""
-    for group, (color, marker, line) in zip(groups, _LINES, strict=False):
-        rows = changed[changed["group"] == group].sort_values("level")
-        ax.plot(rows["level"], rows["uar"], color=color, marker=marker, linestyle=line, label=group)
-    levels = {"as recorded": (table.loc[0, "uar"], "#555555", "-")}
-    if "chance" in table.attrs:
-        levels["chance"] = (table.attrs["chance"], "#767676", ":")
-    for name, (value, color, line) in levels.items():
-        ax.axhline(value, color=color, linewidth=1, linestyle=line)
-        ax.text(0.995, value + 0.01, name, color=color, ha="right", va="bottom", fontsize=8,
-                transform=ax.get_yaxis_transform())  # fmt: skip
-    top = max(table.loc[0, "uar"], changed["uar"].max())
-    ax.set(ylabel="UAR", ylim=(0, min(top + 0.12, 1.05)))
-    ax.set_xticks(sorted(set(changed.loc[changed["group"].isin(groups), "level"])))
-    if len(groups) > 1:
-        ax.legend(loc="lower left", ncols=len(groups), bbox_to_anchor=(0, 0.99), fontsize=8)
-
-
-def _plot_conditions(ax, changed: pd.DataFrame) -> None:
-    """Share of unchanged predictions of each condition, with its limit as a line."""
-    breaks = (changed["group"] != changed["group"].shift()).cumsum()
-    height = np.arange(len(changed)) + 0.6 * (breaks - 1)
-    passed = [None if pd.isna(value) else bool(value) for value in changed["passed"]]
-    for kind, look in _MARKS.items():
-        rows = np.array([value is kind for value in passed])
-        if rows.any():
-            ax.scatter(changed.loc[rows, "same"], height[rows], zorder=3, **look)
-    limits = changed["needed_same"].notna()
-    ax.scatter(changed.loc[limits, "needed_same"], height[limits], marker="|", s=110,
-               color="black", linewidth=1.4, zorder=2, label="limit")  # fmt: skip
-    text = {"ha": "right", "va": "center", "textcoords": "offset points", "fontsize": 7.5}
-    for place, row in zip(height, changed.itertuples(), strict=True):
-        if not row.n:
-            ax.annotate("not tested", (0.12, place), (0, 0), color="#767676", **text)
-        elif row.drop > row.allowed_drop + _EPSILON:
-            color = _MARKS[False]["color"]
-            ax.annotate(f"UAR −{row.drop:.2f}", (row.same, place), (-8, 0), color=color, **text)
-    ax.set_yticks(height, changed["condition"], fontsize=8)
-    ax.set_ylim(height.max() + 1, -1)
-    ax.grid(axis="y", color="#EEEEEE", zorder=0)
-    ax.set(xlim=(0, 1.03), xlabel="share of clips whose predicted emotion stays the same")
-    ax.legend(loc="lower left", ncols=4, bbox_to_anchor=(-0.02, 1.0), fontsize=8)

@@ -1,0 +1,243 @@
+"""Listen through a corpus: filter, play, see, and flag what is wrong with a clip.
+
+Building the browser needs no browser: where widgets cannot be drawn, as in a page made from an
+executed notebook, the clip that is shown stands there as a picture with its player.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from pathlib import Path
+
+import ipywidgets as widgets
+import pandas as pd
+from IPython.display import HTML, Image, clear_output, display
+
+from helpers.corpora import class_order
+from helpers.features.extract import Analysis, FeatureSettings
+from helpers.report import plots
+from helpers.runs import atomic_write
+from helpers.sound.audio import AudioError, load_audio
+
+_FILTERS = ("corpus", "emotion", "speaker", "intensity", "channel")
+_FLAG_COLUMNS = ("path", "corpus", "speaker", "emotion", "note")
+_ALL = "all"
+
+
+def browse_clips(clips: pd.DataFrame, *, flags: str | Path) -> ClipBrowser:
+    """Build the listening widget.
+
+    Parameters
+    ----------
+    clips : pd.DataFrame
+        Utterance table, at least one row.
+    flags : path
+        CSV of the clips that were flagged, ``path corpus speaker emotion note``. Read if it is
+        there, written at every change; deleting it removes all flags.
+
+    Returns
+    -------
+    ipywidgets.Widget
+        To be displayed.
+
+    Raises
+    ------
+    ValueError
+        No clips, or ``flags`` is a CSV with other columns.
+    """
+    if clips.empty:
+        raise ValueError("no clips to listen to: expected an utterance table with rows")
+    return ClipBrowser(clips.reset_index(drop=True), Path(flags))
+
+
+def draw_clip(y, *, title: str = "") -> Image:
+    """Waveform, STFT spectrogram, mel spectrogram with the pitch contour, and chromagram.
+
+    Parameters
+    ----------
+    y : np.ndarray, shape (n,)
+        Waveform at 16 kHz.
+    title : str
+        Stands above the picture.
+
+    Returns
+    -------
+    IPython.display.Image
+        A JPEG: it can stand between players, and no backend can lose it.
+    """
+    from matplotlib.figure import Figure  # not pyplot: nothing to close, nothing shown twice
+
+    figure = Figure(figsize=(10.5, 4.6), layout="constrained")
+    axes = figure.subplots(2, 2, sharex=True)
+    plots.plot_waveform(y, ax=axes[0, 0])
+    for ax, kind in zip(axes.flat[1:], ("stft", "mel", "chroma"), strict=True):
+        plots.plot_spectrogram(y, kind=kind, ax=ax, colorbar=False)
+    settings = FeatureSettings()
+    plots.plot_pitch(Analysis(y, settings).pitch.f0, hop=settings.hop, ax=axes[1, 0])
+    for ax in axes[0]:
+        ax.set_xlabel("")
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+    picture = io.BytesIO()
+    # JPEG: a third of the size, and a notebook with a picture an emotion stays light.
+    figure.savefig(picture, format="jpeg", dpi=90, pil_kwargs={"quality": 85})
+    return Image(picture.getvalue(), format="jpeg", width=840)
+
+
+def read_flags(path: Path) -> pd.DataFrame:
+    """Flagged clips of a CSV, none if it is not there.
+
+    Raises
+    ------
+    ValueError
+        The file is no such CSV; it is left as it is.
+    """
+    if not path.exists():
+        return pd.DataFrame(columns=_FLAG_COLUMNS, dtype=str)
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except ValueError as error:
+        raise ValueError(f"{path}: no table of flags ({error}); rename or remove it") from error
+    if list(table.columns) != list(_FLAG_COLUMNS):
+        raise ValueError(
+            f"{path}: found the columns {', '.join(table.columns)}, expected "
+            f"{', '.join(_FLAG_COLUMNS)}; rename or remove it"
+        )
+    return table
+
+
+class ClipBrowser(widgets.VBox):
+    """What :func:`browse_clips` returns."""
+
+    def __init__(self, clips: pd.DataFrame, flags: Path) -> None:
+        self.clips, self.flags_path, self.flags = clips, flags, read_flags(flags)
+        # A column that is the same all over filters nothing.
+        useful = [c for c in _FILTERS if c in clips and clips[c].nunique() > 1]
+        self.filters = {column: self._menu(column) for column in useful}
+        self.place = widgets.BoundedIntText(
+            value=1, min=1, max=len(clips), description="clip", layout=widgets.Layout(width="11em")
+        )
+        self.back = widgets.Button(icon="step-backward", tooltip="previous clip", layout=_NARROW)
+        self.on = widgets.Button(icon="step-forward", tooltip="next clip", layout=_NARROW)
+        self.count = widgets.HTML()
+        self.note = widgets.Text(
+            placeholder="what is wrong with it?", layout=widgets.Layout(width="20em")
+        )
+        self.flag = widgets.Button(icon="flag", layout=widgets.Layout(width="12em"))
+        self.message = widgets.HTML()
+        self.output = widgets.Output()
+        self.chosen = clips
+        for menu in self.filters.values():
+            menu.observe(self._filter, names="value")
+        self.place.observe(lambda _: self._show(), names="value")
+        self.back.on_click(lambda _: self._step(-1))
+        self.on.on_click(lambda _: self._step(1))
+        self.flag.on_click(self._toggle_flag)
+        super().__init__(
+            [
+                widgets.HBox(list(self.filters.values()), layout=_WRAP),
+                widgets.HBox([self.back, self.place, self.on, self.count], layout=_WRAP),
+                self.output,
+                widgets.HBox([self.note, self.flag, self.message], layout=_WRAP),
+            ]
+        )
+        self._filter()
+
+    def _menu(self, column: str) -> widgets.Dropdown:
+        values = self.clips[column]
+        order = class_order(values) if column == "emotion" else sorted(values.unique())
+        # An empty value is a value: clips of which nobody said how intense they are.
+        options = [(_ALL, None), *((value or "not said", value) for value in order)]
+        return widgets.Dropdown(
+            options=options, description=column, layout=widgets.Layout(width="17em")
+        )
+
+    @property
+    def clip(self) -> pd.Series | None:
+        """The clip that is shown, None if no clip passes the filters."""
+        return None if self.chosen.empty else self.chosen.iloc[self.place.value - 1]
+
+    def _filter(self, _change: dict | None = None) -> None:
+        passed = pd.Series(True, index=self.clips.index)
+        for column, menu in self.filters.items():
+            passed &= menu.value is None or self.clips[column] == menu.value
+        self.chosen = self.clips[passed]
+        self.count.value = f"of {len(self.chosen)}"
+        before = self.place.value
+        with self.place.hold_trait_notifications():
+            self.place.max = max(1, len(self.chosen))
+            self.place.value = 1
+        if before == 1:  # no change of place, so nobody has shown the new first clip
+            self._show()
+
+    def _step(self, way: int) -> None:
+        self.place.value = (self.place.value - 1 + way) % max(1, len(self.chosen)) + 1
+
+    def _show(self) -> None:
+        self.message.value = ""
+        for control in (self.back, self.on, self.flag, self.note):
+            control.disabled = self.chosen.empty
+        with self.output:
+            clear_output(wait=True)
+            for one in self._look():
+                display(one)
+        self._set_flag_button()
+
+    def _look(self) -> list:
+        """What there is to see and hear of the clip: words, player, picture; or what is wrong."""
+        clip = self.clip
+        if clip is None:
+            return [HTML("<p>No clip is like that. Choose another filter.</p>")]
+        facts = [str(clip[c]) for c in ("emotion", "intensity", "speaker", "text") if clip.get(c)]
+        title = html.escape(" · ".join(facts))
+        name = f'<p style="margin:.3em 0">{title}<br><small>{html.escape(clip["path"])}</small></p>'
+        try:
+            y = load_audio(clip["path"])
+        except AudioError as error:
+            return [HTML(name), HTML(f"<p>⚠ {html.escape(str(error))}</p>")]
+        return [HTML(name), plots.player(y), draw_clip(y)]
+
+    def _is_flagged(self) -> bool:
+        return self.clip is not None and (self.flags["path"] == self.clip["path"]).any()
+
+    def _set_flag_button(self) -> None:
+        flagged = self._is_flagged()
+        self.flag.description = "Remove the flag" if flagged else "Flag this clip"
+        self.flag.button_style = "warning" if flagged else ""
+        mine = self.flags.loc[self.flags["path"] == self.clip["path"], "note"] if flagged else [""]
+        self.note.value = next(iter(mine))
+
+    def _toggle_flag(self, _button: widgets.Button) -> None:
+        clip, known = self.clip, self._is_flagged()
+        try:
+            # Somebody else, or another kernel, may have flagged since.
+            flags = read_flags(self.flags_path)
+            flags = flags[flags["path"] != clip["path"]]
+            if not known:
+                row = {c: str(clip.get(c, "")) for c in _FLAG_COLUMNS} | {"note": self.note.value}
+                flags = pd.concat([flags, pd.DataFrame([row])], ignore_index=True)
+            with atomic_write(self.flags_path) as temporary:
+                flags.to_csv(temporary, index=False, lineterminator="\n")
+        except (OSError, ValueError) as error:  # in a callback nobody would see it
+            self.message.value = f"⚠ not written: {html.escape(str(error))}"
+            return
+        self.flags = flags
+        self._set_flag_button()
+        self.message.value = f"{len(flags)} flagged in {html.escape(self.flags_path.name)}"
+
+    def _repr_mimebundle_(self, **kwargs):
+        """The widget, and beside it a page without a kernel can show: the first clip."""
+        bundle = super()._repr_mimebundle_(**kwargs)
+        return bundle | {"text/html": "".join(map(_as_html, self._look()))}
+
+
+def _as_html(shown: HTML | Image) -> str:
+    if isinstance(shown, Image):
+        data = base64.b64encode(shown.data).decode()
+        return f'<img width="{shown.width}" src="data:image/jpeg;base64,{data}">'
+    return shown._repr_html_()
+
+
+_NARROW = widgets.Layout(width="3em")
+_WRAP = widgets.Layout(flex_flow="row wrap")

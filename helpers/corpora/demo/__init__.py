@@ -1,0 +1,1 @@
+"""The demo corpus: synthetic voices that make themselves."""

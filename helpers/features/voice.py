@@ -1,0 +1,224 @@
+"""The voice in a clip: its pitch, how periodic it is, and how it wavers from cycle to cycle.
+
+The pitch tracker is the autocorrelation method of Boersma (1993, "Accurate short-term analysis of
+the fundamental frequency and the harmonics-to-noise ratio of a sampled sound", Proceedings of the
+Institute of Phonetic Sciences 17: 97-110), which Praat uses, on librosa's frames. It says in one
+go what the pitch is, whether there is one, and how much of the sound is periodic.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from helpers.sound.audio import SAMPLE_RATE
+
+F0_MIN, F0_MAX = 60.0, 600.0  # Hz; the upper one is that of Praat: actresses who shout get there
+
+# The costs of Boersma (1993) and Praat; in units of autocorrelation, 0 … 1.
+_VOICING = 0.45  # periodicity at which a frame may be called voiced
+_SILENCE = 0.03  # of the clip's peak: softer frames are hardly voiced
+_OCTAVE = 0.01  # an octave lower has to be this much better
+_OCTAVE_JUMP = 0.35
+_TURN = 0.14  # between voiced and unvoiced
+_CANDIDATES = 4
+_PERIODS = 3  # of the lowest pitch in a window
+_REACH = 0.2  # of a period: so far a cycle may be from where the contour puts it
+
+
+@dataclass(frozen=True)
+class Pitch:
+    """A pitch contour.
+
+    Attributes
+    ----------
+    f0 : np.ndarray, shape (n_frames,)
+        Hz; NaN where no voice is.
+    periodicity : np.ndarray, shape (n_frames,)
+        Share of the power that repeats with the period of ``f0``, 0 … 1; NaN likewise.
+    """
+
+    f0: np.ndarray
+    periodicity: np.ndarray
+
+
+def track_pitch(y: np.ndarray, *, hop: int) -> Pitch:
+    """Follow the pitch of a voice.
+
+    Parameters
+    ----------
+    y : np.ndarray, shape (n,), float32
+        Waveform at 16 kHz.
+    hop : int
+        Samples between frames; frame ``i`` is centred on sample ``i * hop``, as in librosa.
+
+    Returns
+    -------
+    Pitch
+        ``1 + n // hop`` frames.
+
+    Examples
+    --------
+    >>> t = np.arange(8000) / 16000
+    >>> voice = sum(np.sin(2 * np.pi * 120 * k * t) / k for k in range(1, 6))
+    >>> round(float(np.nanmedian(track_pitch(voice.astype("float32"), hop=160).f0)), 1)
+    120.0
+    """
+    strengths, lags, heights = _find_candidates(y, hop)
+    chosen = _find_path(strengths, lags, hop)
+    rows = np.arange(len(chosen))
+    voiced = chosen > 0
+    lag, height = lags[rows, chosen], heights[rows, chosen]
+    f0 = np.where(voiced, SAMPLE_RATE / lag, np.nan)
+    return Pitch(f0, np.where(voiced, np.clip(height, 1e-6, 1 - 1e-6), np.nan))
+
+
+def _find_candidates(y: np.ndarray, hop: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Strength, lag in samples and autocorrelation of the candidates of each frame.
+
+    Shape (n_frames, 1 + _CANDIDATES); the first says that there is no voice.
+    """
+    from scipy import fft
+
+    width = round(_PERIODS * SAMPLE_RATE / F0_MIN) // 2 * 2
+    first, last = int(SAMPLE_RATE / F0_MAX), int(np.ceil(SAMPLE_RATE / F0_MIN)) + 1
+    padded = np.pad(y, width // 2)
+    frames = np.lib.stride_tricks.sliding_window_view(padded, width)[::hop]
+    peak = np.abs(y).max(initial=0.0)
+    frames = frames - frames.mean(axis=1, keepdims=True)
+    loud = np.abs(frames).max(axis=1) / (peak + 1e-12)
+    window = np.hanning(width).astype("float32")
+    size = fft.next_fast_len(width + last + 1, real=True)
+    spectrum = fft.rfft(frames * window, size, axis=1)
+    power = spectrum.real**2 + spectrum.imag**2
+    correlation = fft.irfft(power, size, axis=1)[:, : last + 1]
+    own = fft.irfft(np.abs(fft.rfft(window, size)) ** 2, size)[: last + 1]
+    correlation /= correlation[:, :1] + 1e-12
+    # A window makes every sound look less periodic than it is, the more the longer the lag.
+    correlation /= own / own[0]
+
+    before, here, after = (correlation[:, first - 1 + k : last - 1 + k] for k in range(3))
+    is_peak = (here > before) & (here >= after) & (here > 0.5 * _VOICING)
+    # A parabola through three points finds the peak between the samples.
+    slope = before - after
+    place = np.where(is_peak, 0.5 * slope / np.where(is_peak, before - 2 * here + after, 1), 0)
+    height = here - 0.25 * slope * place
+    lag = np.arange(first, last) + place
+    # Above 1 it can only be noise of the shortest lags; Praat mirrors it.
+    height = np.where(height > 1, 1 / np.maximum(height, 1e-6), height)
+    lower = np.log2(F0_MIN * np.arange(first, last) / SAMPLE_RATE).astype("float32")
+    strength = np.where(is_peak, height - _OCTAVE * lower, -np.inf)
+    best = np.argpartition(-strength, _CANDIDATES, axis=1)[:, :_CANDIDATES]
+
+    def take(values: np.ndarray, none: np.ndarray | float) -> np.ndarray:
+        column = np.broadcast_to(np.asarray(none, dtype="float64"), len(values))[:, None]
+        return np.concatenate([column, np.take_along_axis(values, best, axis=1)], axis=1)
+
+    unvoiced = _VOICING + np.maximum(0, 2 - loud * (1 + _VOICING) / _SILENCE)
+    return take(strength, unvoiced), take(lag, np.inf), take(height, 0.0)
+
+
+def _find_path(strengths: np.ndarray, lags: np.ndarray, hop: int) -> np.ndarray:
+    """Index of the candidate in each frame on the path of least cost (Viterbi)."""
+    # Praat's costs are for steps of 10 ms.
+    scale = 0.01 * SAMPLE_RATE / hop
+    octave = np.zeros_like(lags)
+    octave[:, 1:] = np.log2(lags[:, 1:])
+    voiced = np.isfinite(lags)
+    jump = _OCTAVE_JUMP * np.abs(octave[:-1, :, None] - octave[1:, None, :])
+    turn = voiced[:-1, :, None] != voiced[1:, None, :]
+    both = voiced[:-1, :, None] & voiced[1:, None, :]
+    cost = scale * np.where(both, jump, np.where(turn, _TURN, 0.0))
+    score = strengths[0]
+    back = np.zeros(strengths.shape, dtype=int)
+    for step in range(1, len(strengths)):
+        total = score[:, None] - cost[step - 1]
+        back[step] = total.argmax(axis=0)
+        score = total[back[step], np.arange(len(score))] + strengths[step]
+    chosen = np.zeros(len(strengths), dtype=int)
+    chosen[-1] = int(score.argmax())
+    for step in range(len(strengths) - 1, 0, -1):
+        chosen[step - 1] = back[step, chosen[step]]
+    return chosen
+
+
+def voiced_stretches(f0: np.ndarray) -> np.ndarray:
+    """First frame of each stretch with a voice and the one after its last, shape (n, 2).
+
+    Examples
+    --------
+    >>> voiced_stretches(np.array([100.0, 110.0, np.nan, 90.0])).tolist()
+    [[0, 2], [3, 4]]
+    """
+    voiced = np.concatenate([[False], np.isfinite(f0), [False]])
+    return np.flatnonzero(voiced[1:] != voiced[:-1]).reshape(-1, 2)
+
+
+def measure_cycles(y: np.ndarray, f0: np.ndarray, *, hop: int) -> tuple[np.ndarray, np.ndarray]:
+    """Measure single cycles of the voice, wherever ``f0`` says that there is one.
+
+    Each cycle is laid over the next: where they match best is one period later.
+
+    Parameters
+    ----------
+    y : np.ndarray, shape (n,), float32
+    f0 : np.ndarray, shape (n_frames,)
+        From :func:`track_pitch` with the same ``hop``.
+    hop : int
+
+    Returns
+    -------
+    periods : np.ndarray, shape (n_cycles,)
+        Seconds.
+    amplitudes : np.ndarray, shape (n_cycles,)
+        Highest minus lowest sample. NaN in both parts one stretch of voice from the next.
+    """
+    # Python's own numbers: in a loop over single cycles they are quicker than NumPy's.
+    lags = (SAMPLE_RATE / f0).tolist()
+    energy = np.concatenate([[1e-12], y.astype("float64") ** 2]).cumsum()
+    periods, amplitudes = [], []
+    for start, end in voiced_stretches(f0).tolist():
+        place, stop = max(start * hop - hop // 2, 0), min((end - 1) * hop + hop // 2, len(y))
+        # On a peak, so that most of what is compared was excited by one closing of the glottis.
+        first = y[place : place + int(1.5 * lags[start])]
+        place += int(np.abs(first[len(first) // 3 :]).argmax()) + len(first) // 3
+        while True:
+            lag = lags[min(max((place + hop // 2) // hop, start), end - 1)]
+            half, whole, reach = int(lag / 2), int(lag), max(2, int(_REACH * lag))
+            # The cycle around `place`, and where the next one may lie.
+            left, near = place - half, place + whole - half - reach
+            if left < 0 or near + 2 * (half + reach) >= stop:
+                break
+            cycle = y[left : left + 2 * half]
+            match = np.correlate(y[near : near + 2 * (half + reach)], cycle)
+            power = energy[near + 2 * half :][: len(match)] - energy[near:][: len(match)]
+            match = match / np.sqrt(power + 1e-12)
+            best = int(match.argmax())
+            period = float(whole - reach + best)
+            if 0 < best < len(match) - 1:
+                before, here, after = match[best - 1 : best + 2].tolist()
+                period += 0.5 * (before - after) / (before - 2 * here + after - 1e-12)
+            periods.append(period / SAMPLE_RATE)
+            amplitudes.append(float(cycle.max() - cycle.min()))
+            place += int(period + 0.5)
+        periods.append(np.nan)
+        amplitudes.append(np.nan)
+    return np.array(periods), np.array(amplitudes)
+
+
+def perturbation(values: np.ndarray) -> float:
+    """Mean difference between neighbours over their mean: local jitter, or shimmer.
+
+    Neighbours that differ by more than a factor of 1.3 are not two cycles of one voice (Praat's
+    limit for periods), and are left out. 0 if none is left.
+
+    Examples
+    --------
+    >>> perturbation(np.array([10.0, 11.0, 10.0, np.nan, 30.0]))
+    0.0952...
+    """
+    pairs = np.stack([values[:-1], values[1:]])
+    with np.errstate(invalid="ignore"):
+        kept = pairs[:, (pairs.max(axis=0) <= 1.3 * pairs.min(axis=0))]
+    return float(np.abs(np.diff(kept, axis=0)).mean() / kept.mean()) if kept.size else 0.0

@@ -1,0 +1,312 @@
+"""Fit a body on the training side, keep the best epoch by the validation side, save it.
+
+The test side is never passed to anything in this module.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from helpers.features.extract import FRAME_FAMILIES, FeatureSettings
+from helpers.models.builders import with_front_end
+from helpers.models.modelfile import make_card, save_model
+from helpers.runs import Run
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """What a fit depends on besides its data.
+
+    Attributes
+    ----------
+    epochs : int
+        At most so many passes; early stopping may end before.
+    batch_size : int
+        Clips a step.
+    learning_rate : float
+        Of AdamW at its highest: it rises over the first twentieth of the epochs and then falls
+        along a cosine to a hundredth.
+    patience : int
+        Epochs without a better validation loss before stopping.
+    seed : int
+        Order of the clips and augmentation; weights and dropout follow :func:`prepare_keras`.
+    wait : int
+        Epochs before one may be kept or training be stopped: at a high learning rate a good epoch
+        is luck, and the quiet end of the schedule is what a network with augmentation needs.
+    weight_decay, label_smoothing : float
+        Both keep a network from becoming too sure of a few hundred clips.
+    """
+
+    epochs: int = 60
+    batch_size: int = 16
+    learning_rate: float = 1.5e-3
+    patience: int = 15
+    seed: int = 0
+    wait: int = 0
+    weight_decay: float = 1e-3
+    label_smoothing: float = 0.1
+
+
+def prepare_keras(seed: int) -> None:
+    """Import TensorFlow without its start-up messages, seed it, and make it repeat itself.
+
+    Parameters
+    ----------
+    seed : int
+        For Python, NumPy and Keras. With deterministic kernels, the same seed on the same machine
+        gives the same weights.
+    """
+    if "tensorflow" not in sys.modules:
+        _import_quietly()
+    import keras
+    import tensorflow as tf
+
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+
+
+def _import_quietly() -> None:
+    """Import TensorFlow, holding back what its C++ side prints before any log level applies."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with tempfile.TemporaryFile() as held:
+        before = os.dup(2)
+        os.dup2(held.fileno(), 2)
+        try:
+            import tensorflow as tf
+
+            tf.constant(0)
+        except BaseException:
+            os.dup2(before, 2)
+            held.seek(0)
+            sys.stderr.write(held.read().decode(errors="replace"))
+            raise
+        finally:
+            os.dup2(before, 2)
+            os.close(before)
+
+
+def fit_model(
+    model,
+    x: np.ndarray | pd.DataFrame,
+    emotions: pd.Series,
+    split: pd.Series,
+    *,
+    classes: list[str],
+    settings: TrainingSettings,
+    augment=None,
+) -> pd.DataFrame:
+    """Train ``model`` in place and leave it at its best epoch.
+
+    Parameters
+    ----------
+    model : keras.Model
+        A body from :mod:`helpers.models.builders`.
+    x : np.ndarray or pd.DataFrame
+        Features, a row a clip.
+    emotions, split : pd.Series
+        Label and side of each clip, in the order of ``x``.
+    classes : list of str
+        Emotions in the order of the model's outputs.
+    settings : TrainingSettings
+    augment : callable, optional
+        ``augment(batch, rng) -> batch`` on features of the training side only.
+
+    Returns
+    -------
+    pd.DataFrame
+        A row an epoch: ``epoch loss accuracy val_loss val_accuracy learning_rate kept``.
+
+    Notes
+    -----
+    Classes are weighted by the inverse of their frequency on the training side, and a layer named
+    ``scale`` is fitted to that side alone.
+    """
+    import keras
+
+    x = np.asarray(x)  # frames stay where they are, on the disk, until their batch is due
+    y = emotions.map({name: i for i, name in enumerate(classes)}).to_numpy()
+    train, validation = (split == "train").to_numpy(), (split == "validation").to_numpy()
+    if "scale" in {layer.name for layer in model.layers}:
+        model.get_layer("scale").adapt(x[train].astype("float32"))
+    model.compile(
+        optimizer=keras.optimizers.AdamW(weight_decay=settings.weight_decay, global_clipnorm=2.0),
+        loss=keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing),
+        metrics=["accuracy"],
+    )
+    begin = time.perf_counter()
+    log = model.fit(
+        _make_batches(x, y, np.flatnonzero(train), len(classes), settings, augment),
+        validation_data=(
+            x[validation].astype("float32"),
+            np.eye(len(classes), dtype="float32")[y[validation]],
+        ),
+        validation_batch_size=128,
+        epochs=settings.epochs,
+        verbose=0,
+        callbacks=[
+            keras.callbacks.LearningRateScheduler(partial(_learning_rate, settings=settings)),
+            keras.callbacks.EarlyStopping(
+                "val_loss",
+                patience=settings.patience,
+                restore_best_weights=True,
+                start_from_epoch=settings.wait,
+            ),
+            _progress_printer(settings.epochs),
+        ],
+    )
+    history = pd.DataFrame(log.history).rename_axis("epoch").reset_index()
+    history["epoch"] += 1
+    kept = history["val_loss"][min(settings.wait, len(history) - 1) :].idxmin()
+    history["kept"] = history.index == kept
+    print(
+        f"{model.name}: {model.count_params():,} parameters, {len(history)} epochs in "
+        f"{time.perf_counter() - begin:.0f} s, kept epoch {kept + 1}"
+    )
+    return history
+
+
+def _learning_rate(epoch: int, *_: float, settings: TrainingSettings) -> float:
+    """Learning rate of an epoch (from 0): a linear rise, then half a cosine."""
+    rise = max(1, settings.epochs // 20)
+    if epoch < rise:
+        return settings.learning_rate * (epoch + 1) / rise
+    way = (epoch - rise) / max(1, settings.epochs - rise)
+    return settings.learning_rate * (0.01 + 0.99 * (1 + np.cos(np.pi * way)) / 2)
+
+
+def _make_batches(
+    x: np.ndarray,
+    y: np.ndarray,
+    clips: np.ndarray,
+    n_classes: int,
+    settings: TrainingSettings,
+    augment,
+):
+    """Shuffled, weighted and augmented batches of the rows ``clips``; the same for one seed."""
+    import keras
+
+    counts = np.maximum(np.bincount(y[clips], minlength=n_classes), 1)
+    weights = (counts.mean() / counts).astype("float32")
+
+    class Batches(keras.utils.PyDataset):
+        def __init__(self) -> None:
+            super().__init__(workers=2)  # the next batch is drawn while this one is learned
+            self.epoch = -1
+            self.on_epoch_end()
+
+        def __len__(self) -> int:
+            return int(np.ceil(len(clips) / settings.batch_size))
+
+        def __getitem__(self, step: int):
+            rows = self.order[step * settings.batch_size : (step + 1) * settings.batch_size]
+            batch, share = x[rows].astype("float32"), np.eye(n_classes, dtype="float32")[y[rows]]
+            if augment is not None:
+                # A generator a batch: Keras fetches batches ahead, and may fetch one twice.
+                rng = np.random.default_rng([settings.seed, self.epoch, step])
+                batch = augment(batch, rng)
+            return batch, share, weights[y[rows]]
+
+        def on_epoch_end(self) -> None:
+            self.epoch += 1
+            rng = np.random.default_rng([settings.seed, self.epoch])
+            self.order = clips[rng.permutation(len(clips))]
+
+    return Batches()
+
+
+def _progress_printer(epochs: int):
+    """A callback with one line now and then: a bar leaves thousands of backspaces in a notebook."""
+    import keras
+
+    step = max(1, epochs // 8)
+
+    def show(epoch: int, logs: dict) -> None:
+        if epoch % step == 0:
+            print(
+                f"epoch {epoch + 1:3d}  loss {logs['loss']:.3f}  accuracy {logs['accuracy']:.3f}  "
+                f"validation loss {logs['val_loss']:.3f}  accuracy {logs['val_accuracy']:.3f}",
+                flush=True,
+            )
+
+    return keras.callbacks.LambdaCallback(on_epoch_end=show)
+
+
+def save_candidate(
+    run: Run,
+    model,
+    x: np.ndarray | pd.DataFrame,
+    clips: pd.DataFrame,
+    *,
+    protocol: str,
+    family: str,
+    classes: list[str],
+    features: FeatureSettings,
+    settings: TrainingSettings,
+) -> dict:
+    """Score a trained body on the validation side and save it with its card.
+
+    A body on log-mel frames is saved with the front end before it, raw waveform in.
+
+    Parameters
+    ----------
+    run : Run
+    model : keras.Model
+        A trained body; its name is the candidate's.
+    x : np.ndarray or pd.DataFrame
+        Features of all clips, a row a clip.
+    clips : pd.DataFrame
+        Utterance table with a column named like ``protocol`` that holds the sides.
+    protocol, family : str
+    classes : list of str
+    features : FeatureSettings
+    settings : TrainingSettings
+
+    Returns
+    -------
+    dict
+        ``model protocol uar accuracy n`` on the validation side.
+    """
+    if family in FRAME_FAMILIES and (family != "logmel" or features.deltas):
+        raise ValueError(
+            f"{family} with deltas={features.deltas}: only log-mel frames without derivatives have "
+            "a front end to be saved with"
+        )
+    from sklearn.metrics import accuracy_score, balanced_accuracy_score
+
+    side = clips[protocol]
+    held = (side == "validation").to_numpy()
+    probabilities = model.predict(np.asarray(x)[held].astype("float32"), batch_size=256, verbose=0)
+    said = np.asarray(classes, dtype=object)[probabilities.argmax(axis=1)]
+    true = clips.loc[held, "emotion"]
+    scores = {
+        "uar": float(balanced_accuracy_score(true, said)),
+        "accuracy": float(accuracy_score(true, said)),
+        "n": int(held.sum()),
+    }
+    card = make_card(
+        name=model.name,
+        input="waveform" if family == "logmel" else family,
+        classes=classes,
+        settings=features,
+        protocol=protocol,
+        corpora=sorted(clips["corpus"].unique()),
+        speakers={name: sorted(part["speaker"].unique()) for name, part in clips.groupby(side)},
+        clips=side.value_counts().to_dict(),
+        training=asdict(settings),
+        validation=scores,
+        parameters=model.count_params(),
+        **{key: value for key, value in run.read_json("data.json", made_by="01_explore").items()
+           if key in ("synthetic", "fingerprint", "licences")},
+    )  # fmt: skip
+    whole = with_front_end(model, features) if family == "logmel" else model
+    save_model(whole, run.path(f"models/{protocol}/{model.name}.keras"), card)
+    return {"model": model.name, "protocol": protocol, **scores}

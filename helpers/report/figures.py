@@ -1,0 +1,373 @@
+"""Figures of notebook 06: calibration, groups, corpora, robustness, explanation.
+
+Look and colours are those of :mod:`helpers.report.plots`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+from helpers.evaluation.explanation import Explanation
+from helpers.evaluation.robustness import AS_RECORDED
+from helpers.features.families import FeatureSettings
+from helpers.report.plots import emotion_colors, new_axes
+from helpers.sound.audio import SAMPLE_RATE
+
+_BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#767676"
+
+
+def plot_reliability(curves: dict[str, pd.DataFrame], *, ax=None, title: str = ""):
+    """Accuracy against confidence; an honest model lies on the diagonal.
+
+    Parameters
+    ----------
+    curves : dict of str to pd.DataFrame
+        Label → result of :func:`helpers.evaluation.calibration.measure_reliability`, at most two.
+        The size of a dot is the number of its clips.
+    ax : matplotlib.axes.Axes, optional
+    title : str
+    """
+    ax = new_axes(ax, figsize=(4.5, 4))
+    ax.plot([0, 1], [0, 1], color="#BBBBBB", linestyle=":")
+    ax.annotate("honest", (0.97, 0.97), ha="right", va="bottom", color=_GREY, fontsize=8)
+    looks = ((_ORANGE, "s"), (_BLUE, "o"))
+    for (label, bins), (color, marker) in zip(curves.items(), looks, strict=False):
+        ax.plot(bins["confidence"], bins["accuracy"], color=color, linewidth=1, alpha=0.6)
+        size = 15 + 250 * bins["clips"] / bins["clips"].sum()
+        ax.scatter(bins["confidence"], bins["accuracy"], size, color, marker=marker, alpha=0.8,
+                   label=label)  # fmt: skip
+    ax.set(xlim=(0, 1), ylim=(0, 1.03), xlabel="confidence", ylabel="share that was right")
+    ax.set_title(title)
+    for handle in ax.legend(loc="upper left").legend_handles:
+        handle.set_sizes([40])
+    return ax
+
+
+def plot_coverage(
+    curve: pd.DataFrame, *, threshold: float, target: float, ax=None, title: str = ""
+):
+    """Accuracy of the answers given against the share of clips that get one.
+
+    Parameters
+    ----------
+    curve : pd.DataFrame
+        From :func:`helpers.evaluation.calibration.measure_coverage`.
+    threshold : float
+        The one that the model uses; marked by a dot.
+    target : float
+        Accuracy for which it was chosen on the validation side.
+    ax : matplotlib.axes.Axes, optional
+    title : str
+    """
+    ax = new_axes(ax, figsize=(4.5, 4))
+    shown = curve[curve["clips"] >= min(10, curve["clips"].max())]  # of fewer, all is chance
+    ax.plot(shown["coverage"], shown["accuracy"], color=_BLUE)
+    ax.axhline(target, color=_GREY, linestyle=":", linewidth=1)
+    ax.annotate("aimed at", (0.01, target), xycoords=("axes fraction", "data"), va="bottom",
+                color=_GREY, fontsize=8)  # fmt: skip
+    used = curve[curve["threshold"] >= threshold]
+    if len(used):
+        ax.plot(used["coverage"].iloc[0], used["accuracy"].iloc[0], "o", color=_ORANGE,
+                markersize=9, label=f"not sure below {threshold:.2f}")  # fmt: skip
+        ax.legend(loc="lower left")
+    ax.set(xlim=(0, 1.02), ylim=(0, 1.03), xlabel="share of clips that get an answer")
+    ax.set(ylabel="share of the answers that are right", title=title)
+    return ax
+
+
+def plot_groups(groups: pd.DataFrame, *, ax=None, title: str = ""):
+    """UAR of every group with its interval and number of clips.
+
+    Parameters
+    ----------
+    groups : pd.DataFrame
+        From :func:`helpers.evaluation.groups.score_groups`.
+    ax : matplotlib.axes.Axes, optional
+    title : str
+    """
+    ax = new_axes(ax, figsize=(9, 1 + 0.28 * (len(groups) + groups["grouping"].nunique())))
+    y, ticks, labels = 0.0, [], []
+    for grouping, part in groups.groupby("grouping", sort=False):
+        for row in part.sort_values("uar", ascending=False).itertuples():
+            worst = row.uar == part["uar"].min()
+            color, marker = (_ORANGE, "s") if worst else (_BLUE, "o")
+            ax.plot([row.low, row.high], [y, y], color=color, linewidth=4, alpha=0.35)
+            ax.plot(row.uar, y, marker, color=color)
+            ticks.append(y)
+            labels.append(f"{grouping}: {row.group}  (n {row.n})")
+            y += 1
+        y += 0.7
+    ax.set_yticks(ticks, labels)
+    ax.set(xlim=(0, 1), ylim=(y, -0.7), xlabel="UAR with its 95 % interval; square: the lowest")
+    ax.set_title(title)
+    return ax
+
+
+def plot_cross(scores: list[dict], *, ax=None, title: str = ""):
+    """Training corpus down, test corpus across; the diagonal is on other speakers of the same.
+
+    Parameters
+    ----------
+    scores : list of dict
+        From :func:`helpers.experiments.crosscorpus.cross_corpora`.
+    ax : matplotlib.axes.Axes, optional
+    title : str
+    """
+    import seaborn
+
+    table = pd.DataFrame(scores)
+    # In the order in which they come: the diagonal stays one.
+    rows, columns = table["train"].drop_duplicates(), table["test"].drop_duplicates()
+    rows = [*columns[columns.isin(rows)], *rows[~rows.isin(columns)]]
+    uar = table.pivot(index="train", columns="test", values="uar").loc[rows, columns]
+    ends = pd.DataFrame(table["uar_interval"].tolist(), index=table.index, columns=["low", "high"])
+    text = [
+        f"{row.uar:.2f}\n[{low:.2f}, {high:.2f}]\nn {row.n}"
+        for row, low, high in zip(table.itertuples(), ends["low"], ends["high"], strict=True)
+    ]
+    notes = table.assign(note=text).pivot(index="train", columns="test", values="note")
+    ax = new_axes(ax, figsize=(2.6 + 1.5 * len(columns), 1.3 + 0.8 * len(rows)))
+    seaborn.heatmap(
+        uar, annot=notes.loc[rows, columns].fillna(""), fmt="", cmap="Blues", vmin=0, vmax=1,
+        ax=ax, linewidths=1, annot_kws={"fontsize": 8}, cbar_kws={"label": "UAR"},
+    )  # fmt: skip
+    ax.set(xlabel="tested on", ylabel="trained on", title=title)
+    ax.tick_params(axis="y", rotation=0)
+    return ax
+
+
+def plot_confusions(worst: pd.DataFrame, *, ax=None, title: str = ""):
+    """The most frequent mistakes as shares of their true emotion, with intervals.
+
+    Parameters
+    ----------
+    worst : pd.DataFrame
+        From :func:`helpers.evaluation.scores.worst_confusions`.
+    ax : matplotlib.axes.Axes, optional
+    title : str
+    """
+    ax = new_axes(ax, figsize=(9, 0.9 + 0.35 * len(worst)))
+    place = np.arange(len(worst))
+    ax.barh(place, worst["share"], color="#BBBBBB")
+    ends = np.stack([worst["share"] - worst["low"], worst["high"] - worst["share"]])
+    ax.errorbar(worst["share"], place, xerr=ends, fmt="none", color="#444444", capsize=3)
+    ax.set_yticks(place, worst["emotion"] + " taken for " + worst["predicted"])
+    ax.invert_yaxis()
+    ax.set(xlim=(0, 1), xlabel="share of the clips of that emotion, with its 95 % interval")
+    ax.set_title(title)
+    return ax
+
+
+_FOR, _AGAINST = "#D55E00", "#0072B2"  # after Okabe & Ito 2008: told apart by the colour-blind
+_CURVES = {
+    "signal-to-noise ratio (dB)": ("white noise", "babble", "music"),
+    "bit rate (kbit/s)": ("MP3", "AAC", "Opus"),
+    "heard from the onset of the voice (s)": ("first",),
+}
+_LINES = (("#0072B2", "o", "-"), ("#D55E00", "s", "--"), ("#00825F", "^", "-."))
+_MARKS = {
+    True: {"color": "#0072B2", "marker": "o", "s": 34, "label": "within its limits"},
+    False: {"color": "#D55E00", "marker": "X", "s": 52, "label": "beyond a limit"},
+    None: {"facecolor": "white", "edgecolor": "#767676", "marker": "D", "s": 20,
+           "label": "no limit"},
+}  # fmt: skip
+
+
+def plot_robustness(table: pd.DataFrame, *, title: str = ""):
+    """Curves of UAR against noise, bit rate and time on the left; every condition on the right.
+
+    Where UAR falls further than its limit, the drop stands beside the mark.
+
+    Parameters
+    ----------
+    table: pd.DataFrame
+        From:func:`measure_robustness`.
+    title: str
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    import matplotlib.pyplot as plt
+
+    changed = table[table["group"] != AS_RECORDED].reset_index(drop=True)
+    panels = {
+        label: [group for group in groups if (changed["group"] == group).any()]
+        for label, groups in _CURVES.items()
+    }
+    panels = {label: groups for label, groups in panels.items() if groups}
+    height = max(3.2, 1.2 + 0.17 * len(changed))
+    figure = plt.figure(figsize=(11, height), layout="constrained")
+    grid = figure.add_gridspec(max(len(panels), 1), 2, width_ratios=(1, 1.25))
+    for place, (label, groups) in enumerate(panels.items()):
+        ax = figure.add_subplot(grid[place, 0])
+        _plot_curves(ax, changed, groups, table)
+        ax.set_xlabel(label)
+    _plot_conditions(figure.add_subplot(grid[:, 1] if panels else grid[:, :]), changed)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+    return figure
+
+
+def _plot_curves(ax, changed: pd.DataFrame, groups: list[str], table: pd.DataFrame) -> None:
+    """UAR against level, one line a group, between UAR as recorded and chance."""
+    for group, (color, marker, line) in zip(groups, _LINES, strict=False):
+        rows = changed[changed["group"] == group].sort_values("level")
+        ax.plot(rows["level"], rows["uar"], color=color, marker=marker, linestyle=line, label=group)
+    levels = {"as recorded": (table.loc[0, "uar"], "#555555", "-")}
+    if "chance" in table.attrs:
+        levels["chance"] = (table.attrs["chance"], "#767676", ":")
+    for name, (value, color, line) in levels.items():
+        ax.axhline(value, color=color, linewidth=1, linestyle=line)
+        ax.text(0.995, value + 0.01, name, color=color, ha="right", va="bottom", fontsize=8,
+                transform=ax.get_yaxis_transform())  # fmt: skip
+    top = max(table.loc[0, "uar"], changed["uar"].max())
+    ax.set(ylabel="UAR", ylim=(0, min(top + 0.12, 1.05)))
+    ax.set_xticks(sorted(set(changed.loc[changed["group"].isin(groups), "level"])))
+    if len(groups) > 1:
+        ax.legend(loc="lower left", ncols=len(groups), bbox_to_anchor=(0, 0.99), fontsize=8)
+
+
+def _plot_conditions(ax, changed: pd.DataFrame) -> None:
+    """Share of unchanged predictions of each condition, with its limit as a line."""
+    breaks = (changed["group"] != changed["group"].shift()).cumsum()
+    height = np.arange(len(changed)) + 0.6 * (breaks - 1)
+    passed = [None if pd.isna(value) else bool(value) for value in changed["passed"]]
+    for kind, look in _MARKS.items():
+        rows = np.array([value is kind for value in passed])
+        if rows.any():
+            ax.scatter(changed.loc[rows, "same"], height[rows], zorder=3, **look)
+    limits = changed["needed_same"].notna()
+    ax.scatter(changed.loc[limits, "needed_same"], height[limits], marker="|", s=110,
+               color="black", linewidth=1.4, zorder=2, label="limit")  # fmt: skip
+    text = {"ha": "right", "va": "center", "textcoords": "offset points", "fontsize": 7.5}
+    for place, row in zip(height, changed.itertuples(), strict=True):
+        if not row.n:
+            ax.annotate("not tested", (0.12, place), (0, 0), color="#767676", **text)
+        elif row.drop > row.allowed_drop + 1e-9:
+            color = _MARKS[False]["color"]
+            ax.annotate(f"UAR −{row.drop:.2f}", (row.same, place), (-8, 0), color=color, **text)
+    ax.set_yticks(height, changed["condition"], fontsize=8)
+    ax.set_ylim(height.max() + 1, -1)
+    ax.grid(axis="y", color="#EEEEEE", zorder=0)
+    ax.set(xlim=(0, 1.03), xlabel="share of clips whose predicted emotion stays the same")
+    ax.legend(loc="lower left", ncols=4, bbox_to_anchor=(-0.02, 1.0), fontsize=8)
+
+
+def plot_explanation(explanation: Explanation, *, title: str = ""):
+    """The log-mel in grey, and over it in colour what spoke for the emotion and what against.
+
+    For display only, the attribution is smoothed with a Gaussian (a standard deviation of two
+    frames and one band), and the colour is full at the strongest 0.2 % of the bins. The strips
+    above and at the side are its sums over frequency and over time.
+
+    Parameters
+    ----------
+    explanation : Explanation
+    title : str
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    from matplotlib.figure import Figure  # not pyplot: nothing to close, nothing shown twice
+    from scipy.ndimage import gaussian_filter
+
+    frames, settings = explanation.frames, explanation.settings
+    step_s = settings.hop / SAMPLE_RATE
+    credit = gaussian_filter(explanation.attribution, (2, 1))
+    full = np.quantile(np.abs(credit), 0.998) or 1.0
+    figure = Figure(figsize=(10, 4.6), layout="constrained")
+    axes = figure.subplots(
+        2, 2, height_ratios=(1, 4), width_ratios=(9, 1), sharex="col", sharey="row"
+    )
+    (above, empty), (picture, side) = axes
+    empty.set_axis_off()
+    extent = (-step_s / 2, (len(frames) - 0.5) * step_s, -0.5, frames.shape[1] - 0.5)
+    look = {"origin": "lower", "aspect": "auto", "extent": extent}
+    # Not down to black: the colours must be seen on the loudest bins as well.
+    picture.imshow(frames.T, cmap="Greys", vmin=0, vmax=1.35 * settings.range_db, **look)
+    colored = picture.imshow(credit.T / full, cmap=_two_colors(), vmin=-1, vmax=1, **look)
+    time_s, bands = np.arange(len(frames)) * step_s, np.arange(frames.shape[1])
+    _fill(above.fill_between, time_s, credit.sum(axis=1))
+    _fill(side.fill_betweenx, bands, credit.sum(axis=0))
+    places, labels = _mel_ticks(settings)
+    picture.set_yticks(places, labels)
+    picture.set(xlabel="time (s)", ylabel="mel frequency (Hz)", xlim=(0, settings.clip_s))
+    above.set(yticks=[], ylabel="over\nfrequency", title=title)
+    side.set(xticks=[], xlabel="over time")
+    bar = figure.colorbar(colored, ax=axes, pad=0.01, aspect=30, ticks=[-1, 0, 1])
+    bar.ax.set_yticklabels(["against", "0", "for"])
+    bar.set_label(f"what speaks for {explanation.emotion}, what against")
+    return figure
+
+
+def plot_profile(profile: pd.DataFrame, *, ax=None, title: str = ""):
+    """Share of the attribution over frequency, a line an emotion in its colour.
+
+    For display only, each line is smoothed with a Gaussian (a standard deviation of one band).
+
+    Parameters
+    ----------
+    profile : pd.DataFrame
+        From :func:`listening_profile`.
+    ax : matplotlib.axes.Axes, optional
+    title : str
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+    """
+    from scipy.ndimage import gaussian_filter1d
+
+    ax = new_axes(ax, figsize=(9, 3.2))
+    for name, color in emotion_colors(list(profile)).items():
+        smooth = gaussian_filter1d(profile[name], 1.0, mode="nearest")
+        ax.plot(profile.index, 100 * smooth, color=color, label=name)
+    ax.axhline(100 / len(profile), color="#999999", linestyle=":", linewidth=1)
+    ax.text(SAMPLE_RATE / 2, 100 / len(profile), "all alike ", color="#767676", fontsize=8,
+            ha="right", va="bottom")  # fmt: skip
+    ax.set_xscale("function", functions=(_to_mel, _from_mel))
+    ax.set_xticks(_TICKS_HZ, [str(hz) for hz in _TICKS_HZ])
+    ax.set(xlabel="mel frequency (Hz)", ylabel="share a mel band (%)", title=title)
+    ax.set(xlim=(0, SAMPLE_RATE / 2), ylim=(0, None))
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
+    return ax
+
+
+_TICKS_HZ = (125, 250, 500, 1000, 2000, 4000, 8000)
+
+
+def _mel_ticks(settings: FeatureSettings) -> tuple[list[float], list[str]]:
+    """Places of round frequencies among the bands, counted from 0, and their labels."""
+    step = _to_mel(SAMPLE_RATE / 2) / (settings.n_mels + 1)
+    return [_to_mel(hz) / step - 1 for hz in _TICKS_HZ], [str(hz) for hz in _TICKS_HZ]
+
+
+def _to_mel(hz):
+    import librosa
+
+    return librosa.hz_to_mel(hz, htk=True)
+
+
+def _from_mel(mel):
+    import librosa
+
+    return librosa.mel_to_hz(mel, htk=True)
+
+
+def _two_colors():
+    """From blue over transparent to orange; what counts little leaves the grey below as it is."""
+    from matplotlib.colors import ListedColormap, to_rgb
+
+    strength = np.linspace(-1, 1, 255)
+    opacity = 0.95 * np.abs(strength[:, None]) ** 1.4
+    hues = np.where(strength[:, None] > 0, to_rgb(_FOR), to_rgb(_AGAINST))
+    return ListedColormap(np.hstack([hues, opacity]), name="against_for")
+
+
+def _fill(draw: Callable, place: np.ndarray, credit: np.ndarray) -> None:
+    for color, part in ((_FOR, np.maximum(credit, 0)), (_AGAINST, np.minimum(credit, 0))):
+        draw(place, part, color=color, linewidth=0)

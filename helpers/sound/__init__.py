@@ -1,0 +1,1 @@
+"""The waveform: read, change, disturb, record."""

@@ -1,0 +1,379 @@
+"""Named augmentations with units, for the training side only.
+
+The five of seed 001 (noise, time stretch, pitch shift, time shift, gain) come from audiomentations.
+Babble, room, telephone and codec are what it has only with sound files or further packages of its
+own. SpecAugment works on the log-mel.
+"""
+
+from __future__ import annotations
+
+import io
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from helpers.sound.audio import SAMPLE_RATE, load_audio
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@contextmanager
+def _global_seeds(rng: np.random.Generator) -> Iterator[None]:
+    """Seed the global generators that audiomentations draws from, and put them back after."""
+    before = random.getstate(), np.random.get_state()
+    random.seed(int(rng.integers(2**32)))
+    np.random.seed(int(rng.integers(2**32)))
+    try:
+        yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])
+
+
+def _apply(transform, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    with _global_seeds(rng):
+        # A copy: the stretcher refuses arrays that are read-only, as a memory-mapped one is.
+        return transform(samples=np.array(y, dtype="float32"), sample_rate=SAMPLE_RATE)
+
+
+def add_noise(y: np.ndarray, rng: np.random.Generator, *, snr_db: float = 15.0) -> np.ndarray:
+    """Add white noise at a signal-to-noise ratio in dB.
+
+    Parameters
+    ----------
+    y : np.ndarray, shape (n,), float32
+        Waveform at 16 kHz.
+    rng : np.random.Generator
+    snr_db : float
+        Power of the clip over power of the noise.
+
+    Returns
+    -------
+    np.ndarray, shape (n,), float32
+    """
+    from audiomentations import AddGaussianSNR
+
+    return _apply(AddGaussianSNR(min_snr_db=snr_db, max_snr_db=snr_db, p=1), y, rng)
+
+
+def stretch_time(y: np.ndarray, rng: np.random.Generator, *, rate: float = 1.2) -> np.ndarray:
+    """Speak ``rate`` times as fast at the same pitch; the clip becomes shorter or longer."""
+    from audiomentations import TimeStretch
+
+    transform = TimeStretch(min_rate=rate, max_rate=rate, leave_length_unchanged=False, p=1)
+    return _apply(transform, y, rng)
+
+
+def shift_pitch(y: np.ndarray, rng: np.random.Generator, *, semitones: float = 2.0) -> np.ndarray:
+    """Raise (or lower) the pitch at the same tempo."""
+    from audiomentations import PitchShift
+
+    return _apply(PitchShift(min_semitones=semitones, max_semitones=semitones, p=1), y, rng)
+
+
+def shift_time(y: np.ndarray, rng: np.random.Generator, *, shift_s: float = 0.2) -> np.ndarray:
+    """Move the clip later (or earlier), filling with silence."""
+    from audiomentations import Shift
+
+    transform = Shift(
+        min_shift=shift_s, max_shift=shift_s, shift_unit="seconds", rollover=False, p=1
+    )
+    return _apply(transform, y, rng)
+
+
+def change_gain(y: np.ndarray, rng: np.random.Generator, *, gain_db: float = -6.0) -> np.ndarray:
+    """Make the clip louder or softer by ``gain_db``."""
+    from audiomentations import Gain
+
+    return _apply(Gain(min_gain_db=gain_db, max_gain_db=gain_db, p=1), y, rng)
+
+
+def add_babble(
+    y: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    voices: Sequence[np.ndarray],
+    snr_db: float = 15.0,
+) -> np.ndarray:
+    """Add other people talking at once, at a signal-to-noise ratio in dB.
+
+    Parameters
+    ----------
+    y : np.ndarray, shape (n,), float32
+    rng : np.random.Generator
+        Says where in each voice the babble begins.
+    voices : sequence of np.ndarray
+        Waveforms at 16 kHz, from :func:`pick_voices`; repeated as long as ``y`` lasts.
+    snr_db : float
+        Power of the clip over power of the babble.
+
+    Returns
+    -------
+    np.ndarray, shape (n,), float32
+
+    Raises
+    ------
+    ValueError
+        No voices.
+    """
+    if not len(voices):
+        raise ValueError("babble: expected at least one voice, got none")
+    babble = np.zeros(len(y))
+    for voice in voices:
+        there = np.resize(np.roll(voice, int(rng.integers(len(voice)))), len(y))
+        babble += there / (np.sqrt(np.mean(np.square(there, dtype="float64"))) + 1e-12)
+    wanted = np.mean(np.square(y, dtype="float64")) * 10 ** (-snr_db / 10)
+    babble *= np.sqrt(wanted / (np.mean(babble**2) + 1e-12))
+    return (y + babble).astype("float32")
+
+
+def pick_voices(
+    clips: pd.DataFrame, protocol: str, speaker: str, rng: np.random.Generator, *, n: int = 5
+) -> list[np.ndarray]:
+    """Waveforms of other speakers of the training side, for :func:`add_babble`.
+
+    Parameters
+    ----------
+    clips : pd.DataFrame
+        Utterance table with a column named like ``protocol`` that holds the sides.
+    protocol, speaker : str
+        No clip of the other sides is taken, and none of ``speaker``, unless nobody else is there.
+    rng : np.random.Generator
+    n : int
+        Clips; fewer where there are fewer.
+    """
+    train = clips[clips[protocol] == "train"]
+    others = train[train["speaker"] != speaker]
+    others = train if others.empty else others  # TESS trains with one voice
+    chosen = rng.permutation(len(others))[:n]
+    return [load_audio(path) for path in others["path"].iloc[chosen]]
+
+
+def add_room(
+    y: np.ndarray, rng: np.random.Generator, *, rt60_s: float = 0.5, drr_db: float = 3.0
+) -> np.ndarray:
+    """Let the clip sound in a room: the direct sound, then a tail of noise that dies away.
+
+    Polack's statistical model of reverberation (1988): after the first reflections, what is left
+    of a room is exponentially decaying noise.
+
+    Parameters
+    ----------
+    y : np.ndarray, shape (n,), float32
+    rng : np.random.Generator
+        Each draw is another place in the room.
+    rt60_s : float
+        Seconds in which the tail falls by 60 dB.
+    drr_db : float
+        Direct sound over all of the tail.
+
+    Returns
+    -------
+    np.ndarray, shape (n,), float32
+        As loud as before; the tail is cut off with the clip.
+    """
+    from scipy.signal import fftconvolve
+
+    n = max(round(rt60_s * SAMPLE_RATE), 2)
+    tail = rng.normal(size=n) * 10 ** (-3 * np.arange(n) / n)
+    tail[: round(0.002 * SAMPLE_RATE)] = 0  # nothing comes back before 2 ms
+    tail *= np.sqrt(10 ** (-drr_db / 10) / (np.sum(tail**2) + 1e-12))
+    tail[0] = 1.0
+    heard = fftconvolve(y, tail)[: len(y)]
+    before, after = (np.sqrt(np.mean(np.square(x, dtype="float64"))) for x in (y, heard))
+    return (heard * before / (after + 1e-12)).astype("float32")
+
+
+def limit_to_telephone(y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Send the clip through an old telephone line: 300 to 3400 Hz, 8 bits of µ-law.
+
+    ITU-T G.711 with µ = 255 at 8 kHz; the result is at 16 kHz again, empty above 4 kHz. ``rng`` is
+    not used.
+    """
+    import soxr
+    from scipy.signal import butter, sosfiltfilt
+
+    band = butter(4, (300, 3400), "bandpass", fs=8000, output="sos")
+    low = soxr.resample(y, SAMPLE_RATE, 8000)
+    padding = min(200, len(low) - 1)
+    low = np.clip(sosfiltfilt(band, low, padlen=padding), -1, 1)
+    companded = np.sign(low) * np.log1p(255 * np.abs(low)) / np.log(256)
+    companded = np.round(companded * 127) / 127
+    back = np.sign(companded) * np.expm1(np.abs(companded) * np.log(256)) / 255
+    return _fit_length(soxr.resample(back, 8000, SAMPLE_RATE), len(y))
+
+
+def encode(
+    y: np.ndarray, rng: np.random.Generator, *, codec: str = "mp3", kbps: int = 32
+) -> np.ndarray:
+    """Encode the clip as it would be sent or stored, and decode it again.
+
+    Parameters
+    ----------
+    y : np.ndarray, shape (n,), float32
+    rng : np.random.Generator
+        Not used.
+    codec : {"mp3", "aac", "opus"}
+    kbps : int
+        Bit rate in 1000 bits a second.
+
+    Returns
+    -------
+    np.ndarray, shape (n,), float32
+        Aligned with ``y``: the delay of the codec is taken out.
+
+    Raises
+    ------
+    ValueError
+        An unknown codec.
+    """
+    import av
+    from scipy.signal import correlate
+
+    if codec not in _CODECS:
+        raise ValueError(f"codec {codec!r}: expected one of {', '.join(_CODECS)}")
+    name, container, sample_format = _CODECS[codec]
+    peak = float(np.abs(y).max(initial=0.0))
+    if not peak:
+        return y.copy()
+    file = io.BytesIO()
+    # Silence behind, since encoders drop their last frame; before, since decoders the first.
+    padded = np.pad(y * (0.5 / peak), _CODEC_PADDING).astype("float32")
+    with av.open(file, "w", format=container) as sink:
+        stream = sink.add_stream(name, rate=SAMPLE_RATE, bit_rate=1000 * kbps, layout="mono")
+        frame = av.AudioFrame.from_ndarray(padded[None], format="fltp", layout="mono")
+        frame.sample_rate = SAMPLE_RATE
+        convert = av.AudioResampler(sample_format, "mono", SAMPLE_RATE, stream.frame_size or None)
+        for part in (*convert.resample(frame), *convert.resample(None)):
+            sink.mux(stream.encode(part))
+        sink.mux(stream.encode(None))
+    found = load_audio(file.getvalue(), name=f"{codec} at {kbps} kbit/s")
+    likeness = correlate(found, y, mode="valid", method="fft")
+    start = int(likeness[: 2 * _CODEC_PADDING].argmax())
+    return _fit_length(found[start:] * (peak / 0.5), len(y))
+
+
+# Encoder, container, and the samples that the encoder takes.
+_CODECS = {
+    "mp3": ("libmp3lame", "mp3", "fltp"),
+    "aac": ("aac", "adts", "fltp"),
+    "opus": ("libopus", "ogg", "flt"),
+}
+_CODEC_PADDING = 4000
+
+
+def _fit_length(y: np.ndarray, n: int) -> np.ndarray:
+    return np.pad(y[:n], (0, max(0, n - len(y)))).astype("float32")
+
+
+#: The five augmentations of seed 001, then what else happens to a voice before it is heard, each
+#: ``(y, rng, **amount) -> y``. Babble also needs ``voices``.
+AUGMENTATIONS: dict[str, Callable[..., np.ndarray]] = {
+    "noise": add_noise,
+    "time stretch": stretch_time,
+    "pitch shift": shift_pitch,
+    "time shift": shift_time,
+    "gain": change_gain,
+    "babble": add_babble,
+    "room": add_room,
+    "telephone": limit_to_telephone,
+    "codec": encode,
+}
+
+
+def mask_spectrogram(
+    frames: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    max_frames: int = 20,
+    max_bins: int = 8,
+    n_masks: int = 2,
+) -> np.ndarray:
+    """SpecAugment: blank random stretches of time and bands of frequency.
+
+    Parameters
+    ----------
+    frames : np.ndarray, shape (n_frames, n_bins)
+    rng : np.random.Generator
+    max_frames, max_bins : int
+        Longest stretch and widest band, drawn uniformly from 0.
+    n_masks : int
+        So many of each.
+
+    Returns
+    -------
+    np.ndarray, shape (n_frames, n_bins)
+        A copy, masked with the clip's mean (Park et al. 2019, arXiv 1904.08779).
+
+    Examples
+    --------
+    >>> frames = np.arange(200.0).reshape(20, 10)
+    >>> masked = mask_spectrogram(frames, np.random.default_rng(0), max_frames=4, max_bins=3)
+    >>> masked.shape, bool((masked != frames).any())
+    ((20, 10), True)
+    """
+    frames = frames.copy()
+    n_frames, n_bins = frames.shape
+    fill = frames.mean()
+    for _ in range(n_masks):
+        width = rng.integers(min(max_frames, n_frames) + 1)
+        start = rng.integers(n_frames - width + 1)
+        frames[start : start + width] = fill
+        width = rng.integers(min(max_bins, n_bins) + 1)
+        start = rng.integers(n_bins - width + 1)
+        frames[:, start : start + width] = fill
+    return frames
+
+
+def augment_frames(
+    batch: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    max_shift: float = 25.0,
+    max_stretch: float = 0.15,
+    max_bins: float = 2.5,
+) -> np.ndarray:
+    """Draw a new version of every log-mel picture of a training batch.
+
+    Each is stretched or squeezed in time, moved in time, moved along the mel bands (a voice a
+    little higher or lower), by fractions of a frame or band too, and masked as in SpecAugment.
+    What enters in time is silence (0).
+
+    Parameters
+    ----------
+    batch : np.ndarray, shape (n, n_frames, n_bins), float32
+    rng : np.random.Generator
+    max_shift : float
+        Frames.
+    max_stretch : float
+        Logarithm of the largest factor.
+    max_bins : float
+        Mel bands.
+
+    Returns
+    -------
+    np.ndarray, same shape
+    """
+    n, n_frames, n_bins = batch.shape
+    rate = np.exp(rng.uniform(-max_stretch, max_stretch, (n, 1)))
+    shift = rng.uniform(-max_shift, max_shift, (n, 1))
+    middle = (n_frames - 1) / 2
+    frame = (np.arange(n_frames) - middle) * rate + middle - shift
+    band = np.arange(n_bins) - rng.uniform(-max_bins, max_bins, (n, 1))
+    inside = (frame >= 0) & (frame <= n_frames - 1)
+    moved = _read_between(batch, frame) * inside[:, :, None].astype("float32")
+    moved = _read_between(moved.transpose(0, 2, 1), band).transpose(0, 2, 1)
+    return np.stack([mask_spectrogram(picture, rng) for picture in moved])
+
+
+def _read_between(rows: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """Rows of each array at fractional places, shape (n, n_places, …); held at the ends."""
+    place = np.clip(place, 0, rows.shape[1] - 1)
+    below = np.minimum(place.astype(int), max(rows.shape[1] - 2, 0))
+    share = (place - below).astype("float32")[:, :, None]
+    above, item = np.minimum(below + 1, rows.shape[1] - 1), np.arange(len(rows))[:, None]
+    return rows[item, below] * (1 - share) + rows[item, above] * share
