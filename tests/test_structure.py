@@ -24,7 +24,7 @@ ROOMS = (
     "report",
     "app",
 )
-BESIDE = ("parallel", "runs", "splits")
+BESIDE = ("errors", "parallel", "runs", "splits")
 #: Nothing imports these.
 ON_TOP = ("pipeline", "cli")
 HEAVY = {"tensorflow", "keras", "sounddevice", "ipywidgets", "matplotlib.pyplot", "seaborn"}
