@@ -36,7 +36,7 @@ run: $(READY)  ## Run the seven notebooks, e.g. make run ARGS="--corpora tess"
 	@PATH="$$PWD/$(BIN):$$PATH" $(BIN)/ser run $(or $(ARGS),-p EPOCHS=12 -p N_ROBUST=7)
 
 test: $(READY)  ## Run the tests, e.g. make test ARGS="tests/test_audio.py -x"
-	@PATH="$$PWD/$(BIN):$$PATH" $(BIN)/python -m pytest $(ARGS)
+	@PATH="$$PWD/$(BIN):$$PATH" $(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
 
 # Without the setting, a sound of more than 10 MB dropped on the panel of 07 is lost without a word.
 lab: $(READY)  ## Open the notebooks in JupyterLab
@@ -115,7 +115,10 @@ $(LOCKED): $(MADE) requirements.lock
 	$(BIN)/python -m pip install --require-hashes -r requirements.lock
 	@touch $@
 
-# 3. The package itself, editable, built by the setuptools of the lock.
+# 3. The package itself, editable, built by the setuptools of the lock. librosa compiles some of its
+# functions at their first use, which takes 20 s: here once, and not in the first notebook.
+COMPILE := import librosa, numpy; librosa.beat.beat_track(y=numpy.ones(16000), sr=16000)
 $(READY): $(LOCKED) pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-build-isolation --no-deps --editable .
+	$(BIN)/python -W ignore -c "$(COMPILE)"
 	@touch $@

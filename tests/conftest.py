@@ -48,6 +48,17 @@ def real_data(corpora_root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return corpora_root
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A file's tests stay on one core, and so do all that read the demo run, which go first.
+
+    What a file makes once for its tests is then made once, and the longest wait comes first.
+    """
+    for item in items:
+        demo = "demo_run" in item.fixturenames
+        item.add_marker(pytest.mark.xdist_group("demo run" if demo else item.location[0]))
+    items.sort(key=lambda item: "demo_run" not in item.fixturenames)
+
+
 @pytest.fixture(scope="session")
 def demo_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An outputs folder with a finished run called ``demo``, made as a user makes it.
