@@ -127,8 +127,7 @@ def extract_features(
     settings = settings or FeatureSettings()
     start = time.perf_counter()
     stores = {name: _open_store(name, settings, cache or cache_home()) for name in families}
-    keys = table["sha256"] if "sha256" in table else map(_hash_file, table["path"])
-    keys = list(keys)
+    keys = _content_hashes(table)
     tables = {name: store.load_table(keys) for name, store in stores.items()}
     new = {name: store for name, store in stores.items() if tables[name] is None}
     jobs = []
@@ -298,6 +297,14 @@ def _stored_names(family: str, folder: Path) -> list[str]:
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(names), encoding="utf-8")
     return names
+
+
+def _content_hashes(table: pd.DataFrame) -> list[str]:
+    """``sha256`` of each clip: that of the table, or of the file where the table has none."""
+    if "sha256" not in table:
+        return [_hash_file(path) for path in table["path"]]
+    known = zip(table["sha256"], table["path"], strict=True)
+    return [key if pd.notna(key) else _hash_file(path) for key, path in known]
 
 
 def _hash_file(path: str) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
+import librosa
 import numpy as np
 
 from helpers.features.voice import (
@@ -80,8 +81,6 @@ class Analysis:
     @cached_property
     def power(self) -> np.ndarray:
         """Power of the STFT, shape (1 + n_fft / 2, n_frames)."""
-        import librosa
-
         s = self.settings
         stft = librosa.stft(self.y, n_fft=s.n_fft, hop_length=s.hop, pad_mode="reflect")
         return stft.real**2 + stft.imag**2
@@ -97,35 +96,25 @@ class Analysis:
 
     @cached_property
     def mel_db(self) -> np.ndarray:
-        import librosa
-
         return librosa.power_to_db(self.mel_power)
 
     @cached_property
     def mfcc(self) -> np.ndarray:
         """40 MFCCs, shape (40, n_frames)."""
-        import librosa
-
         return librosa.feature.mfcc(S=self.mel_db, n_mfcc=N_MFCC)
 
     @cached_property
     def chroma(self) -> np.ndarray:
-        import librosa
-
         raw = _chroma_filters(self.settings.n_fft) @ self.power
         return librosa.util.normalize(raw, norm=np.inf, axis=-2)
 
     @cached_property
     def zcr(self) -> np.ndarray:
-        import librosa
-
         s = self.settings
         return librosa.feature.zero_crossing_rate(self.y, frame_length=s.n_fft, hop_length=s.hop)
 
     @cached_property
     def rms(self) -> np.ndarray:
-        import librosa
-
         s = self.settings
         # From the waveform: from the windowed STFT a full-scale sine would read 0.43, not 0.71.
         return librosa.feature.rms(y=self.y, frame_length=s.n_fft, hop_length=s.hop)
@@ -145,16 +134,12 @@ class Analysis:
 
 @lru_cache
 def _mel_filters(n_fft: int, n_mels: int, *, htk: bool) -> np.ndarray:
-    import librosa
-
     norm = None if htk else "slaney"
     return librosa.filters.mel(sr=SAMPLE_RATE, n_fft=n_fft, n_mels=n_mels, htk=htk, norm=norm)
 
 
 @lru_cache
 def _chroma_filters(n_fft: int) -> np.ndarray:
-    import librosa
-
     # A fixed tuning: estimating it from a short utterance is slow and means nothing for speech.
     return librosa.filters.chroma(sr=SAMPLE_RATE, n_fft=n_fft, tuning=0.0)
 
@@ -162,8 +147,6 @@ def _chroma_filters(n_fft: int) -> np.ndarray:
 @lru_cache
 def _delta_weights(width: int, order: int) -> np.ndarray:
     """What librosa.feature.delta makes of impulses at ``2 * width`` frames, one per row."""
-    import librosa
-
     return librosa.feature.delta(np.eye(2 * width), order=order, width=width)
 
 
@@ -250,8 +233,6 @@ def functionals(clip: Analysis) -> dict[str, float]:
     :func:`helpers.features.voice.track_pitch` and the tonnetz of the plain chroma stand here: a
     tenth of the time.
     """
-    import librosa
-
     s = clip.settings
     magnitude, mfcc = clip.magnitude, clip.mfcc[:20]
     spectral = {"S": magnitude, "sr": SAMPLE_RATE}

@@ -23,8 +23,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def _apply(transform, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Seed the global generators that audiomentations draws from, and put them back after."""
+def _apply(name: str, y: np.ndarray, rng: np.random.Generator, **amounts: object) -> np.ndarray:
+    """Use a transform of audiomentations, which draws from the global generators.
+
+    They are seeded before and put back after.
+    """
+    import audiomentations
+
+    transform = getattr(audiomentations, name)(**amounts, p=1)
     before = random.getstate(), np.random.get_state()
     random.seed(int(rng.integers(2**32)))
     np.random.seed(int(rng.integers(2**32)))
@@ -38,41 +44,28 @@ def _apply(transform, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def add_noise(y: np.ndarray, rng: np.random.Generator, *, snr_db: float = 15.0) -> np.ndarray:
     """Add white noise; ``snr_db`` is the power of the clip over that of the noise."""
-    from audiomentations import AddGaussianSNR
-
-    return _apply(AddGaussianSNR(min_snr_db=snr_db, max_snr_db=snr_db, p=1), y, rng)
+    return _apply("AddGaussianSNR", y, rng, min_snr_db=snr_db, max_snr_db=snr_db)
 
 
 def stretch_time(y: np.ndarray, rng: np.random.Generator, *, rate: float = 1.2) -> np.ndarray:
     """Speak ``rate`` times as fast at the same pitch; the clip becomes shorter or longer."""
-    from audiomentations import TimeStretch
-
-    transform = TimeStretch(min_rate=rate, max_rate=rate, leave_length_unchanged=False, p=1)
-    return _apply(transform, y, rng)
+    return _apply("TimeStretch", y, rng, min_rate=rate, max_rate=rate, leave_length_unchanged=False)
 
 
 def shift_pitch(y: np.ndarray, rng: np.random.Generator, *, semitones: float = 2.0) -> np.ndarray:
     """Raise (or lower) the pitch at the same tempo."""
-    from audiomentations import PitchShift
-
-    return _apply(PitchShift(min_semitones=semitones, max_semitones=semitones, p=1), y, rng)
+    return _apply("PitchShift", y, rng, min_semitones=semitones, max_semitones=semitones)
 
 
 def shift_time(y: np.ndarray, rng: np.random.Generator, *, shift_s: float = 0.2) -> np.ndarray:
     """Move the clip later (or earlier), filling with silence."""
-    from audiomentations import Shift
-
-    transform = Shift(
-        min_shift=shift_s, max_shift=shift_s, shift_unit="seconds", rollover=False, p=1
-    )
-    return _apply(transform, y, rng)
+    place = {"min_shift": shift_s, "max_shift": shift_s, "shift_unit": "seconds"}
+    return _apply("Shift", y, rng, **place, rollover=False)
 
 
 def change_gain(y: np.ndarray, rng: np.random.Generator, *, gain_db: float = -6.0) -> np.ndarray:
     """Make the clip louder or softer by ``gain_db``."""
-    from audiomentations import Gain
-
-    return _apply(Gain(min_gain_db=gain_db, max_gain_db=gain_db, p=1), y, rng)
+    return _apply("Gain", y, rng, min_gain_db=gain_db, max_gain_db=gain_db)
 
 
 def add_babble(

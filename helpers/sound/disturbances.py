@@ -163,21 +163,13 @@ def _pluck(root: float, notes: dict[int, float], n: int) -> np.ndarray:
 # --- room ---------------------------------------------------------------------------------------
 
 
-def direct_to_reverberant_db(*, volume_m3: float, rt60_s: float, distance_m: float) -> float:
-    """Direct sound of a talker over the reverberation of a room, after the diffuse-field theory.
-
-    Both are equally strong at 0.057 · √(2 V / T) metres; 2 is how much a mouth bundles its sound.
-
-    Examples
-    --------
-    >>> round(direct_to_reverberant_db(volume_m3=100, rt60_s=0.5, distance_m=1), 1)
-    1.1
-    """
-    return float(20 * np.log10(0.057 * np.sqrt(2 * volume_m3 / rt60_s) / distance_m))
-
-
 def _room(*, rt60_s: float, volume_m3: float, distance_m: float = 1.0) -> Callable:
-    drr_db = direct_to_reverberant_db(volume_m3=volume_m3, rt60_s=rt60_s, distance_m=distance_m)
+    """A talker at a distance in a room, after the diffuse-field theory.
+
+    The direct sound and what comes back are equally strong at 0.057 · √(2 V / T) metres; 2 is how
+    much a mouth bundles its sound.
+    """
+    drr_db = float(20 * np.log10(0.057 * np.sqrt(2 * volume_m3 / rt60_s) / distance_m))
     return partial(add_room, rt60_s=rt60_s, drr_db=drr_db)
 
 
@@ -279,10 +271,11 @@ def _one(group: str, name: str, change: Callable, level: float | None = None, **
     return Condition(group, name, change, level, *_LIMITS.get(name, (None, None)), **more)
 
 
-def _series(name: str, change: Callable, levels: Sequence[float], **more) -> list[Condition]:
-    """Conditions that differ in one amount; ``{}`` in the name is the amount, as in ``change``."""
+def _series(
+    name: str, change: Callable, levels: Sequence[float], *, option: str, **more
+) -> list[Condition]:
+    """Conditions that differ in ``option`` of ``change``, which is ``{}`` in the name."""
     group = name.partition(" {")[0]
-    option = more.pop("option")
     return [
         _one(group, name.format(f"{level:g}"), partial(change, **{option: level}), level, **more)
         for level in levels

@@ -16,8 +16,7 @@ import soxr
 from helpers.errors import UserError
 from helpers.sound.audio import SAMPLE_RATE
 
-#: Below this peak there is nothing: a muted or forbidden microphone delivers zeros or some dither.
-MUTED_PEAK = 1e-4
+_MUTED_PEAK = 1e-4  # a muted or forbidden microphone delivers zeros or some dither
 _BLOCK_S, _PATIENCE_S = 0.05, 10.0  # a sound server may need 2 s to wake up, a headset longer
 _LOG = logging.getLogger(__name__)
 
@@ -79,7 +78,7 @@ def record_microphone(
         code = error.args[1] if len(error.args) > 1 else -9996
         reason = {-9985: _BUSY, -9996: _NO_DEVICE}.get(code, _NOT_OPENED)
         raise UserError(reason.format(error)) from error
-    if np.abs(y).max() < MUTED_PEAK:
+    if np.abs(y).max() < _MUTED_PEAK:
         raise UserError(_SILENCE)
     return soxr.resample(y, rate, SAMPLE_RATE)[: round(duration_s * SAMPLE_RATE)]
 
