@@ -340,15 +340,6 @@ def test_pipe_is_refused_without_waiting(tmp_path):
         load_audio(tmp_path / "pipe.wav")
 
 
-def test_text_mode_file_object(tmp_path):
-    (tmp_path / "x.wav").write_bytes(RIGHT)
-    with (
-        (tmp_path / "x.wav").open(encoding="latin-1") as file,
-        pytest.raises(AudioError, match="rb"),
-    ):
-        load_audio(file)
-
-
 @pytest.mark.parametrize("suffix", FORMATS)
 @pytest.mark.parametrize("part", [0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.97])
 def test_cut_off_is_never_silently_short(suffix, part):

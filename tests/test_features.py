@@ -60,10 +60,10 @@ GROUPS = {
 }
 
 
-def make_tone(f0: float, *, seconds: float = 1.0, harmonics: int | None = None) -> np.ndarray:
-    """A sum of harmonics: one is a sine, all of them a saw."""
+def make_tone(f0: float, *, seconds: float = 1.0) -> np.ndarray:
+    """A saw."""
     time = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
-    orders = range(1, (harmonics or int(7000 / f0)) + 1)
+    orders = range(1, int(7000 / f0) + 1)
     return (0.2 * sum(np.sin(2 * np.pi * f0 * k * time) / k for k in orders)).astype("float32")
 
 
@@ -208,19 +208,6 @@ def test_one_stft_serves_all_functionals(voice, monkeypatch):
     assert len(calls) == 2, "the spy sees what librosa does"
 
 
-def test_rms_of_a_sine_is_its_effective_value():
-    row = compute_features(make_tone(200, harmonics=1), family="functionals")
-    assert row["rms_max"] == pytest.approx(0.2 / np.sqrt(2), rel=0.01)
-
-
-@pytest.mark.parametrize("harmonics", [1, None], ids=["sine", "saw"])
-@pytest.mark.parametrize("f0", [85, 440])
-def test_pitch_of_a_tone_leaves_silence_out(f0, harmonics):
-    y = np.pad(make_tone(f0, harmonics=harmonics), 8000)
-    row = compute_features(y, family="functionals")
-    assert abs(1200 * np.log2(row["f0_mean"] / f0)) < 20
-
-
 @pytest.mark.parametrize(
     ("family", "n"),
     [("mfcc40", 40), ("vector162", 162), ("vector180", 180), ("functionals", 254), ("prosody", 19)],
@@ -264,12 +251,6 @@ def test_every_family_stays_finite(kind):
         assert np.isfinite(values).all(), family
         if family in FRAME_FAMILIES:
             assert values.shape == (N_FRAMES, 64 if family == "logmel" else 40)
-
-
-def test_settings_change_the_shape(voice):
-    settings = FeatureSettings(clip_s=1.5, hop=160, n_mels=80)
-    assert compute_features(voice, family="logmel", settings=settings).shape == (151, 80)
-    assert settings.n_frames == 151
 
 
 @pytest.mark.parametrize("gain", [0.1, 0.5, 8])
@@ -323,6 +304,8 @@ def test_second_call_reads_the_cache(clips, tmp_path, computed, caplog):
     assert len(computed) == len(clips)
     assert "(6 from the cache)" in caplog.text
     np.testing.assert_array_equal(first, second)
+    for frames in (first, second):
+        assert isinstance(frames, np.memmap) and not frames.flags.writeable
 
 
 def test_several_families_decode_each_clip_once(clips, tmp_path, computed):
@@ -350,12 +333,6 @@ def test_a_setting_costs_only_the_families_that_depend_on_it(clips, tmp_path, co
         new = set(tmp_path.rglob("??/*.npy")) - rows
         assert {path.parents[1].name.split("-")[0] for path in new} == again, changed
         rows |= new
-
-
-def test_frames_are_mapped_and_not_loaded(clips, tmp_path):
-    for _ in range(2):
-        found = extract_features(clips, family="logmel", cache=tmp_path)
-        assert isinstance(found, np.memmap) and not found.flags.writeable
 
 
 def test_a_stopped_extraction_is_carried_on(clips, tmp_path, computed):
@@ -487,15 +464,6 @@ def test_no_clips_give_an_empty_table(tmp_path):
     none = pd.DataFrame({"path": pd.Series([], dtype=str)})
     assert extract_features(none, family="logmel", cache=tmp_path).shape == (0, N_FRAMES, 64)
     assert extract_features(none, family="mfcc40", cache=tmp_path).shape == (0, 40)
-
-
-def test_bad_clip_is_named(clips, tmp_path):
-    broken = tmp_path / "broken.wav"
-    broken.write_text("no sound")
-    for path in (broken, tmp_path / "missing.wav"):
-        with pytest.raises(AudioError, match=path.name):
-            extract_features(pd.DataFrame({"path": [str(path)]}), family="mfcc40", cache=tmp_path)
-    assert not list(tmp_path.rglob("*.npy"))
 
 
 def _extract(table: pd.DataFrame, cache: Path) -> pd.DataFrame:

@@ -227,7 +227,7 @@ def _opened(source: object, name: str | None) -> Iterator[tuple[BinaryIO, str]]:
             label, file = name or "<bytes>", io.BytesIO(source)
         elif hasattr(source, "read"):
             label = name or str(getattr(source, "name", "<file object>"))
-            file = _seekable(source, label)
+            file = source if source.seekable() else io.BytesIO(source.read())
         else:
             path = Path(os.fsdecode(source))
             label = name or str(path)
@@ -259,16 +259,6 @@ def _open_path(path: Path, label: str) -> BinaryIO:
         raise AudioError(label, "a folder", "a file", "Name the recordings in it.")
     # A device or pipe could go on for ever.
     raise AudioError(label, "no regular file", "a recording", "Save it to a file first.")
-
-
-def _seekable(source: BinaryIO, label: str) -> BinaryIO:
-    if isinstance(source, io.TextIOBase):
-        raise AudioError(
-            label, "a file opened as text", "a binary file object", 'Open it with mode "rb".'
-        )
-    if hasattr(source, "seekable") and source.seekable():
-        return source
-    return io.BytesIO(source.read())
 
 
 def _mix_down(
