@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from pathlib import Path
 
+from helpers.errors import UserError
 from helpers.runs import MissingStepError, atomic_write, open_run
 
 _SHOWN_A_CHECK = 50
@@ -27,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (MissingStepError, ValueError) as error:
+    except (UserError, MissingStepError, ValueError) as error:
         print(f"ser: {error}", file=sys.stderr)
         return 2
     except OSError as error:  # a full disk, a missing permission: the system says which file
@@ -227,6 +229,9 @@ def _load_clips(names: str, *, scheduler: str | None = None):
     clips, rejected = inspect_clips(load_corpora(parse_names(names)), scheduler=scheduler)
     for row in rejected.itertuples():
         print(f"left out: {row.error}", file=sys.stderr)
+    # What is computed from them, and what was in the cache, is told as well.
+    logging.basicConfig(format="%(message)s", stream=sys.stdout)
+    logging.getLogger("helpers").setLevel(logging.INFO)
     return clips
 
 

@@ -1,4 +1,4 @@
-"""One function over many clips: a process a core, a bar on a terminal."""
+"""One function over many clips: one process per core, a bar on a terminal."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 import joblib
 from tqdm import tqdm
+
+from helpers.errors import UserError
 
 #: Environment of processes that decode or train. glibc gives every large block that is freed back
 #: to the system and asks for it again: a third of the training time, a fifth of the decoding.
@@ -17,11 +19,7 @@ KEEP_MEMORY = {
     "MALLOC_TOP_PAD_": str(256 << 20),
 }
 _CONNECT_S = 10
-_SERIAL_CLIPS = 64  # starting processes takes longer than reading so few
-
-
-class ClusterError(ValueError):
-    """A Dask cluster was asked for and cannot be used."""
+_SERIAL_CLIPS = 64  # starting processes takes longer than reading these
 
 
 def map_clips(
@@ -41,7 +39,7 @@ def map_clips(
     clips : iterable
         Usually paths.
     n_jobs : int
-        Processes, -1 for one a core; few clips need none.
+        Processes, -1 for one per core; few clips need none.
     label : str
         Of the bar, which is drawn on a terminal only: in an executed notebook it would freeze.
     scheduler : str, optional
@@ -50,7 +48,7 @@ def map_clips(
 
     Raises
     ------
-    ClusterError
+    UserError
         The scheduler cannot be reached, has no workers, or Dask is not installed.
 
     Examples
@@ -75,19 +73,19 @@ def _backend(scheduler: str | None) -> Iterator[None]:
     try:
         from distributed import Client
     except ImportError as error:
-        raise ClusterError(
+        raise UserError(
             'a cluster needs Dask: install the extra with pip install -e ".[cluster]"'
         ) from error
     try:
         client = Client(scheduler, timeout=_CONNECT_S, set_as_default=False)
     except (OSError, ValueError) as error:
-        raise ClusterError(
+        raise UserError(
             f"no Dask scheduler at {scheduler!r}: {error}. Expected an address such as "
             "tcp://127.0.0.1:8786, as `dask scheduler` prints it"
         ) from error
     with client:
         if not client.scheduler_info()["workers"]:
-            raise ClusterError(
+            raise UserError(
                 f"the Dask scheduler at {scheduler} has no workers: start some with "
                 f"`dask worker {scheduler}`, where this package is installed"
             )

@@ -6,16 +6,20 @@ it, so a notebook can be re-run alone, and a run can be zipped and compared with
 
 from __future__ import annotations
 
+import ast
 import hashlib
+import inspect
 import json
 import os
 import platform
 import tempfile
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pandas as pd
@@ -274,3 +278,39 @@ def fingerprint(table: pd.DataFrame) -> str:
     """
     rows = sorted(f"{row.sha256} {row.emotion}" for row in table.itertuples())
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:16]
+
+
+def hash_code(*parts: Callable | ModuleType) -> str:
+    """Short hash of what functions and modules do; comments, docstrings and layout do not count.
+
+    A function brings the project's functions and the constants that it names with it. A module
+    counts as a whole, without what it imports.
+
+    Examples
+    --------
+    >>> hash_code(fingerprint) == hash_code(fingerprint, fingerprint) != hash_code(dump_json)
+    True
+    """
+    found, waiting = {}, list(parts)
+    while waiting:
+        part = waiting.pop()
+        is_module = inspect.ismodule(part)
+        name = part.__name__ if is_module else f"{part.__module__}.{part.__qualname__}"
+        if name in found:
+            continue
+        tree = ast.parse(textwrap.dedent(inspect.getsource(part)))
+        for node in ast.walk(tree):
+            documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+            if documented and ast.get_docstring(node):
+                node.body = node.body[1:] or [ast.Pass()]
+        found[name] = ast.dump(tree)
+        if is_module:
+            continue
+        named = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+        for key in sorted(named & set(part.__globals__)):
+            value = part.__globals__[key]
+            if isinstance(value, int | float | str | tuple):
+                found[f"{name}: {key}"] = repr(value)
+            elif inspect.isfunction(value) and value.__module__.startswith("helpers."):
+                waiting.append(value)
+    return hashlib.sha256(repr(sorted(found.items())).encode()).hexdigest()[:16]

@@ -36,11 +36,11 @@ from helpers.experiments.crossval import (
 )
 from helpers.experiments.parts import describe, parts_folder, run_apart
 from helpers.features.extract import extract_features
-from helpers.models.recipes import RECIPES, hash_code
+from helpers.models.recipes import RECIPES
 from helpers.models.training import TrainingSettings
 from helpers.parallel import KEEP_MEMORY
 from helpers.pipeline import NOTEBOOK_FOLDER, read_parameters
-from helpers.runs import Run
+from helpers.runs import Run, hash_code
 from helpers.sound.audio import inspect_clips
 from helpers.splits import make_split
 

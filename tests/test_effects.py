@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from helpers.experiments.baselines import group_importance
 from helpers.features.effects import (
     effect_intervals,
     embed,
     group_columns,
-    group_importance,
     measure_effects,
 )
 from helpers.features.extract import feature_names
@@ -29,6 +29,26 @@ def make_corpus(n_speakers: int, *, each: int = 6, seed: int = 0) -> pd.DataFram
     person = rng.normal(size=n_speakers)[rows["speaker"]]
     rows["x"] = code + person + own[rows["speaker"], code] + rng.normal(size=len(rows))
     return rows
+
+
+def test_effects_agree_with_a_calculation_by_hand():
+    table = pd.DataFrame({"a": [1.0, 3, 5, 7], "b": [1.0, 2, 1, 2], "c": [1.0, 1, 2, 2]})
+    table.index = [4, 2, 9, 0]
+    groups = pd.Series(["x", "x", "y", "y"], index=table.index)
+    uneven = pd.Series(["x", "y", "y", "y"], index=table.index)
+    effects = measure_effects(table, {"even": groups, "uneven": uneven})
+    # a: mean 4, total 20; even groups 2 and 6 → 16; uneven 1 and 5 → 9 + 3.
+    assert effects.loc["a"].to_dict() == pytest.approx({"even": 16 / 20, "uneven": 12 / 20})
+    assert effects.loc["b"].to_dict() == pytest.approx({"even": 0, "uneven": 1 / 3})
+    assert effects.loc["c", "even"] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 10_000.3])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_nothing_explains_a_constant(value, dtype):
+    table = pd.DataFrame({"constant": np.full(1001, value, dtype=dtype)})
+    groups = pd.Series(np.random.default_rng(0).integers(0, 3, 1001))
+    assert measure_effects(table, {"any": groups}).loc["constant", "any"] == 0
 
 
 def test_intervals_are_of_eta_squared():
@@ -105,14 +125,14 @@ def test_importance_finds_the_group_that_tells_and_never_looks_at_the_test_side(
     split = clips["speaker"].map(lambda who: ["train", "validation", "test"][who % 3])
     groups = {"tells": ["tells_a", "tells_b"], "idle": ["idle_a"]}
     before = features.copy()
-    found = group_importance(features, clips["emotion"], split, groups)
+    found, uar = group_importance(features, clips["emotion"], split, groups)
     pd.testing.assert_frame_equal(features, before)
     assert found["group"].tolist() == ["tells", "idle"] and found["columns"].tolist() == [2, 1]
-    assert found.attrs["uar"] > 0.6
-    assert found.loc[0, "drop"] == pytest.approx(found.attrs["uar"] - 1 / 3, abs=0.15)
+    assert uar > 0.6
+    assert found.loc[0, "drop"] == pytest.approx(uar - 1 / 3, abs=0.15)
     assert abs(found.loc[1, "drop"]) < 0.1
     features.loc[split == "test"] = np.nan
-    again = group_importance(features, clips["emotion"], split, groups)
+    again, _ = group_importance(features, clips["emotion"], split, groups)
     pd.testing.assert_frame_equal(found, again)
 
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 import json
-import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,20 +15,20 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
+from helpers.errors import UserError
 from helpers.features import extract as features
-from helpers.features.effects import measure_effects
+from helpers.features import families
+from helpers.features import voice as voice_module
 from helpers.features.extract import (
     compute_features,
     extract_features,
     feature_names,
     fit_clip,
 )
-from helpers.features.families import FAMILIES, FRAME_FAMILIES, Analysis, FeatureSettings
-from helpers.sound.audio import SAMPLE_RATE, load_audio
+from helpers.features.families import FAMILIES, FRAME_FAMILIES, FeatureSettings
+from helpers.sound import audio, containers, decoders
+from helpers.sound.audio import SAMPLE_RATE, AudioError, load_audio
 
 SETTINGS = FeatureSettings()
 #: What a direct call of librosa must be told to cut the frames that the project cuts.
@@ -43,7 +39,7 @@ RATE = {"sr": SAMPLE_RATE}
 #: One thread or two in a matrix product changes the last bit.
 TOLERANCE = {"rtol": 1e-5, "atol": 1e-4}
 
-# How many of the 254 columns each group of the seed has (DESIGN).
+# How many of the 254 columns each group has.
 GROUPS = {
     r"zcr_(mean|std|max|min)": 4,
     r"rms_(mean|std|max|min)": 4,
@@ -64,10 +60,10 @@ GROUPS = {
 }
 
 
-def make_tone(f0: float, *, seconds: float = 1.0, harmonics: int | None = None) -> np.ndarray:
-    """A sum of harmonics: one is a sine, all of them a saw."""
+def make_tone(f0: float, *, seconds: float = 1.0) -> np.ndarray:
+    """A saw."""
     time = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
-    orders = range(1, (harmonics or int(7000 / f0)) + 1)
+    orders = range(1, int(7000 / f0) + 1)
     return (0.2 * sum(np.sin(2 * np.pi * f0 * k * time) / k for k in orders)).astype("float32")
 
 
@@ -207,31 +203,9 @@ def test_one_stft_serves_all_functionals(voice, monkeypatch):
     monkeypatch.setattr(librosa, "stft", spied)
     monkeypatch.setattr("librosa.core.spectrum.stft", spied)
     compute_features(voice, family="functionals")
-    assert not calls
+    assert len(calls) == 1
     librosa.feature.spectral_centroid(y=voice)
-    assert calls, "the spy sees what librosa does"
-
-
-@pytest.mark.parametrize("seconds", [0.1, 0.5, 3.0])
-def test_power_is_that_of_librosa_to_the_last_bit(seconds):
-    y = make_voice(0, seconds=seconds)
-    stft = librosa.stft(y, n_fft=1024, hop_length=320, pad_mode="reflect")
-    np.testing.assert_array_equal(Analysis(y, SETTINGS).power, stft.real**2 + stft.imag**2)
-
-
-def test_rms_of_a_sine_is_its_effective_value():
-    row = compute_features(make_tone(200, harmonics=1), family="functionals")
-    assert row["rms_max"] == pytest.approx(0.2 / np.sqrt(2), rel=0.01)
-
-
-@pytest.mark.parametrize("harmonics", [1, None], ids=["sine", "saw"])
-@pytest.mark.parametrize("f0", [85, 140, 220, 440])
-def test_pitch_of_a_tone_is_found(f0, harmonics):
-    y = make_tone(f0, harmonics=harmonics)
-    found = np.nanmedian(Analysis(y, SETTINGS).pitch.f0)
-    assert abs(1200 * np.log2(found / f0)) < 20
-    row = compute_features(np.pad(y, 8000), family="functionals")
-    assert abs(1200 * np.log2(row["f0_mean"] / f0)) < 20  # silence around it is left out
+    assert len(calls) == 2, "the spy sees what librosa does"
 
 
 @pytest.mark.parametrize(
@@ -245,7 +219,7 @@ def test_columns_are_named_once(family, n, voice):
     assert all(re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)*", name) for name in names)
 
 
-def test_groups_of_functionals_have_the_size_of_the_seed():
+def test_groups_of_functionals_have_their_size():
     names = feature_names("functionals")
     assert {g: sum(bool(re.fullmatch(g, name)) for name in names) for g in GROUPS} == GROUPS
     assert sum(GROUPS.values()) == 254
@@ -279,12 +253,6 @@ def test_every_family_stays_finite(kind):
             assert values.shape == (N_FRAMES, 64 if family == "logmel" else 40)
 
 
-def test_settings_change_the_shape(voice):
-    settings = FeatureSettings(clip_s=1.5, hop=160, n_mels=80)
-    assert compute_features(voice, family="logmel", settings=settings).shape == (151, 80)
-    assert settings.n_frames == 151
-
-
 @pytest.mark.parametrize("gain", [0.1, 0.5, 8])
 def test_log_mel_does_not_hear_the_recording_level(gain, voice):
     quiet = compute_features((gain * voice).astype("float32"), family="logmel")
@@ -303,58 +271,8 @@ def test_unknown_family_is_named(voice, clips):
         lambda: compute_features(voice, family="chromagram"),
         lambda: extract_features(clips, family="chromagram"),
     ):
-        with pytest.raises(ValueError, match="'chromagram': expected one of logmel, mfcc, mfcc40"):
+        with pytest.raises(UserError, match="'chromagram': expected one of logmel, mfcc, mfcc40"):
             call()
-
-
-# --- fitting a clip to a length --------------------------------------------------------------
-
-WAVES = hnp.arrays(
-    "float32", st.integers(0, 60), elements=st.floats(-1, 1, width=32, allow_subnormal=False)
-)
-
-
-@given(y=WAVES, n_samples=st.integers(1, 60))
-def test_fit_clip_keeps_the_loudest_stretch(y, n_samples):
-    fitted = fit_clip(y, n_samples)
-    assert fitted.shape == (n_samples,) and fitted.dtype == y.dtype
-    if len(y) <= n_samples:
-        start = (n_samples - len(y)) // 2
-        assert (fitted[start : start + len(y)] == y).all()
-        assert np.count_nonzero(fitted) == np.count_nonzero(y)
-        return
-    windows = np.lib.stride_tricks.sliding_window_view(y, n_samples)
-    assert (windows == fitted).all(axis=1).any()
-    energies = (windows.astype("float64") ** 2).sum(axis=1)
-    assert (fitted.astype("float64") ** 2).sum() >= energies.max() * (1 - 1e-5) - 1e-12
-
-
-def test_fit_clip_shares_silence_between_the_ends():
-    y = np.pad(np.ones(10, dtype="float32"), 45)
-    assert np.flatnonzero(fit_clip(y, 50)).tolist() == list(range(20, 30))
-
-
-# --- what explains a column ------------------------------------------------------------------
-
-
-def test_effects_agree_with_a_calculation_by_hand():
-    table = pd.DataFrame({"a": [1.0, 3, 5, 7], "b": [1.0, 2, 1, 2], "c": [1.0, 1, 2, 2]})
-    table.index = [4, 2, 9, 0]
-    groups = pd.Series(["x", "x", "y", "y"], index=table.index)
-    uneven = pd.Series(["x", "y", "y", "y"], index=table.index)
-    effects = measure_effects(table, {"even": groups, "uneven": uneven})
-    # a: mean 4, total 20; even groups 2 and 6 → 16; uneven 1 and 5 → 9 + 3.
-    assert effects.loc["a"].to_dict() == pytest.approx({"even": 16 / 20, "uneven": 12 / 20})
-    assert effects.loc["b"].to_dict() == pytest.approx({"even": 0, "uneven": 1 / 3})
-    assert effects.loc["c", "even"] == pytest.approx(1)
-
-
-@pytest.mark.parametrize("value", [0.0, 0.1, 10_000.3])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_nothing_explains_a_constant(value, dtype):
-    table = pd.DataFrame({"constant": np.full(1001, value, dtype=dtype)})
-    groups = pd.Series(np.random.default_rng(0).integers(0, 3, 1001))
-    assert measure_effects(table, {"any": groups}).loc["constant", "any"] == 0
 
 
 # --- a whole corpus --------------------------------------------------------------------------
@@ -378,13 +296,16 @@ def test_batch_equals_single_clips_in_row_order(family, clips, tmp_path):
     assert len(np.unique(values.reshape(len(clips), -1), axis=0)) == len(clips)
 
 
-def test_second_call_reads_the_cache(clips, tmp_path, computed, capsys):
+def test_second_call_reads_the_cache(clips, tmp_path, computed, caplog):
+    caplog.set_level("INFO")
     first = extract_features(clips, family="logmel", cache=tmp_path)
     assert len(computed) == len(clips)
     second = extract_features(clips, family="logmel", cache=tmp_path)
     assert len(computed) == len(clips)
-    assert "(6 from the cache)" in capsys.readouterr().out
+    assert "(6 from the cache)" in caplog.text
     np.testing.assert_array_equal(first, second)
+    for frames in (first, second):
+        assert isinstance(frames, np.memmap) and not frames.flags.writeable
 
 
 def test_several_families_decode_each_clip_once(clips, tmp_path, computed):
@@ -414,55 +335,15 @@ def test_a_setting_costs_only_the_families_that_depend_on_it(clips, tmp_path, co
         rows |= new
 
 
-def test_frames_are_mapped_and_not_loaded(clips, tmp_path):
-    for _ in range(2):
-        found = extract_features(clips, family="logmel", cache=tmp_path)
-        assert isinstance(found, np.memmap) and not found.flags.writeable
-
-
 def test_a_stopped_extraction_is_carried_on(clips, tmp_path, computed):
     """What was done before a clip failed is there for the next call."""
-    table = clips.reset_index(drop=True)
-    broken = table.assign(path=[*table["path"][:-1], str(tmp_path / "missing.wav")])
-    (tmp_path / "missing.wav").write_text("not yet")
-    with pytest.raises(ValueError, match="missing.wav"):
+    bad = tmp_path / "bad.wav"
+    bad.write_text("not yet")
+    broken = clips.assign(path=[*clips["path"][:-1], str(bad)])
+    with pytest.raises(AudioError, match="bad.wav"):
         extract_features(broken, family="mfcc40", cache=tmp_path / "cache")
-    done = len(computed) - 1
-    assert done == len(clips) - 1
     extract_features(clips, family="mfcc40", cache=tmp_path / "cache")
-    assert len(computed) == done + 2
-
-
-_KILLED = """
-import sys
-import pandas as pd
-from pathlib import Path
-from helpers.features.extract import extract_features
-table = pd.DataFrame({"path": sorted(map(str, Path(sys.argv[1]).iterdir()))})
-extract_features(table, family="functionals", n_jobs=2, cache=Path(sys.argv[2]))
-"""
-
-
-def test_what_was_done_before_a_kill_is_not_done_again(tmp_path, computed):
-    folder, cache = tmp_path / "clips", tmp_path / "cache"
-    folder.mkdir()
-    for seed in range(150):
-        soundfile.write(folder / f"{seed}.wav", make_voice(seed, seconds=0.5), SAMPLE_RATE)
-    process = subprocess.Popen(
-        [sys.executable, "-c", _KILLED, str(folder), str(cache)], start_new_session=True
-    )
-    deadline = time.monotonic() + 120
-    while len(list(cache.rglob("??/*.npy"))) < 20:
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)  # with the processes that it started
-    process.wait()
-    done = len(list(cache.rglob("??/[0-9a-f]*.npy")))
-    assert 20 <= done < 150, "it was killed on the way"
-    table = pd.DataFrame({"path": sorted(map(str, folder.iterdir()))})
-    found = extract_features(table, family="functionals", n_jobs=1, cache=cache)
-    assert len(computed) == 150 - done
-    assert np.isfinite(found.to_numpy()).all() and found.shape == (150, 254)
+    assert len(computed) == len(clips) + 1
 
 
 def test_old_tables_go(clips, tmp_path):
@@ -470,17 +351,6 @@ def test_old_tables_go(clips, tmp_path):
         extract_features(clips[:n], family="mfcc40", cache=tmp_path)
     assert len(list(tmp_path.rglob("tables/*.npy"))) == 4
     assert len(list(tmp_path.rglob("??/*.npy"))) == len(clips)
-
-
-def test_changed_setting_or_family_is_computed_again(clips, tmp_path, computed):
-    extract_features(clips, family="mfcc40", cache=tmp_path)
-    other = FeatureSettings(hop=SETTINGS.hop * 2)
-    changed = extract_features(clips, family="mfcc40", settings=other, cache=tmp_path)
-    extract_features(clips, family="vector162", cache=tmp_path)
-    assert len(computed) == 3 * len(clips)
-    again = extract_features(clips, family="mfcc40", cache=tmp_path)
-    assert len(computed) == 3 * len(clips)
-    assert not np.allclose(changed, again)
 
 
 def test_moved_and_copied_clips_are_found_again(clips, tmp_path, computed):
@@ -493,6 +363,60 @@ def test_moved_and_copied_clips_are_found_again(clips, tmp_path, computed):
     pd.testing.assert_frame_equal(before, after)
 
 
+@pytest.mark.parametrize(
+    ("module", "old", "new", "is_new"),
+    [
+        (audio, 'quality="VHQ"', 'quality="HQ"', True),
+        (decoders, 'dtype="float32", always_2d', 'dtype="float64", always_2d', True),
+        (containers, "_OGG_PAGE_MAX = 27", "_OGG_PAGE_MAX = 28", True),
+        (families, "n_mfcc=N_MFCC", "n_mfcc=13", True),
+        (voice_module, "_VOICING = 0.45", "_VOICING = 0.5", True),
+        (audio, "# Chunk by chunk it gives", "# It gives", False),
+        (families, "Power of the STFT, shape", "The power, shape", False),
+        (decoders, "    done = 0\n", "\n\n    done = 0\n", False),
+    ],
+)
+def test_code_is_in_the_key_and_words_are_not(module, old, new, is_new, monkeypatch):
+    before = features._hash_formulas()
+    get_source = inspect.getsource
+
+    def edited(part) -> str:
+        source = get_source(part)
+        assert part is not module or old in source
+        return source.replace(old, new) if part is module else source
+
+    monkeypatch.setattr(inspect, "getsource", edited)
+    assert (features._hash_formulas.__wrapped__() != before) == is_new
+
+
+@pytest.mark.parametrize("library", ["av", "librosa", "soundfile", "soxr"])
+def test_another_version_of_a_library_is_computed_again(
+    library, clips, tmp_path, computed, monkeypatch
+):
+    extract_features(clips, family="mfcc40", cache=tmp_path)
+    version = features.version
+    monkeypatch.setattr(features, "version", lambda name: version(name) + "1" * (name == library))
+    extract_features(clips, family="mfcc40", cache=tmp_path)
+    assert len(computed) == 2 * len(clips)
+
+
+def test_hashes_in_the_table_are_trusted_and_tested_where_a_file_is_read(clips, tmp_path):
+    listed = clips.assign(path=[shutil.copy(path, tmp_path) for path in clips["path"]])
+    hashes = [hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in listed["path"]]
+    listed = listed.assign(sha256=hashes)
+    cache = tmp_path / "cache"
+    first = extract_features(listed[1:], family="mfcc40", cache=cache)
+    for path in listed["path"][1:]:
+        Path(path).unlink()  # what is in the cache is not read again
+    assert extract_features(listed[1:], family="mfcc40", cache=cache).equals(first)
+    unlisted = listed[1:].assign(path=clips["path"][1:], sha256=[None, *hashes[2:]])
+    assert extract_features(unlisted, family="mfcc40", cache=cache).equals(first)
+
+    shutil.copy(clips["path"].iloc[1], listed["path"].iloc[0])
+    with pytest.raises(UserError, match="d.wav: the recording has changed since it was listed"):
+        extract_features(listed[:1], family="mfcc40", cache=cache)
+
+
 def test_changed_recording_is_computed_again(clips, tmp_path, computed):
     path = shutil.copy(clips["path"].iloc[0], tmp_path / "take.wav")
     table = pd.DataFrame({"path": [path]})
@@ -502,56 +426,30 @@ def test_changed_recording_is_computed_again(clips, tmp_path, computed):
     assert len(computed) == 2 and not np.allclose(first, second)
 
 
-def _save(values: np.ndarray) -> Callable[[Path], None]:
-    return lambda path: np.save(path, values)
-
-
-def _claim_too_much(path: Path) -> None:
-    header = {"descr": "<f4", "fortran_order": False, "shape": (2**40,)}
-    with path.open("wb") as file:
-        np.lib.format.write_array_header_1_0(file, header)
-        file.write(bytes(160))
-
-
 DAMAGES = {
     "empty": lambda path: path.write_bytes(b""),
     "text": lambda path: path.write_text("not an array"),
-    "zip": lambda path: path.write_bytes(b"PK\x03\x04" + bytes(50)),
     "cut off": lambda path: path.write_bytes(path.read_bytes()[:-7]),
-    "cut in the header": lambda path: path.write_bytes(path.read_bytes()[:40]),
-    "claims too much": _claim_too_much,
-    "another shape": _save(np.zeros(39, "float32")),
-    "a matrix": _save(np.zeros((40, 1), "float32")),
-    "NaN": _save(np.full(40, np.nan, "float32")),
-    "words": _save(np.array(["a"] * 40)),
-    "pickle": _save(np.array([{}] * 40, dtype=object)),
+    "another shape": lambda path: np.save(path, np.zeros(39, "float32")),
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_damaged_row_is_rebuilt(damage, clips, tmp_path, computed):
+def test_what_cannot_be_read_is_made_again(damage, clips, tmp_path, computed):
     table = clips[:2]
     good = extract_features(table, family="mfcc40", cache=tmp_path)
-    row, other = sorted(tmp_path.rglob("??/*.npy"))
     (whole,) = tmp_path.rglob("tables/*.npy")
+    DAMAGES[damage](whole)  # put together again from its rows
+    assert extract_features(table, family="mfcc40", cache=tmp_path).equals(good)
+    assert len(computed) == 2
+
+    row, _ = sorted(tmp_path.rglob("??/*.npy"))
     DAMAGES[damage](row)
     whole.unlink()
-    rebuilt = extract_features(table, family="mfcc40", cache=tmp_path)
-    pd.testing.assert_frame_equal(rebuilt, good, **TOLERANCE)
-    assert len(computed) == 3
-    assert np.load(row).shape == np.load(other).shape == (40,)  # and it is whole again
-    assert extract_features(table, family="mfcc40", cache=tmp_path).equals(rebuilt)
-    assert len(computed) == 3
-
-
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_damaged_table_is_put_together_again(damage, clips, tmp_path, computed):
-    good = extract_features(clips, family="mfcc40", cache=tmp_path)
-    (whole,) = tmp_path.rglob("tables/*.npy")
-    DAMAGES[damage](whole)
-    assert extract_features(clips, family="mfcc40", cache=tmp_path).equals(good)
-    assert len(computed) == len(clips)
-    np.testing.assert_array_equal(np.load(whole), good)
+    for _ in range(2):
+        rebuilt = extract_features(table, family="mfcc40", cache=tmp_path)
+        pd.testing.assert_frame_equal(rebuilt, good, **TOLERANCE)
+        assert len(computed) == 3
 
 
 def test_damaged_column_names_are_rebuilt(clips, tmp_path):
@@ -562,28 +460,10 @@ def test_damaged_column_names_are_rebuilt(clips, tmp_path):
     assert json.loads(columns.read_text()) == feature_names("mfcc40")
 
 
-def test_cache_holds_no_leftovers(clips, tmp_path):
-    extract_features(clips, family="mfcc40", cache=tmp_path)
-    files = [path.name for path in tmp_path.rglob("*") if path.is_file()]
-    assert sum(bool(re.fullmatch(r"[0-9a-f]{64}\.npy", name)) for name in files) == len(clips)
-    assert sum(bool(re.fullmatch(r"[0-9a-f]{32}\.npy", name)) for name in files) == 1
-    assert set(Path(name).suffix for name in files) <= {".npy", ".json"}
-    assert not [name for name in files if name.startswith(".")]
-
-
 def test_no_clips_give_an_empty_table(tmp_path):
     none = pd.DataFrame({"path": pd.Series([], dtype=str)})
     assert extract_features(none, family="logmel", cache=tmp_path).shape == (0, N_FRAMES, 64)
     assert extract_features(none, family="mfcc40", cache=tmp_path).shape == (0, 40)
-
-
-def test_bad_clip_is_named(clips, tmp_path):
-    broken = tmp_path / "broken.wav"
-    broken.write_text("no sound")
-    for path in (broken, tmp_path / "missing.wav"):
-        with pytest.raises(ValueError, match=path.name):
-            extract_features(pd.DataFrame({"path": [str(path)]}), family="mfcc40", cache=tmp_path)
-    assert not list(tmp_path.rglob("*.npy"))
 
 
 def _extract(table: pd.DataFrame, cache: Path) -> pd.DataFrame:

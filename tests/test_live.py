@@ -27,8 +27,9 @@ from scipy import signal
 
 from helpers.app import panel as live
 from helpers.app.panel import analyse, build_panel, draw_answer, label_samples, message_html
+from helpers.errors import UserError
 from helpers.sound.audio import SAMPLE_RATE
-from helpers.sound.microphone import MicrophoneError, list_microphones, record_microphone
+from helpers.sound.microphone import record_microphone
 
 CLASSES = ["neutral", "happy", "sad", "angry"]
 
@@ -212,7 +213,7 @@ def test_recording_shows_its_state_and_its_level(shown: list, monkeypatch: pytes
 
 def test_a_missing_microphone_is_explained_on_the_page(shown: list, monkeypatch):
     def record(duration_s: float, **_) -> np.ndarray:
-        raise MicrophoneError("No microphone was found")
+        raise UserError("No microphone was found")
 
     monkeypatch.setattr(live, "record_microphone", record)
     build_panel(LoudIsAngry()).record.click()
@@ -254,9 +255,7 @@ class FakeSoundDevice:
     def _initialize(self) -> None:
         pass
 
-    def query_devices(self, device=None, kind=None):
-        if kind is None:
-            return []
+    def query_devices(self, kind):
         raise self.PortAudioError(*self._error)
 
 
@@ -272,17 +271,15 @@ class FakeSoundDevice:
 def test_portaudio_errors_are_explained(error: tuple, explanation: str, monkeypatch):
     fake = FakeSoundDevice(*error)
     monkeypatch.setitem(sys.modules, "sounddevice", fake)
-    with pytest.raises(MicrophoneError, match=explanation) as raised:
+    with pytest.raises(UserError, match=explanation) as raised:
         record_microphone(1)
     assert error[0] in str(raised.value)
     assert fake.restarted, "a microphone that was plugged in later would not be found"
-    assert list_microphones().empty
-    assert list(list_microphones()) == ["device", "name", "channels", "sample_rate_hz", "default"]
 
 
 @pytest.mark.parametrize("duration_s", [0, -1, 0.05, 601, float("nan"), float("inf")])
 def test_impossible_durations_are_refused(duration_s: float):
-    with pytest.raises(ValueError, match=re.escape(f"duration_s={duration_s}")):
+    with pytest.raises(UserError, match=re.escape(f"duration_s={duration_s}")):
         record_microphone(duration_s)
 
 
@@ -293,12 +290,12 @@ ctypes.util.find_library = lambda name: None  # where sounddevice looks first
 sys.modules["_sounddevice_data"] = type(sys)("_sounddevice_data")
 sys.modules["_sounddevice_data"].__path__ = ["nowhere"]
 from helpers.app.panel import build_panel, record_microphone
-from helpers.sound.microphone import MicrophoneError
+from helpers.errors import UserError
 assert "sounddevice" not in sys.modules, "imported before it was asked for"
 build_panel(type("Predictor", (), {"classes": ["sad"], "is_synthetic": False}))
 try:
     record_microphone(1)
-except MicrophoneError as error:
+except UserError as error:
     print(error)
 """
 
@@ -354,16 +351,16 @@ def sound_server(folder: Path) -> Iterator[dict[str, str]]:
 _RECORD = """
 import sys
 import numpy as np
-from helpers.sound.microphone import MicrophoneError, list_microphones, record_microphone
+from helpers.errors import UserError
+from helpers.sound.microphone import record_microphone
 
 def tell(recorded_s, level_dbfs):
     print("recording", flush=True)
 
 try:
     y = record_microphone(float(sys.argv[2]), on_level=tell)
-except MicrophoneError as error:
+except UserError as error:
     sys.exit(str(error))
-assert list_microphones()["default"].sum() == 1
 np.save(sys.argv[1], y)
 """
 

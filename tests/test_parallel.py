@@ -15,9 +15,9 @@ import pytest
 import soundfile
 
 from helpers.cli import main
+from helpers.errors import UserError
 from helpers.features.extract import extract_features
-from helpers.features.rowstore import RowStore
-from helpers.parallel import ClusterError, map_clips
+from helpers.parallel import map_clips
 from helpers.sound.audio import AudioError
 
 pytest.importorskip("distributed", reason="needs the extra [cluster]")
@@ -107,31 +107,23 @@ def test_a_bad_clip_is_named_from_afar(clips, scheduler, workers, tmp_path):
 
 
 def test_a_cluster_without_workers_is_explained(scheduler):
-    with pytest.raises(ClusterError, match="has no workers: start some with `dask worker tcp://"):
+    with pytest.raises(UserError, match="has no workers: start some with `dask worker tcp://"):
         list(map_clips(len, ["a"], label="", scheduler=scheduler))
 
 
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nonsense"])
 def test_a_scheduler_that_is_not_there_is_explained(address, monkeypatch):
     monkeypatch.setattr("helpers.parallel._CONNECT_S", 2)
-    with pytest.raises(ClusterError, match=f"no Dask scheduler at '{address}'"):
+    with pytest.raises(UserError, match=f"no Dask scheduler at '{address}'"):
         list(map_clips(len, ["a"], label="", scheduler=address))
 
 
 def test_dask_that_is_not_installed_is_explained(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(ClusterError, match=r"\.\[cluster\]"):
+    with pytest.raises(UserError, match=r"\.\[cluster\]"):
         list(map_clips(len, ["a"], label="", scheduler="tcp://127.0.0.1:8786"))
 
 
 def test_results_come_in_order():
     words = ["x" * (n % 7) for n in range(200)]
     assert list(map_clips(len, words, n_jobs=2, label="")) == [len(word) for word in words]
-
-
-def test_a_table_lacks_no_row(tmp_path):
-    store = RowStore(tmp_path, (2,), "float32")
-    store.write("ab", np.ones(2))
-    with pytest.raises(KeyError, match="cd"):
-        store.save_table(["ab", "cd"])
-    assert not list(tmp_path.rglob("tables/*"))

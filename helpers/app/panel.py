@@ -18,9 +18,10 @@ import pandas as pd
 from IPython.display import HTML, Image, clear_output, display
 
 from helpers.corpora import class_order
+from helpers.errors import UserError
 from helpers.report import plots
-from helpers.sound.audio import SAMPLE_RATE, AudioError, load_audio
-from helpers.sound.microphone import MicrophoneError, peak_dbfs, record_microphone
+from helpers.sound.audio import SAMPLE_RATE, load_audio
+from helpers.sound.microphone import peak_dbfs, record_microphone
 
 _MAX_SAMPLES = 240  # in the menu
 _MAX_UPLOAD_MB = 10  # JupyterLab drops a larger message without a word
@@ -191,7 +192,7 @@ class Panel(widgets.VBox):
                 display(HTML(message_html(*words, color=color)))
                 display(plots.player(y))
                 display(draw_answer(y, probabilities))
-            except (AudioError, MicrophoneError) as error:
+            except UserError as error:
                 display(HTML(message_html("⚠ No answer", str(error), color=_ERROR_COLOR)))
             except Exception as error:  # an error in a widget's callback would be seen by nobody
                 found = f"{type(error).__name__}: {error}"

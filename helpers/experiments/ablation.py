@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from helpers.features.effects import make_linear_model
+from helpers.experiments.baselines import make_linear_model
 from helpers.features.extract import compute_features
 from helpers.parallel import map_clips
 from helpers.sound.audio import load_audio

@@ -8,7 +8,7 @@ import pandas as pd
 
 from helpers.corpora import CorpusError, load_corpora
 from helpers.evaluation.scores import score_predictions
-from helpers.features.effects import make_linear_model
+from helpers.experiments.baselines import make_linear_model
 from helpers.splits import SplitError, count_folds, name_families, split_by_speaker
 
 

@@ -26,7 +26,7 @@ import pandas as pd
 from helpers.corpora import CORPORA, class_order
 from helpers.experiments.baselines import fit_svm
 from helpers.features.extract import FeatureSettings, extract_features
-from helpers.models.recipes import Recipe, hash_code
+from helpers.models.recipes import Recipe
 from helpers.parallel import KEEP_MEMORY
 from helpers.runs import (
     PROJECT_ROOT,
@@ -34,6 +34,7 @@ from helpers.runs import (
     Run,
     dump_json,
     fingerprint,
+    hash_code,
     package_versions,
 )
 from helpers.splits import count_folds, make_split

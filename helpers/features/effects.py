@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,8 @@ def measure_effects(features: pd.DataFrame, groupings: dict[str, pd.Series]) -> 
     Returns
     -------
     pd.DataFrame
-        A row a feature column, a column a grouping, values in 0 … 1; 0 for a constant column.
+        One row per feature column, one column per grouping, values in 0 … 1; 0 for a constant
+        column.
 
     Examples
     --------
@@ -64,13 +65,13 @@ def effect_intervals(
     Returns
     -------
     pd.DataFrame
-        A row a column of ``features``, columns ``low high``.
+        One row per column of ``features``, columns ``low high``.
     """
     x = features.to_numpy(dtype="float64")
     x = x - x.mean(axis=0)
     codes, names = pd.factorize(labels, sort=True)
     owners, people = pd.factorize(speakers)
-    # Sums a speaker and label: all that η² needs, so that a resample is a product of matrices.
+    # Sums per speaker and label: all that η² needs, so that a resample is a product of matrices.
     cell = owners * len(names) + codes
     n_cells = len(people) * len(names)
     sums = np.zeros((n_cells, x.shape[1]))
@@ -110,69 +111,6 @@ def group_columns(names: Sequence[str]) -> dict[str, list[str]]:
 
 
 _STATISTICS = {"mean", "std", "max", "min", "median", "bpm", "count", "gap", "band"}
-
-
-def group_importance(
-    features: pd.DataFrame,
-    emotions: pd.Series,
-    split: pd.Series,
-    groups: Mapping[str, list[str]],
-    *,
-    n_repeats: int = 10,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """How much a linear model loses on new speakers when a group of columns is shuffled.
-
-    A logistic regression is fitted to the training side and scored on the validation side; then
-    the clips of that side exchange their values of one group among each other.
-
-    Parameters
-    ----------
-    features : pd.DataFrame, shape (n_clips, n_columns)
-    emotions, split : pd.Series
-        In the order of ``features``; the test side is not looked at.
-    groups : mapping of str to list of str
-        From :func:`group_columns`.
-    n_repeats, seed : int
-
-    Returns
-    -------
-    pd.DataFrame
-        A row a group, the most important first: ``group columns drop drop_std``, in UAR.
-        ``attrs["uar"]`` is the score with nothing shuffled.
-    """
-    from sklearn.metrics import balanced_accuracy_score
-
-    train, held = (split == "train").to_numpy(), (split == "validation").to_numpy()
-    model = make_linear_model(seed).fit(features[train], emotions[train])
-    true, values = emotions[held], features[held]
-    whole = balanced_accuracy_score(true, model.predict(values))
-    rng = np.random.default_rng(seed)
-    rows = []
-    for name, columns in groups.items():
-        drops = []
-        for _ in range(n_repeats):
-            shuffled = values.copy()
-            shuffled[columns] = values[columns].to_numpy()[rng.permutation(len(values))]
-            drops.append(whole - balanced_accuracy_score(true, model.predict(shuffled)))
-        rows.append((name, len(columns), np.mean(drops), np.std(drops)))
-    table = pd.DataFrame(rows, columns=["group", "columns", "drop", "drop_std"])
-    table = table.sort_values("drop", ascending=False, ignore_index=True)
-    table.attrs["uar"] = float(whole)
-    return table
-
-
-def make_linear_model(seed: int = 0):
-    """Standardised columns and a logistic regression, classes weighted by how rare they are."""
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    # Strongly regularised: there are as many columns as clips a class.
-    return make_pipeline(
-        StandardScaler(),
-        LogisticRegression(C=0.01, max_iter=2000, class_weight="balanced", random_state=seed),
-    )
 
 
 def embed(features: pd.DataFrame, *, seed: int = 0) -> np.ndarray:

@@ -1,30 +1,38 @@
 """From recordings to feature tables: one clip or a whole corpus, in parallel and cached.
 
-The formulas are in :mod:`helpers.features.families`. The log-mel is the one that the saved model computes
-inside itself, so that training and prediction see the same picture.
+The formulas are in :mod:`helpers.features.families`. The log-mel is the one that the saved model
+computes inside itself, so that training and prediction see the same picture.
 """
 
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
+import logging
 import os
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache as cached
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from helpers.features import families as analysis
+from helpers.errors import UserError
+from helpers.features import families as formulas
 from helpers.features import voice
 from helpers.features.families import FAMILIES, FRAME_FAMILIES, Analysis, FeatureSettings
-from helpers.features.rowstore import RowStore
-from helpers.parallel import ClusterError, map_clips
-from helpers.runs import atomic_write, cache_home
+from helpers.parallel import map_clips
+from helpers.runs import atomic_write, cache_home, hash_code
+from helpers.sound import audio, containers, decoders
 from helpers.sound.audio import SAMPLE_RATE, fit_clip, load_audio
+
+_LIBRARIES = ("librosa", "numpy", "scipy", "soxr", "soundfile", "av")
+_TABLES_KEPT = 4  # a table repeats its rows: those not used for the longest time go
+_LOG = logging.getLogger(__name__)
 
 
 def compute_features(
@@ -49,7 +57,7 @@ def compute_features(
 
     Raises
     ------
-    ValueError
+    UserError
         The family is unknown.
 
     Examples
@@ -75,20 +83,20 @@ def extract_features(
 ) -> np.ndarray | pd.DataFrame | dict[str, np.ndarray | pd.DataFrame]:
     """Features of every clip of an utterance table, in parallel and cached.
 
-    The cache is keyed by the content of the file, the settings that the family depends on and the
-    library versions, so a moved corpus is not computed again and a changed setting is. Each clip
-    is kept as it is done: a call that was killed is carried on by the next. What is damaged is
-    computed again.
+    The cache is keyed by the content of the file, the settings that the family depends on, the code
+    that computes it and the library versions, so a moved corpus is not computed again and a changed
+    formula is. Each clip is kept as it is done: a call that was killed is carried on by the next.
+    A file of the cache that cannot be read is made again. How long it took is logged.
 
     Parameters
     ----------
     table : pd.DataFrame
-        Utterance table; only ``path`` is read.
+        Utterance table; ``path`` is read, and ``sha256`` (of the file's bytes) where it is there.
     family : str or sequence of str
         Of :data:`FAMILIES`. Several at once decode each clip once.
     settings : FeatureSettings, optional
     n_jobs : int, default=-1
-        Processes; -1 for one a core.
+        Processes; -1 for one per core.
     scheduler : str, optional
         Address of a Dask scheduler, such as ``tcp://10.0.0.1:8786``, whose workers do it instead.
         They need this package, and the recordings and the cache under the same paths as here.
@@ -109,10 +117,9 @@ def extract_features(
     ------
     AudioError
         A clip cannot be decoded (``inspect_clips`` leaves such clips out beforehand).
-    ValueError
-        A family is unknown.
-    ClusterError
-        The cluster cannot be used, or what its workers wrote cannot be seen here.
+    UserError
+        A family is unknown, a file has changed since its ``sha256`` was taken, the cluster cannot
+        be used, or what its workers wrote cannot be seen here.
     """
     families = [family] if isinstance(family, str) else list(family)
     for name in families:
@@ -120,7 +127,7 @@ def extract_features(
     settings = settings or FeatureSettings()
     start = time.perf_counter()
     stores = {name: _open_store(name, settings, cache or cache_home()) for name in families}
-    keys = [_hash_file(path) for path in table["path"]]
+    keys = _content_hashes(table)
     tables = {name: store.load_table(keys) for name, store in stores.items()}
     new = {name: store for name, store in stores.items() if tables[name] is None}
     jobs = []
@@ -131,24 +138,18 @@ def extract_features(
     label = ", ".join(families)
     for _ in map_clips(_fill_stores, jobs, n_jobs=n_jobs, label=label, scheduler=scheduler):
         pass  # each job keeps its own result
-    try:
-        tables |= {name: store.save_table(keys) for name, store in new.items()}
-    except KeyError as error:
-        raise ClusterError(
-            f"features that were computed just now are not in {cache or cache_home()}: the "
-            "workers need the same folder under the same name, or something is deleting it"
-        ) from error
+    tables |= {name: store.save_table(keys) for name, store in new.items()}
     fresh = {key for _, key, *_ in jobs}
-    print(
-        f"{label}: {len(table)} clips in {time.perf_counter() - start:.1f} s "
-        f"({sum(key not in fresh for key in keys)} from the cache)"
-    )
-    found = {
-        name: rows
-        if name in FRAME_FAMILIES
-        else pd.DataFrame(np.array(rows), table.index, _stored_names(name, stores[name].folder))
-        for name, rows in tables.items()
-    }
+    n_cached = sum(key not in fresh for key in keys)
+    seconds = time.perf_counter() - start
+    _LOG.info("%s: %d clips in %.1f s (%d from the cache)", label, len(keys), seconds, n_cached)
+    found = {}
+    for name, rows in tables.items():
+        if name in FRAME_FAMILIES:
+            found[name] = rows
+        else:
+            columns = _stored_names(name, stores[name].folder)
+            found[name] = pd.DataFrame(np.array(rows), table.index, columns)
     return found[family] if isinstance(family, str) else found
 
 
@@ -160,7 +161,7 @@ def feature_names(family: str) -> list[str]:
 
 def _check_family(family: str) -> None:
     if family not in FAMILIES:
-        raise ValueError(f"feature family {family!r}: expected one of {', '.join(FAMILIES)}")
+        raise UserError(f"feature family {family!r}: expected one of {', '.join(FAMILIES)}")
 
 
 def _compute(
@@ -173,20 +174,101 @@ def _compute(
     return {name: FAMILIES[name](fitted if name in FRAME_FAMILIES else whole) for name in families}
 
 
-def _fill_stores(job: tuple[str, str, dict[str, RowStore], FeatureSettings]) -> None:
+# --- the cache ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _RowStore:
+    """Rows of one shape under one folder, kept by the hash of what each was computed from.
+
+    Rows are written one by one, so that whatever was done survives a kill, and read as one table,
+    which is mapped and not loaded. Deleting any of it costs only time.
+    """
+
+    folder: Path
+    shape: tuple[int, ...]
+    dtype: str
+
+    def read(self, key: str) -> np.ndarray | None:
+        """Return a row; None if it is not there yet, or not readable."""
+        return self._map(self._row_path(key), self.shape)
+
+    def write(self, key: str, row: Sequence[float] | np.ndarray) -> None:
+        """Keep a row; another process that writes it at the same time writes the same."""
+        with atomic_write(self._row_path(key)) as temporary:
+            np.save(temporary, np.asarray(row, dtype=self.dtype))
+
+    def load_table(self, keys: list[str]) -> np.ndarray | None:
+        """Map a table that :meth:`save_table` wrote; None if there is none that is readable."""
+        path = self._table_path(keys)
+        table = self._map(path, (len(keys), *self.shape))
+        if table is not None:
+            with suppress(OSError):  # a cache that may only be read
+                os.utime(path)
+        return table
+
+    def save_table(self, keys: list[str]) -> np.ndarray:
+        """Write the rows of ``keys``, in order, as one file and map it."""
+        path, shape = self._table_path(keys), (len(keys), *self.shape)
+        if not keys:
+            return np.zeros(shape, self.dtype)  # nothing cannot be mapped
+        header = {"descr": np.dtype(self.dtype).str, "fortran_order": False, "shape": shape}
+        # Written, not mapped: what is written through a map counts as memory of this process.
+        with atomic_write(path) as temporary, open(temporary, "wb") as file:
+            np.lib.format.write_array_header_1_0(file, header)
+            for key in keys:
+                row = self.read(key)
+                if row is None:
+                    raise UserError(
+                        f"features that were computed just now are not in {self.folder}: the "
+                        "workers need the same folder under the same name, or something is "
+                        "deleting it"
+                    )
+                file.write(row.tobytes())
+        for old in sorted(path.parent.glob("*.npy"), key=_used_at, reverse=True)[_TABLES_KEPT:]:
+            with suppress(OSError):  # in use, on Windows
+                old.unlink()
+        return np.lib.format.open_memmap(path, mode="r")
+
+    def _row_path(self, key: str) -> Path:
+        return self.folder / key[:2] / f"{key}.npy"
+
+    def _table_path(self, keys: list[str]) -> Path:
+        name = hashlib.sha256("".join(keys).encode()).hexdigest()[:32]
+        return self.folder / "tables" / f"{name}.npy"
+
+    def _map(self, path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
+        try:
+            found = np.lib.format.open_memmap(path, mode="r")
+        except (OSError, ValueError):
+            return None
+        return found if found.shape == shape and found.dtype == self.dtype else None
+
+
+def _used_at(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:  # another process has just removed it
+        return 0.0
+
+
+def _fill_stores(job: tuple[str, str, dict[str, _RowStore], FeatureSettings]) -> None:
     """Compute and keep the families of one clip that are missing."""
     path, key, stores, settings = job
-    found = _compute(load_audio(path), stores, settings)
-    for name, store in stores.items():
-        values = found[name]
-        store.write(key, list(values.values()) if isinstance(values, dict) else values)
+    y = load_audio(path)
+    if _hash_file(path) != key:
+        raise UserError(
+            f"{path}: the recording has changed since it was listed; run 01_explore again"
+        )
+    for name, values in _compute(y, stores, settings).items():
+        stores[name].write(key, list(values.values()) if isinstance(values, dict) else values)
 
 
-def _open_store(family: str, settings: FeatureSettings, cache: Path) -> RowStore:
+def _open_store(family: str, settings: FeatureSettings, cache: Path) -> _RowStore:
     folder = Path(cache) / f"{family}-{_settings_key(family, settings)}"
     if family in FRAME_FAMILIES:
-        return RowStore(folder, (settings.n_frames, settings.n_bins(family)), "float16")
-    return RowStore(folder, (len(_stored_names(family, folder)),), "float32")
+        return _RowStore(folder, (settings.n_frames, settings.n_bins(family)), "float16")
+    return _RowStore(folder, (len(_stored_names(family, folder)),), "float32")
 
 
 def _settings_key(family: str, settings: FeatureSettings) -> str:
@@ -195,10 +277,14 @@ def _settings_key(family: str, settings: FeatureSettings) -> str:
     names += ["clip_s", "deltas"] if family in FRAME_FAMILIES else []
     names += ["n_mels", "range_db"] if family == "logmel" else []
     content = [f"{name}={getattr(settings, name)}" for name in names]
-    content += [f"{name}={version(name)}" for name in ("librosa", "numpy", "scipy", "soxr")]
-    # Their text stands for the formulas: an edited formula is a new key.
-    content += [inspect.getsource(part) for part in (analysis, voice, fit_clip)]
+    content += [f"{name}={version(name)}" for name in _LIBRARIES]
+    content.append(_hash_formulas())
     return hashlib.sha256("\n".join(content).encode()).hexdigest()[:12]
+
+
+@cached
+def _hash_formulas() -> str:
+    return hash_code(audio, containers, decoders, formulas, voice)
 
 
 def _stored_names(family: str, folder: Path) -> list[str]:
@@ -211,6 +297,14 @@ def _stored_names(family: str, folder: Path) -> list[str]:
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(names), encoding="utf-8")
     return names
+
+
+def _content_hashes(table: pd.DataFrame) -> list[str]:
+    """``sha256`` of each clip: that of the table, or of the file where the table has none."""
+    if "sha256" not in table:
+        return [_hash_file(path) for path in table["path"]]
+    known = zip(table["sha256"], table["path"], strict=True)
+    return [key if pd.notna(key) else _hash_file(path) for key, path in known]
 
 
 def _hash_file(path: str) -> str:

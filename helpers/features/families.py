@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
+import librosa
 import numpy as np
 
 from helpers.features.voice import (
@@ -40,7 +41,7 @@ class FeatureSettings:
     range_db : float
         The log-mel keeps this many dB below the loudest bin of the clip; all below is 0.
     deltas : int
-        Frames are followed by so many derivatives in time (0, 1 for Δ, 2 for Δ and ΔΔ).
+        Derivatives in time that follow the values of a frame: 0, 1 (Δ) or 2 (Δ and ΔΔ).
     """
 
     clip_s: float = 3.0
@@ -79,14 +80,9 @@ class Analysis:
 
     @cached_property
     def power(self) -> np.ndarray:
-        """Power of the STFT, shape (1 + n_fft / 2, n_frames): librosa's to the last bit."""
-        from scipy import fft
-
+        """Power of the STFT, shape (1 + n_fft / 2, n_frames)."""
         s = self.settings
-        padded = np.pad(self.y, s.n_fft // 2, mode="reflect")
-        # Frame by frame in memory: twice as fast as across the frames.
-        frames = np.lib.stride_tricks.sliding_window_view(padded, s.n_fft)[:: s.hop]
-        stft = fft.rfft(frames * _window(s.n_fft), axis=1).astype("complex64").T
+        stft = librosa.stft(self.y, n_fft=s.n_fft, hop_length=s.hop, pad_mode="reflect")
         return stft.real**2 + stft.imag**2
 
     @cached_property
@@ -95,47 +91,37 @@ class Analysis:
 
     @cached_property
     def mel_power(self) -> np.ndarray:
-        """librosa's own mel spectrogram (Slaney filters), 128 bands, as the seeds use it."""
+        """librosa's own mel spectrogram (Slaney filters), 128 bands."""
         return _mel_filters(self.settings.n_fft, 128, htk=False) @ self.power
 
     @cached_property
     def mel_db(self) -> np.ndarray:
-        import librosa
-
         return librosa.power_to_db(self.mel_power)
 
     @cached_property
     def mfcc(self) -> np.ndarray:
         """40 MFCCs, shape (40, n_frames)."""
-        import librosa
-
         return librosa.feature.mfcc(S=self.mel_db, n_mfcc=N_MFCC)
 
     @cached_property
     def chroma(self) -> np.ndarray:
-        import librosa
-
         raw = _chroma_filters(self.settings.n_fft) @ self.power
         return librosa.util.normalize(raw, norm=np.inf, axis=-2)
 
     @cached_property
     def zcr(self) -> np.ndarray:
-        import librosa
-
         s = self.settings
         return librosa.feature.zero_crossing_rate(self.y, frame_length=s.n_fft, hop_length=s.hop)
 
     @cached_property
     def rms(self) -> np.ndarray:
-        import librosa
-
         s = self.settings
         # From the waveform: from the windowed STFT a full-scale sine would read 0.43, not 0.71.
         return librosa.feature.rms(y=self.y, frame_length=s.n_fft, hop_length=s.hop)
 
     @cached_property
     def level_db(self) -> np.ndarray:
-        """Level a frame in dB below the loudest, shape (n_frames,); at least -80."""
+        """Level of each frame in dB below the loudest, shape (n_frames,); at least -80."""
         return np.maximum(20 * np.log10(self.rms[0] / (self.rms.max() + 1e-12) + 1e-12), -80.0)
 
     @cached_property
@@ -147,33 +133,20 @@ class Analysis:
 
 
 @lru_cache
-def _window(n_fft: int) -> np.ndarray:
-    from scipy.signal import get_window
-
-    return get_window("hann", n_fft, fftbins=True)
-
-
-@lru_cache
 def _mel_filters(n_fft: int, n_mels: int, *, htk: bool) -> np.ndarray:
-    import librosa
-
     norm = None if htk else "slaney"
     return librosa.filters.mel(sr=SAMPLE_RATE, n_fft=n_fft, n_mels=n_mels, htk=htk, norm=norm)
 
 
 @lru_cache
 def _chroma_filters(n_fft: int) -> np.ndarray:
-    import librosa
-
     # A fixed tuning: estimating it from a short utterance is slow and means nothing for speech.
     return librosa.filters.chroma(sr=SAMPLE_RATE, n_fft=n_fft, tuning=0.0)
 
 
 @lru_cache
 def _delta_weights(width: int, order: int) -> np.ndarray:
-    """What librosa.feature.delta makes of impulses at ``2 * width`` frames, one a row."""
-    import librosa
-
+    """What librosa.feature.delta makes of impulses at ``2 * width`` frames, one per row."""
     return librosa.feature.delta(np.eye(2 * width), order=order, width=width)
 
 
@@ -218,12 +191,12 @@ def _with_deltas(rows: np.ndarray, settings: FeatureSettings) -> np.ndarray:
 
 
 def mfcc_means(clip: Analysis) -> dict[str, float]:
-    """Mean of each of 40 MFCCs: the input of seeds 000 and 003."""
+    """Mean of each of 40 MFCCs: what the averaged-MFCC LSTM takes."""
     return {f"mfcc_{i:02d}_mean": value for i, value in enumerate(clip.mfcc.mean(axis=1), 1)}
 
 
 def vector_162(clip: Analysis) -> dict[str, float]:
-    """ZCR 1, chroma 12, MFCC 20, RMS 1, mel 128, all means: the input of seed 004."""
+    """ZCR 1, chroma 12, MFCC 20, RMS 1, mel 128: the means that the averaged Conv1D takes."""
     row = {"zcr_mean": clip.zcr.mean()}
     row |= {f"chroma_{i:02d}_mean": v for i, v in enumerate(clip.chroma.mean(axis=1), 1)}
     row |= {f"mfcc_{i:02d}_mean": v for i, v in enumerate(clip.mfcc[:20].mean(axis=1), 1)}
@@ -232,7 +205,7 @@ def vector_162(clip: Analysis) -> dict[str, float]:
 
 
 def vector_180(clip: Analysis) -> dict[str, float]:
-    """MFCC 40, chroma 12, mel 128, all means: the input of seed 002."""
+    """MFCC 40, chroma 12, mel 128, all means; a linear model learns them quickly."""
     row = mfcc_means(clip)
     row |= {f"chroma_{i:02d}_mean": v for i, v in enumerate(clip.chroma.mean(axis=1), 1)}
     return row | {f"mel_{i:03d}_mean": v for i, v in enumerate(clip.mel_power.mean(axis=1), 1)}
@@ -254,13 +227,12 @@ def _describe(name: str, values: np.ndarray, statistics: str = "mean std max min
 
 
 def functionals(clip: Analysis) -> dict[str, float]:
-    """The 254 clip-level functionals of seed 001, one named column each.
+    """The 254 clip-level functionals that the functionals MLP takes, one named column each.
 
-    Where the seed calls pyin and a tonnetz of the harmonic part, :func:`helpers.features.voice.track_pitch`
-    and the tonnetz of the plain chroma stand here: a tenth of the time.
+    Where its public recipe calls pyin and takes the tonnetz of the harmonic part,
+    :func:`helpers.features.voice.track_pitch` and the tonnetz of the plain chroma stand here: a
+    tenth of the time.
     """
-    import librosa
-
     s = clip.settings
     magnitude, mfcc = clip.magnitude, clip.mfcc[:20]
     spectral = {"S": magnitude, "sr": SAMPLE_RATE}

@@ -24,7 +24,7 @@ _OCTAVE_JUMP = 0.35
 _TURN = 0.14  # between voiced and unvoiced
 _CANDIDATES = 4
 _PERIODS = 3  # of the lowest pitch in a window
-_REACH = 0.2  # of a period: so far a cycle may be from where the contour puts it
+_REACH = 0.2  # of a period: the most that a cycle may be from where the contour puts it
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ def measure_cycles(y: np.ndarray, f0: np.ndarray, *, hop: int) -> tuple[np.ndarr
     periods : np.ndarray, shape (n_cycles,)
         Seconds.
     amplitudes : np.ndarray, shape (n_cycles,)
-        Highest minus lowest sample. NaN in both parts one stretch of voice from the next.
+        Highest minus lowest sample. NaN in both separates one stretch of voice from the next.
     """
     # Python's own numbers: in a loop over single cycles they are quicker than NumPy's.
     lags = (SAMPLE_RATE / f0).tolist()

@@ -6,10 +6,6 @@ for what trains without a notebook. A test compares the two.
 
 from __future__ import annotations
 
-import ast
-import hashlib
-import inspect
-import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -26,6 +22,7 @@ from helpers.models.builders import (
     build_vector_cnn,
 )
 from helpers.models.training import TrainingSettings, fit_model, prepare_keras
+from helpers.runs import hash_code
 from helpers.sound.augment import augment_frames
 
 
@@ -122,34 +119,3 @@ RECIPES: dict[str, Recipe] = {
     "cnn_lstm": Recipe("logmel", build_cnn_lstm, _QUICK, augment=True),
     "cnn": Recipe("logmel", build_cnn, _CNN, augment=True),
 }
-
-
-def hash_code(*functions: Callable) -> str:
-    """Short hash of what functions do, with the project's functions and the constants they name.
-
-    Neither comments and docstrings nor the layout count.
-
-    Examples
-    --------
-    >>> hash_code(fit_model) == hash_code(fit_model, fit_model) != hash_code(augment_frames)
-    True
-    """
-    found, waiting = {}, list(functions)
-    while waiting:
-        function = waiting.pop()
-        name = f"{function.__module__}.{function.__qualname__}"
-        if name in found:
-            continue
-        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
-        for node in ast.walk(tree):
-            if isinstance(node, ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node):
-                node.body = node.body[1:] or [ast.Pass()]
-        found[name] = ast.dump(tree)
-        named = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-        for key in sorted(named & set(function.__globals__)):
-            value = function.__globals__[key]
-            if isinstance(value, int | float | str | tuple):
-                found[f"{name}: {key}"] = repr(value)
-            elif inspect.isfunction(value) and value.__module__.startswith("helpers."):
-                waiting.append(value)
-    return hashlib.sha256(repr(sorted(found.items())).encode()).hexdigest()[:16]

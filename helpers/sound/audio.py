@@ -12,7 +12,7 @@ import logging
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -20,45 +20,20 @@ import numpy as np
 import soxr
 
 from helpers.parallel import map_clips
-from helpers.sound import containers, decoders
+from helpers.sound.decoders import AudioError, read_blocks
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SAMPLE_RATE = 16_000
-MIN_DURATION_S = 0.1
-SILENCE_PEAK = 1e-5  # a third of the smallest step of 16-bit sound
-MAX_PEAK = 4.0  # lossy decoders overshoot 1.0 a little; above this it is integers kept as float
-MIN_SOURCE_RATE, MAX_SOURCE_RATE = 2_000, 768_000
 
+_MIN_DURATION_S = 0.1
+_SILENCE_PEAK = 1e-5  # a third of the smallest step of 16-bit sound
+_MAX_PEAK = 4.0  # lossy decoders overshoot 1.0 a little; above this it is integers kept as float
+_MIN_SOURCE_RATE, _MAX_SOURCE_RATE = 2_000, 768_000
 _CANCELLED = 1e-3  # mean of the channels against one channel in power; unrelated ones give 1/n
 _IN_MEMORY_BYTES = 64 * 2**20
-_FORMATS = "WAV, FLAC, MP3, OGG, Opus, AIFF, CAF, AAC, M4A, MP4, 3GP, WebM, WMA"
 _LOG = logging.getLogger(__name__)
-
-
-class AudioError(ValueError):
-    """A recording cannot be used.
-
-    Attributes
-    ----------
-    file : str
-        Which one.
-    found, expected, remedy : str
-        What it is, what it should be, what to do about it.
-
-    Examples
-    --------
-    >>> print(AudioError("a.wav", "0 bytes", "a recording", "Copy it again."))
-    a.wav: found 0 bytes; expected a recording. Copy it again.
-    """
-
-    def __init__(self, file: str, found: str, expected: str, remedy: str) -> None:
-        super().__init__(file, found, expected, remedy)  # all in args: it crosses processes
-        self.file, self.found, self.expected, self.remedy = file, found, expected, remedy
-
-    def __str__(self) -> str:
-        return f"{self.file}: found {self.found}; expected {self.expected}. {self.remedy}"
 
 
 def load_audio(
@@ -102,13 +77,12 @@ def load_audio(
     >>> load_audio(file).shape
     (16000,)
     """
-    if sr <= 0:
-        raise ValueError(f"sr={sr}: expected a positive number of samples a second")
     with _opened(source, name) as (file, label):
-        missing = containers.missing_part(file)
-        if missing:
-            raise _cut_off(label, missing)
-        return _decode(file, label, sr)
+        y, strongest = _mix_down(file, label, sr)
+        if strongest is not None:
+            _LOG.warning("%s: channels cancel each other, used channel %d", label, strongest)
+            y, _ = _mix_down(file, label, sr, channel=strongest)
+        return y
 
 
 def fit_clip(y: np.ndarray, n_samples: int) -> np.ndarray:
@@ -143,6 +117,23 @@ def fit_clip(y: np.ndarray, n_samples: int) -> np.ndarray:
     return y[start : start + n_samples]
 
 
+def cut_frames(y: np.ndarray, size: int) -> np.ndarray:
+    """Frames of ``size`` samples, one after the other; what is left at the end is not in them.
+
+    Examples
+    --------
+    >>> cut_frames(np.arange(5), 2)
+    array([[0, 1],
+           [2, 3]])
+    """
+    return y[: len(y) // size * size].reshape(-1, size)
+
+
+def mean_power(y: np.ndarray) -> np.ndarray:
+    """Mean square over the last axis, in double precision: of a waveform, or of each frame."""
+    return np.mean(np.square(y, dtype=np.float64), axis=-1)
+
+
 def inspect_clips(
     table: pd.DataFrame, *, n_jobs: int = -1, scheduler: str | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -153,7 +144,7 @@ def inspect_clips(
     table : DataFrame
         Utterance table; ``path``, ``corpus`` and ``emotion`` are read.
     n_jobs : int
-        Processes, -1 for one a core.
+        Processes, -1 for one per core.
     scheduler : str, optional
         Address of a Dask scheduler, as for :func:`helpers.parallel.map_clips`.
 
@@ -164,7 +155,7 @@ def inspect_clips(
         floor; 0 dBFS is 1.0), ``band_hz`` (highest frequency; all of the 16 kHz waveform) and
         ``sha256`` (of the file's bytes), index 0 … n-1.
     rejected : DataFrame
-        Columns ``path corpus emotion error``, a row a clip that :func:`load_audio` refuses.
+        Columns ``path corpus emotion error``, one row per clip that cannot be used.
 
     Examples
     --------
@@ -197,13 +188,12 @@ def _inspect(path: str) -> tuple[float, float, float, float, float, str, str]:
         with _opened(path, None) as (file, _):
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             y = load_audio(file, name=path)
+        peak = 20 * np.log10(float(np.max(np.abs(y))))
+        power = 10 * np.log10(float(mean_power(y)))
+        return len(y) / SAMPLE_RATE, peak, power, *_noise_and_band(y), sha256, ""
     except Exception as error:  # reported in the table: one bad clip must not stop thousands
         text = str(error) if isinstance(error, AudioError) else f"{path}: {error!r}"
         return *[np.nan] * 5, "", text
-    power = float(np.mean(np.square(y, dtype=np.float64)))
-    peak = float(np.max(np.abs(y)))
-    levels = 20 * np.log10(peak), 10 * np.log10(power), *_noise_and_band(y)
-    return len(y) / SAMPLE_RATE, *levels, sha256, ""
 
 
 def _noise_and_band(y: np.ndarray) -> tuple[float, float]:
@@ -213,123 +203,86 @@ def _noise_and_band(y: np.ndarray) -> tuple[float, float]:
     -120), the band ends where the mean spectrum falls 60 dB below its strongest bin.
     """
     size = SAMPLE_RATE // 40
-    frames = y[: len(y) // size * size].reshape(-1, size)
-    power = np.mean(np.square(frames, dtype=np.float64), axis=1)
-    noise = 10 * np.log10(np.quantile(power, 0.05) + 1e-12)
-    spectrum = np.square(np.abs(np.fft.rfft(frames * np.hanning(size)))).mean(axis=0)
+    frames = cut_frames(y, size)
+    noise = 10 * np.log10(np.quantile(mean_power(frames), 0.05) + 1e-12)
+    spectrum = _mean_spectrum(frames)
+    if not spectrum.any():  # all sound is behind the last frame, or where the window is 0
+        padded = np.pad(y, size)
+        overlapping = np.lib.stride_tricks.sliding_window_view(padded, size)[:: size // 2]
+        spectrum = _mean_spectrum(overlapping)
     there = np.flatnonzero(spectrum > 1e-6 * spectrum.max())
     return float(noise), float(there[-1] * SAMPLE_RATE / size)
+
+
+def _mean_spectrum(frames: np.ndarray) -> np.ndarray:
+    window = np.hanning(frames.shape[1])
+    return np.square(np.abs(np.fft.rfft(frames * window))).mean(axis=0)
 
 
 @contextmanager
 def _opened(source: object, name: str | None) -> Iterator[tuple[BinaryIO, str]]:
     """Seekable binary file and how to call it, for whatever :func:`load_audio` takes."""
-    if isinstance(source, bytes | bytearray | memoryview):
-        label, file = name or "<bytes>", io.BytesIO(source)
-    elif hasattr(source, "read"):
-        label = name or str(getattr(source, "name", "<file object>"))
-        file = _seekable(source, label)
-    else:
-        path = Path(os.fsdecode(source))
-        label = name or str(path)
-        with _open_path(path, label) as file:
-            yield file, label
-        return
-    if not file.seek(0, os.SEEK_END):
-        raise _empty(label)
-    file.seek(0)
-    yield file, label
+    with ExitStack() as stack:
+        if isinstance(source, bytes | bytearray | memoryview):
+            label, file = name or "<bytes>", io.BytesIO(source)
+        elif hasattr(source, "read"):
+            label = name or str(getattr(source, "name", "<file object>"))
+            file = source if source.seekable() else io.BytesIO(source.read())
+        else:
+            path = Path(os.fsdecode(source))
+            label = name or str(path)
+            file = stack.enter_context(_open_path(path, label))
+        if not file.seek(0, os.SEEK_END):
+            raise AudioError(
+                label, "an empty file (0 bytes)", "a recording", "Copy or record it again."
+            )
+        file.seek(0)
+        yield file, label
 
 
 def _open_path(path: Path, label: str) -> BinaryIO:
     try:
         status = path.stat()
-        if stat.S_ISDIR(status.st_mode):
-            raise AudioError(label, "a folder", "a file", "Name the recordings in it.")
-        if not stat.S_ISREG(status.st_mode):  # a device or pipe could go on for ever
-            raise AudioError(label, "no regular file", "a recording", "Save it to a file first.")
-        if status.st_size == 0:
-            raise _empty(label)
-        if status.st_size > _IN_MEMORY_BYTES:
-            return path.open("rb")
-        return io.BytesIO(path.read_bytes())
+        if stat.S_ISREG(status.st_mode):
+            # In memory, decoding is quicker.
+            small = status.st_size <= _IN_MEMORY_BYTES
+            return io.BytesIO(path.read_bytes()) if small else path.open("rb")
     except FileNotFoundError as error:
         raise AudioError(
             label, "nothing there", "a recording", "Check the spelling and the folder."
         ) from error
-    except (OSError, ValueError) as error:
-        if isinstance(error, AudioError):
-            raise
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise AudioError(
             label, f"an unreadable file ({error})", "a recording", "Check its permissions."
         ) from error
+    if stat.S_ISDIR(status.st_mode):
+        raise AudioError(label, "a folder", "a file", "Name the recordings in it.")
+    # A device or pipe could go on for ever.
+    raise AudioError(label, "no regular file", "a recording", "Save it to a file first.")
 
 
-def _seekable(source: BinaryIO, label: str) -> BinaryIO:
-    if isinstance(source, io.TextIOBase):
-        raise AudioError(
-            label, "a file opened as text", "a binary file object", 'Open it with mode "rb".'
-        )
-    if hasattr(source, "seekable") and source.seekable():
-        return source
-    return io.BytesIO(source.read())
-
-
-def _decode(file: BinaryIO, label: str, sr: int) -> np.ndarray:
-    reasons = []
-    for blocks in decoders.READERS:
-        try:
-            y, strongest = _downmix(blocks(file), label, sr)
-            if strongest is not None:
-                _LOG.warning("%s: channels cancel each other, used channel %d", label, strongest)
-                y, _ = _downmix(blocks(file), label, sr, channel=strongest)
-        except decoders.UnreadableError as error:
-            reasons.append(str(error))
-        except decoders.CutOffError as error:
-            raise _cut_off(label, str(error)) from error
-        else:
-            return y
-    kind = containers.sniff(file)
-    if kind:
-        found = f"{kind.upper()} data that no reader takes ({reasons[-1]})"
-        remedy = "It is cut off or damaged: copy or record it again."
-    else:
-        found = containers.describe(file)
-        remedy = "Check where the file comes from, or convert it, for example to WAV."
-    raise AudioError(label, found, f"a recording ({_FORMATS})", remedy)
-
-
-def _downmix(
-    blocks: Iterator[tuple[int, np.ndarray]], label: str, sr: int, *, channel: int | None = None
+def _mix_down(
+    file: BinaryIO, label: str, sr: int, *, channel: int | None = None
 ) -> tuple[np.ndarray, int | None]:
     """Mono waveform at ``sr``, and the strongest channel if the channels cancel each other."""
-    rate, frames, parts, resampler = None, 0, [], None
-    mix_power, power, low, high = 0.0, np.zeros(1), np.inf, -np.inf
-    for block_rate, block in blocks:
-        if rate is None:
-            rate, power = block_rate, np.zeros(block.shape[1])
-            resampler = _resampler(rate, sr, label)
-        if (block_rate, block.shape[1]) != (rate, len(power)):
-            raise AudioError(
-                label,
-                "a sample rate or number of channels that changes on the way",
-                "one rate throughout",
-                "Convert it, for example to WAV.",
-            )
+    resampler, frames, parts = None, 0, []
+    mix_power, power = 0.0, np.zeros(1)
+    low, high = np.inf, -np.inf
+    for rate, block in read_blocks(file, label):
+        if not frames:
+            resampler = _make_resampler(rate, sr, label)
         _check_samples(block, label, frames / rate)
         mono = block.mean(axis=1) if channel is None else block[:, channel]
         mix_power += float(np.dot(mono, mono))
-        power += np.einsum("ij,ij->j", block, block)
+        power = power + np.einsum("ij,ij->j", block, block)
         low, high = min(low, mono.min()), max(high, mono.max())
         frames += len(block)
         parts.append(resampler.resample_chunk(mono) if resampler else mono)
-    if not frames:
-        raise AudioError(label, "0 samples", "a recording", "Record or copy it again.")
-    if frames < MIN_DURATION_S * rate:
+    if frames < _MIN_DURATION_S * rate:
         raise AudioError(
             label,
             f"{1000 * frames / rate:.0f} ms of sound",
-            f"at least {1000 * MIN_DURATION_S:.0f} ms",
+            f"at least {1000 * _MIN_DURATION_S:.0f} ms",
             "Choose a longer recording.",
         )
     if resampler:
@@ -337,7 +290,7 @@ def _downmix(
     y = np.ascontiguousarray(np.concatenate(parts), dtype=np.float32)
     if channel is None and mix_power < _CANCELLED * power.mean():
         return y, int(power.argmax())
-    if (high - low) / 2 < SILENCE_PEAK:  # a constant is no sound either
+    if (high - low) / 2 < _SILENCE_PEAK:  # a constant is no sound either
         raise AudioError(
             label,
             f"digital silence (all samples from {low:.1e} to {high:.1e})",
@@ -347,12 +300,12 @@ def _downmix(
     return y, None
 
 
-def _resampler(rate: int, sr: int, label: str) -> soxr.ResampleStream | None:
-    if not MIN_SOURCE_RATE <= rate <= MAX_SOURCE_RATE:
+def _make_resampler(rate: int, sr: int, label: str) -> soxr.ResampleStream | None:
+    if not _MIN_SOURCE_RATE <= rate <= _MAX_SOURCE_RATE:
         raise AudioError(
             label,
             f"a sample rate of {rate} Hz",
-            f"{MIN_SOURCE_RATE} to {MAX_SOURCE_RATE} Hz",
+            f"{_MIN_SOURCE_RATE} to {_MAX_SOURCE_RATE} Hz",
             "Its header is probably damaged: export it again.",
         )
     # Chunk by chunk it gives bit for bit what soxr.resample gives at once.
@@ -368,20 +321,10 @@ def _check_samples(block: np.ndarray, label: str, start_s: float) -> None:
             "finite samples",
             "The program that wrote it divided by zero or overflowed: export it again.",
         )
-    if peak > MAX_PEAK:
+    if peak > _MAX_PEAK:
         raise AudioError(
             label,
             f"samples up to {peak:.6g}",
             "samples within about ±1",
             "Integers were stored as float: divide by full scale (32768 for 16 bit) first.",
         )
-
-
-def _cut_off(label: str, missing: str) -> AudioError:
-    return AudioError(
-        label, missing, "a complete recording", "It is cut off: copy or download it again."
-    )
-
-
-def _empty(label: str) -> AudioError:
-    return AudioError(label, "an empty file (0 bytes)", "a recording", "Copy or record it again.")

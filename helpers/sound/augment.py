@@ -1,95 +1,71 @@
 """Named augmentations with units, for the training side only.
 
-The five of seed 001 (noise, time stretch, pitch shift, time shift, gain) come from audiomentations.
-Babble, room, telephone and codec are what it has only with sound files or further packages of its
-own. SpecAugment works on the log-mel.
+A change of a waveform takes the clip (16 kHz, shape (n,), float32), a generator for all that is
+drawn, and amounts. It returns another float32 waveform, of the same length if nothing else is said.
+Noise, time stretch, pitch shift, time shift and gain come from audiomentations; babble, room,
+telephone and codec are here because it needs sound files or further packages for them.
+SpecAugment works on the log-mel.
 """
 
 from __future__ import annotations
 
 import io
 import random
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from helpers.sound.audio import SAMPLE_RATE, load_audio
+from helpers.errors import UserError
+from helpers.sound.audio import SAMPLE_RATE, load_audio, mean_power
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-@contextmanager
-def _global_seeds(rng: np.random.Generator) -> Iterator[None]:
-    """Seed the global generators that audiomentations draws from, and put them back after."""
+def _apply(name: str, y: np.ndarray, rng: np.random.Generator, **amounts: object) -> np.ndarray:
+    """Use a transform of audiomentations, which draws from the global generators.
+
+    They are seeded before and put back after.
+    """
+    import audiomentations
+
+    transform = getattr(audiomentations, name)(**amounts, p=1)
     before = random.getstate(), np.random.get_state()
     random.seed(int(rng.integers(2**32)))
     np.random.seed(int(rng.integers(2**32)))
     try:
-        yield
+        # A copy: the stretcher refuses arrays that are read-only, as a memory-mapped one is.
+        return transform(samples=np.array(y, dtype="float32"), sample_rate=SAMPLE_RATE)
     finally:
         random.setstate(before[0])
         np.random.set_state(before[1])
 
 
-def _apply(transform, y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    with _global_seeds(rng):
-        # A copy: the stretcher refuses arrays that are read-only, as a memory-mapped one is.
-        return transform(samples=np.array(y, dtype="float32"), sample_rate=SAMPLE_RATE)
-
-
 def add_noise(y: np.ndarray, rng: np.random.Generator, *, snr_db: float = 15.0) -> np.ndarray:
-    """Add white noise at a signal-to-noise ratio in dB.
-
-    Parameters
-    ----------
-    y : np.ndarray, shape (n,), float32
-        Waveform at 16 kHz.
-    rng : np.random.Generator
-    snr_db : float
-        Power of the clip over power of the noise.
-
-    Returns
-    -------
-    np.ndarray, shape (n,), float32
-    """
-    from audiomentations import AddGaussianSNR
-
-    return _apply(AddGaussianSNR(min_snr_db=snr_db, max_snr_db=snr_db, p=1), y, rng)
+    """Add white noise; ``snr_db`` is the power of the clip over that of the noise."""
+    return _apply("AddGaussianSNR", y, rng, min_snr_db=snr_db, max_snr_db=snr_db)
 
 
 def stretch_time(y: np.ndarray, rng: np.random.Generator, *, rate: float = 1.2) -> np.ndarray:
     """Speak ``rate`` times as fast at the same pitch; the clip becomes shorter or longer."""
-    from audiomentations import TimeStretch
-
-    transform = TimeStretch(min_rate=rate, max_rate=rate, leave_length_unchanged=False, p=1)
-    return _apply(transform, y, rng)
+    return _apply("TimeStretch", y, rng, min_rate=rate, max_rate=rate, leave_length_unchanged=False)
 
 
 def shift_pitch(y: np.ndarray, rng: np.random.Generator, *, semitones: float = 2.0) -> np.ndarray:
     """Raise (or lower) the pitch at the same tempo."""
-    from audiomentations import PitchShift
-
-    return _apply(PitchShift(min_semitones=semitones, max_semitones=semitones, p=1), y, rng)
+    return _apply("PitchShift", y, rng, min_semitones=semitones, max_semitones=semitones)
 
 
 def shift_time(y: np.ndarray, rng: np.random.Generator, *, shift_s: float = 0.2) -> np.ndarray:
     """Move the clip later (or earlier), filling with silence."""
-    from audiomentations import Shift
-
-    transform = Shift(
-        min_shift=shift_s, max_shift=shift_s, shift_unit="seconds", rollover=False, p=1
-    )
-    return _apply(transform, y, rng)
+    place = {"min_shift": shift_s, "max_shift": shift_s, "shift_unit": "seconds"}
+    return _apply("Shift", y, rng, **place, rollover=False)
 
 
 def change_gain(y: np.ndarray, rng: np.random.Generator, *, gain_db: float = -6.0) -> np.ndarray:
     """Make the clip louder or softer by ``gain_db``."""
-    from audiomentations import Gain
-
-    return _apply(Gain(min_gain_db=gain_db, max_gain_db=gain_db, p=1), y, rng)
+    return _apply("Gain", y, rng, min_gain_db=gain_db, max_gain_db=gain_db)
 
 
 def add_babble(
@@ -99,21 +75,15 @@ def add_babble(
     voices: Sequence[np.ndarray],
     snr_db: float = 15.0,
 ) -> np.ndarray:
-    """Add other people talking at once, at a signal-to-noise ratio in dB.
+    """Add other people talking at once.
 
     Parameters
     ----------
-    y : np.ndarray, shape (n,), float32
-    rng : np.random.Generator
-        Says where in each voice the babble begins.
     voices : sequence of np.ndarray
-        Waveforms at 16 kHz, from :func:`pick_voices`; repeated as long as ``y`` lasts.
+        Waveforms at 16 kHz, from :func:`pick_voices`; each is repeated as long as ``y`` lasts,
+        from a place that is drawn.
     snr_db : float
         Power of the clip over power of the babble.
-
-    Returns
-    -------
-    np.ndarray, shape (n,), float32
 
     Raises
     ------
@@ -124,11 +94,20 @@ def add_babble(
         raise ValueError("babble: expected at least one voice, got none")
     babble = np.zeros(len(y))
     for voice in voices:
-        there = np.resize(np.roll(voice, int(rng.integers(len(voice)))), len(y))
-        babble += there / (np.sqrt(np.mean(np.square(there, dtype="float64"))) + 1e-12)
-    wanted = np.mean(np.square(y, dtype="float64")) * 10 ** (-snr_db / 10)
-    babble *= np.sqrt(wanted / (np.mean(babble**2) + 1e-12))
+        start = int(rng.integers(len(voice)))
+        there = np.resize(np.roll(voice, start), len(y))
+        babble += there / (np.sqrt(mean_power(there)) + 1e-12)
+    babble *= noise_gain(y, np.mean(babble**2) + 1e-12, snr_db=snr_db)
     return (y + babble).astype("float32")
+
+
+def noise_gain(y: np.ndarray, noise_power: float, *, snr_db: float) -> float:
+    """Factor that brings noise of a known power (mean square) to a ratio in dB below ``y``.
+
+    >>> float(noise_gain(np.array([3.0, -3.0]), 0.09, snr_db=20))
+    1.0
+    """
+    return np.sqrt(mean_power(y) * 10 ** (-snr_db / 10) / noise_power)
 
 
 def pick_voices(
@@ -159,22 +138,15 @@ def add_room(
     """Let the clip sound in a room: the direct sound, then a tail of noise that dies away.
 
     Polack's statistical model of reverberation (1988): after the first reflections, what is left
-    of a room is exponentially decaying noise.
+    of a room is exponentially decaying noise. Each draw is another place in the room. The clip is
+    as loud as before; the tail is cut off with it.
 
     Parameters
     ----------
-    y : np.ndarray, shape (n,), float32
-    rng : np.random.Generator
-        Each draw is another place in the room.
     rt60_s : float
         Seconds in which the tail falls by 60 dB.
     drr_db : float
         Direct sound over all of the tail.
-
-    Returns
-    -------
-    np.ndarray, shape (n,), float32
-        As loud as before; the tail is cut off with the clip.
     """
     from scipy.signal import fftconvolve
 
@@ -184,7 +156,7 @@ def add_room(
     tail *= np.sqrt(10 ** (-drr_db / 10) / (np.sum(tail**2) + 1e-12))
     tail[0] = 1.0
     heard = fftconvolve(y, tail)[: len(y)]
-    before, after = (np.sqrt(np.mean(np.square(x, dtype="float64"))) for x in (y, heard))
+    before, after = np.sqrt(mean_power(y)), np.sqrt(mean_power(heard))
     return (heard * before / (after + 1e-12)).astype("float32")
 
 
@@ -212,30 +184,24 @@ def encode(
 ) -> np.ndarray:
     """Encode the clip as it would be sent or stored, and decode it again.
 
+    The delay of the codec is taken out. ``rng`` is not used.
+
     Parameters
     ----------
-    y : np.ndarray, shape (n,), float32
-    rng : np.random.Generator
-        Not used.
     codec : {"mp3", "aac", "opus"}
     kbps : int
         Bit rate in 1000 bits a second.
 
-    Returns
-    -------
-    np.ndarray, shape (n,), float32
-        Aligned with ``y``: the delay of the codec is taken out.
-
     Raises
     ------
-    ValueError
+    UserError
         An unknown codec.
     """
     import av
     from scipy.signal import correlate
 
     if codec not in _CODECS:
-        raise ValueError(f"codec {codec!r}: expected one of {', '.join(_CODECS)}")
+        raise UserError(f"codec {codec!r}: expected one of {', '.join(_CODECS)}")
     name, container, sample_format = _CODECS[codec]
     peak = float(np.abs(y).max(initial=0.0))
     if not peak:
@@ -270,7 +236,7 @@ def _fit_length(y: np.ndarray, n: int) -> np.ndarray:
     return np.pad(y[:n], (0, max(0, n - len(y)))).astype("float32")
 
 
-#: The five augmentations of seed 001, then what else happens to a voice before it is heard, each
+#: Five common augmentations, then what else happens to a voice before it is heard, each
 #: ``(y, rng, **amount) -> y``. Babble also needs ``voices``.
 AUGMENTATIONS: dict[str, Callable[..., np.ndarray]] = {
     "noise": add_noise,
@@ -302,7 +268,7 @@ def mask_spectrogram(
     max_frames, max_bins : int
         Longest stretch and widest band, drawn uniformly from 0.
     n_masks : int
-        So many of each.
+        Stretches, and as many bands.
 
     Returns
     -------

@@ -61,6 +61,9 @@ def sniff(file: BinaryIO) -> str | None:
         return "aiff"
     if head[4:8] in (b"ftyp", b"moov", b"mdat"):
         return "mp4"
+    # QuickTime may begin with room that is left; a note may begin with "The wide", but not with 0.
+    if head[4:8] in (b"wide", b"free", b"skip") and head[0] == 0:
+        return "mp4"
     return _sniff_mpeg(head)
 
 

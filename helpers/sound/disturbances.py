@@ -16,7 +16,7 @@ from functools import partial
 
 import numpy as np
 
-from helpers.sound.audio import SAMPLE_RATE
+from helpers.sound.audio import SAMPLE_RATE, cut_frames, mean_power
 from helpers.sound.augment import (
     add_babble,
     add_noise,
@@ -24,6 +24,7 @@ from helpers.sound.augment import (
     change_gain,
     encode,
     limit_to_telephone,
+    noise_gain,
 )
 
 AS_RECORDED = "as recorded"
@@ -31,7 +32,7 @@ AS_RECORDED = "as recorded"
 
 @dataclass(frozen=True)
 class Condition:
-    """One way to change a clip, and how much of it a model has to bear.
+    """One way to change a clip, and what a model has to withstand.
 
     Attributes
     ----------
@@ -45,9 +46,9 @@ class Condition:
     level : float, optional
         Place on the curve of its group, such as an SNR in dB or kbit/s.
     max_drop : float, optional
-        Limit: UAR may fall by so much.
+        Limit: the most that UAR may fall.
     min_same : float, optional
-        Limit: so large a share of the clips must keep their predicted emotion.
+        Limit: the smallest share of clips that must keep their predicted emotion.
     needs_voices : bool
         ``change`` takes waveforms of other speakers.
     compared_with : str
@@ -101,23 +102,13 @@ def leave(y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def add_music(y: np.ndarray, rng: np.random.Generator, *, snr_db: float = 15.0) -> np.ndarray:
-    """Add background music at a signal-to-noise ratio in dB.
+    """Add background music (:func:`make_music`).
 
-    Parameters
-    ----------
-    y : np.ndarray, shape (n,), float32
-    rng : np.random.Generator
-        Draws the piece: see :func:`make_music`.
-    snr_db : float
-        Power of the clip over power of the music.
-
-    Returns
-    -------
-    np.ndarray, shape (n,), float32
+    ``snr_db`` is the power of the clip over that of the music.
     """
     music = make_music(len(y), rng)
-    wanted = np.mean(np.square(y, dtype="float64")) * 10 ** (-snr_db / 10)
-    return (y + music * np.sqrt(wanted / np.mean(music**2, dtype="float64"))).astype("float32")
+    power = np.mean(music**2, dtype="float64")
+    return (y + music * noise_gain(y, power, snr_db=snr_db)).astype("float32")
 
 
 def make_music(n: int, rng: np.random.Generator) -> np.ndarray:
@@ -172,21 +163,13 @@ def _pluck(root: float, notes: dict[int, float], n: int) -> np.ndarray:
 # --- room ---------------------------------------------------------------------------------------
 
 
-def direct_to_reverberant_db(*, volume_m3: float, rt60_s: float, distance_m: float) -> float:
-    """Direct sound of a talker over the reverberation of a room, after the diffuse-field theory.
-
-    Both are equally strong at 0.057 · √(2 V / T) metres; 2 is how much a mouth bundles its sound.
-
-    Examples
-    --------
-    >>> round(direct_to_reverberant_db(volume_m3=100, rt60_s=0.5, distance_m=1), 1)
-    1.1
-    """
-    return float(20 * np.log10(0.057 * np.sqrt(2 * volume_m3 / rt60_s) / distance_m))
-
-
 def _room(*, rt60_s: float, volume_m3: float, distance_m: float = 1.0) -> Callable:
-    drr_db = direct_to_reverberant_db(volume_m3=volume_m3, rt60_s=rt60_s, distance_m=distance_m)
+    """A talker at a distance in a room, after the diffuse-field theory.
+
+    The direct sound and what comes back are equally strong at 0.057 · √(2 V / T) metres; 2 is how
+    much a mouth bundles its sound.
+    """
+    drr_db = float(20 * np.log10(0.057 * np.sqrt(2 * volume_m3 / rt60_s) / distance_m))
     return partial(add_room, rt60_s=rt60_s, drr_db=drr_db)
 
 
@@ -210,15 +193,9 @@ def clip_loudest(y: np.ndarray, rng: np.random.Generator, *, share: float = 0.00
 def filter_band(
     y: np.ndarray, rng: np.random.Generator, *, kind: str = "highpass", hz: float = 100.0
 ) -> np.ndarray:
-    """First-order Butterworth filter: 3 dB less at ``hz``, from there 6 dB an octave.
+    """First-order Butterworth filter: 3 dB less at ``hz``, from there 6 dB per octave.
 
-    Parameters
-    ----------
-    y : np.ndarray, shape (n,), float32
-    rng : np.random.Generator
-        Not used.
-    kind : {"highpass", "lowpass"}
-    hz : float
+    ``kind`` is ``highpass`` or ``lowpass``. ``rng`` is not used.
     """
     from scipy.signal import butter, sosfilt
 
@@ -230,18 +207,8 @@ def tilt_spectrum(
 ) -> np.ndarray:
     """Make a clip brighter (> 0) or darker (< 0) by a straight line over the octaves.
 
-    Parameters
-    ----------
-    y : np.ndarray, shape (n,), float32
-    rng : np.random.Generator
-        Not used.
-    db_per_octave : float
-        From 100 Hz upwards; below, nothing changes.
-
-    Returns
-    -------
-    np.ndarray, shape (n,), float32
-        As loud as before.
+    The line begins at 100 Hz; below, nothing changes. The clip is as loud as before. ``rng`` is
+    not used.
     """
     from scipy import fft
 
@@ -249,7 +216,7 @@ def tilt_spectrum(
     octaves = np.log2(np.maximum(fft.rfftfreq(size, 1 / SAMPLE_RATE), 100) / 100)
     gain = 10 ** (db_per_octave * octaves / 20)
     tilted = fft.irfft(fft.rfft(y.astype("float64"), size) * gain, size)[: len(y)]
-    before, after = (np.sqrt(np.mean(np.square(x, dtype="float64"))) for x in (y, tilted))
+    before, after = np.sqrt(mean_power(y)), np.sqrt(mean_power(tilted))
     return (tilted * (before / (after + 1e-12))).astype("float32")
 
 
@@ -277,8 +244,7 @@ def keep_first(y: np.ndarray, rng: np.random.Generator, *, duration_s: float = 1
     and does not count, but for 50 ms. ``rng`` is not used.
     """
     size = SAMPLE_RATE // 50
-    frames = y[: len(y) // size * size].reshape(-1, size)
-    power = np.mean(np.square(frames, dtype="float64"), axis=1)
+    power = mean_power(cut_frames(y, size))
     onset = int(np.argmax(power >= power.max() * 1e-3)) * size if len(power) else 0
     start = max(onset - SAMPLE_RATE // 20, 0)
     return y[start : onset + round(duration_s * SAMPLE_RATE)]
@@ -305,10 +271,11 @@ def _one(group: str, name: str, change: Callable, level: float | None = None, **
     return Condition(group, name, change, level, *_LIMITS.get(name, (None, None)), **more)
 
 
-def _series(name: str, change: Callable, levels: Sequence[float], **more) -> list[Condition]:
-    """Conditions that differ in one amount; ``{}`` in the name is the amount, as in ``change``."""
+def _series(
+    name: str, change: Callable, levels: Sequence[float], *, option: str, **more
+) -> list[Condition]:
+    """Conditions that differ in ``option`` of ``change``, which is ``{}`` in the name."""
     group = name.partition(" {")[0]
-    option = more.pop("option")
     return [
         _one(group, name.format(f"{level:g}"), partial(change, **{option: level}), level, **more)
         for level in levels

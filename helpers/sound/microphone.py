@@ -11,13 +11,12 @@ import queue
 from collections.abc import Callable
 
 import numpy as np
-import pandas as pd
 import soxr
 
+from helpers.errors import UserError
 from helpers.sound.audio import SAMPLE_RATE
 
-#: Below this peak there is nothing: a muted or forbidden microphone delivers zeros or some dither.
-MUTED_PEAK = 1e-4
+_MUTED_PEAK = 1e-4  # a muted or forbidden microphone delivers zeros or some dither
 _BLOCK_S, _PATIENCE_S = 0.05, 10.0  # a sound server may need 2 s to wake up, a headset longer
 _LOG = logging.getLogger(__name__)
 
@@ -47,37 +46,15 @@ _SILENCE = (
 )
 
 
-class MicrophoneError(RuntimeError):
-    """The microphone gives no sound; the message says why and what to do."""
-
-
-def list_microphones() -> pd.DataFrame:
-    """Microphones of the machine on which Python runs, a row each; empty if there is none.
-
-    Column ``device`` is what :func:`record_microphone` takes. Raises MicrophoneError as it does.
-    """
-    sounddevice = _import_sounddevice()
-    found = pd.DataFrame(list(sounddevice.query_devices()))
-    columns = ["index", "name", "max_input_channels", "default_samplerate"]
-    found = found.reindex(columns=columns).query("max_input_channels > 0").reset_index(drop=True)
-    found.columns = ["device", "name", "channels", "sample_rate_hz"]
-    return found.assign(default=found["device"] == sounddevice.default.device[0])
-
-
 def record_microphone(
-    duration_s: float,
-    *,
-    device: int | str | None = None,
-    on_level: Callable[[float, float], None] | None = None,
+    duration_s: float, *, on_level: Callable[[float, float], None] | None = None
 ) -> np.ndarray:
-    """Record from a microphone of the machine on which Python runs.
+    """Record from the system's microphone on the machine on which Python runs.
 
     Parameters
     ----------
     duration_s : float
         Length of the result in s, 0.1 to 600.
-    device : int or str, optional
-        Number or part of the name, see :func:`list_microphones`; the system's choice by default.
     on_level : callable, optional
         Called about 20 times a second with the time recorded so far in s and the peak in dBFS.
 
@@ -88,23 +65,21 @@ def record_microphone(
 
     Raises
     ------
-    MicrophoneError
-        PortAudio or the microphone is missing, busy, forbidden or muted.
+    UserError
+        PortAudio or the microphone is missing, busy, forbidden or muted; an impossible duration.
     """
     if not 0.1 <= duration_s <= 600:
-        raise ValueError(f"duration_s={duration_s}: expected 0.1 to 600 seconds")
+        raise UserError(f"duration_s={duration_s}: expected 0.1 to 600 seconds")
     sounddevice = _import_sounddevice()
     try:
-        y, rate = _record(sounddevice, duration_s, device, on_level)
-    except ValueError as error:  # a name that fits no input, or several
-        raise MicrophoneError(_NO_DEVICE.format(error)) from error
+        y, rate = _record(sounddevice, duration_s, on_level)
     except sounddevice.PortAudioError as error:
         # -9985: unavailable; -9996: invalid device, as is "Error querying device -1" without code
         code = error.args[1] if len(error.args) > 1 else -9996
         reason = {-9985: _BUSY, -9996: _NO_DEVICE}.get(code, _NOT_OPENED)
-        raise MicrophoneError(reason.format(error)) from error
-    if np.abs(y).max() < MUTED_PEAK:
-        raise MicrophoneError(_SILENCE)
+        raise UserError(reason.format(error)) from error
+    if np.abs(y).max() < _MUTED_PEAK:
+        raise UserError(_SILENCE)
     return soxr.resample(y, rate, SAMPLE_RATE)[: round(duration_s * SAMPLE_RATE)]
 
 
@@ -112,7 +87,7 @@ def _import_sounddevice():
     try:
         import sounddevice
     except (OSError, ImportError) as error:  # OSError: the package is there, PortAudio is not
-        raise MicrophoneError(_NO_LIBRARY.format(error)) from error
+        raise UserError(_NO_LIBRARY.format(error)) from error
     if sounddevice.default.device[0] < 0:
         # PortAudio lists the devices when it starts; this finds one that was plugged in later.
         sounddevice._terminate()
@@ -120,27 +95,26 @@ def _import_sounddevice():
     return sounddevice
 
 
-def _record(sounddevice, duration_s, device, on_level) -> tuple[np.ndarray, int]:
+def _record(sounddevice, duration_s, on_level) -> tuple[np.ndarray, int]:
     """Waveform at the device's own rate, because the system's resampling is of unknown quality."""
-    rate = round(sounddevice.query_devices(device, "input")["default_samplerate"])
-    missing, lost, blocks, arrived = int(np.ceil(duration_s * rate)), 0, [], queue.SimpleQueue()
+    rate = round(sounddevice.query_devices(kind="input")["default_samplerate"])
+    missing = int(np.ceil(duration_s * rate))
+    lost, blocks, arrived = 0, [], queue.SimpleQueue()
 
     def take(block, _frames, _time, status) -> None:
         arrived.put((block[:, 0].copy(), status.input_overflow))
 
-    stream = sounddevice.InputStream(
-        samplerate=rate, blocksize=round(_BLOCK_S * rate), device=device, channels=1,
-        dtype="float32", callback=take,
-    )  # fmt: skip
-    with stream:
+    options = {"samplerate": rate, "blocksize": round(_BLOCK_S * rate), "dtype": "float32"}
+    with sounddevice.InputStream(**options, channels=1, callback=take):
         while missing > 0:
             try:
                 block, overflow = arrived.get(timeout=_PATIENCE_S)
             except queue.Empty:
                 reason = f"it was opened, but no sound came for {_PATIENCE_S:g} s"
-                raise MicrophoneError(_NOT_OPENED.format(reason)) from None
+                raise UserError(_NOT_OPENED.format(reason)) from None
             blocks.append(block)
-            missing, lost = missing - len(block), lost + overflow
+            missing -= len(block)
+            lost += overflow
             if on_level:
                 on_level(min(duration_s, duration_s - missing / rate), peak_dbfs(block))
     if lost:
