@@ -15,7 +15,6 @@ from helpers.splits import (
     RAVDESS_FOLDS,
     SIDES,
     UNUSED,
-    SplitError,
     check_split,
     count_folds,
     make_split,
@@ -132,7 +131,7 @@ def test_fold_counts_around():
 
 @pytest.mark.parametrize("fold", [0, -1])
 def test_folds_are_counted_from_one(fold):
-    with pytest.raises(SplitError, match="counted from 1"):
+    with pytest.raises(UserError, match="counted from 1"):
         split_by_speaker(ravdess(), fold=fold)
 
 
@@ -166,7 +165,7 @@ def test_an_emotion_with_one_clip_stays_in_training():
 
 
 def test_lone_speaker_is_explained():
-    with pytest.raises(SplitError) as caught:
+    with pytest.raises(UserError) as caught:
         split_by_speaker(make_clips("mine", ["mine-unknown"]))
     for part in ("mine: found one speaker (mine-unknown)", "column `speaker`", "random-80-20"):
         assert part in str(caught.value)
@@ -225,7 +224,7 @@ def utterance_tables(draw) -> pd.DataFrame:
 def test_no_speaker_ever_crosses(table, fold, seed):
     try:
         split = split_by_speaker(table, fold=fold, seed=seed)
-    except SplitError:
+    except UserError:
         # Only what truly cannot be split: one speaker, or two with hardly a clip to spare.
         assert table.groupby("corpus")["speaker"].nunique().max() <= 2
         return
@@ -244,7 +243,7 @@ def test_row_order_does_not_choose_who_is_tested(table, seed):
     shuffled = table.sample(frac=1, random_state=seed)
     try:
         split = split_by_speaker(table)
-    except SplitError:
+    except UserError:
         return
     again = split_by_speaker(shuffled)
     assert speakers_on(shuffled, again, "test") == speakers_on(table, split, "test")
@@ -290,9 +289,9 @@ def test_random_split_depends_on_its_seed():
 
 def test_random_split_needs_five_clips_an_emotion():
     table = pd.DataFrame({"emotion": ["sad"] * 4 + ["happy"] * 50})
-    with pytest.raises(SplitError, match="sad: found 4 clips, expected at least 5"):
+    with pytest.raises(UserError, match="sad: found 4 clips, expected at least 5"):
         split_random(table)
-    with pytest.raises(SplitError, match="no clips"):
+    with pytest.raises(UserError, match="no clips"):
         split_random(table[:0])
 
 
@@ -305,7 +304,7 @@ def test_protocols_have_names():
     pd.testing.assert_series_equal(by_speaker, split_by_speaker(table, fold=3))
     by_chance = make_split(table, protocol="random-80-20", seed=4)
     pd.testing.assert_series_equal(by_chance, split_random(table, seed=4))
-    with pytest.raises(SplitError, match=r"protocol 'leaky': expected one of speaker-.*, random-"):
+    with pytest.raises(UserError, match=r"protocol 'leaky': expected one of speaker-.*, random-"):
         make_split(table, protocol="leaky")
 
 
@@ -316,7 +315,7 @@ def test_own_split_is_kept_and_comes_first():
     )
     assert possible_protocols(table) == ["own-split", "speaker-independent", "random-80-20"]
     assert make_split(table, protocol="own-split").tolist() == table["split"].tolist()
-    with pytest.raises(SplitError, match="expected a manifest that has one"):
+    with pytest.raises(UserError, match="expected a manifest that has one"):
         make_split(table.drop(columns="split"), protocol="own-split")
 
 
@@ -327,7 +326,7 @@ def test_own_split_without_validation_takes_a_tenth_of_training(caplog):
     assert (split == "test").equals(table["split"] == "test")
     assert split.value_counts().to_dict() == {"train": 96, "test": 12, "validation": 12}
     assert "speakers on both sides: own-a, own-b, own-c" in caplog.text
-    with pytest.raises(SplitError, match="no clips on the test side"):
+    with pytest.raises(UserError, match="no clips on the test side"):
         make_split(table.assign(split="train"), protocol="own-split")
 
 
@@ -336,11 +335,11 @@ def test_check_split_names_who_crosses_and_which_side_is_empty():
     split = split_by_speaker(table)
     crossed = split.copy()
     crossed[table.index[table["speaker"] == "own-c"][0]] = "test"
-    with pytest.raises(SplitError, match="speakers on both sides: own-c"):
+    with pytest.raises(UserError, match="speakers on both sides: own-c"):
         check_split(table, crossed)
-    with pytest.raises(SplitError, match="no clips on the validation side"):
+    with pytest.raises(UserError, match="no clips on the validation side"):
         check_split(table, split.replace("validation", "train"))
-    with pytest.raises(SplitError, match="train and validation and test"):
+    with pytest.raises(UserError, match="train and validation and test"):
         split_by_speaker(table[:0])
 
 
@@ -354,7 +353,7 @@ def test_a_recording_under_two_names_does_not_cross(caplog):
     assert UNUSED not in set(split) and not caplog.text
     tested, learned = (table.index[split == side][0] for side in ("test", "train"))
     table.loc[learned, "sha256"] = table.loc[tested, "sha256"]
-    with pytest.raises(SplitError, match="the same recording on both sides: /own/"):
+    with pytest.raises(UserError, match="the same recording on both sides: /own/"):
         check_split(table, split)
     mended = split_by_speaker(table)
     assert mended[learned] == UNUSED and mended[tested] == "test"
@@ -393,7 +392,7 @@ def test_words_are_held_back_by_fifths_and_rotate():
 def test_unknown_or_single_texts_are_explained():
     table = make_clips("own", ["own-a", "own-b", "own-c"], texts=1)
     for texts in ("text 0", ""):
-        with pytest.raises(SplitError, match=r"own: found 1 texts .*needs the column `text`"):
+        with pytest.raises(UserError, match=r"own: found 1 texts .*needs the column `text`"):
             split_by_speaker_and_text(table.assign(text=texts))
 
 

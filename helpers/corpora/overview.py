@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import numpy as np
 import pandas as pd
+
+from helpers.corpora import CORPORA, class_order, load_listing, parse_names
+
+#: From calm to expressive, in the words of CREMA-D and of RAVDESS.
+_INTENSITIES = ["low", "normal", "medium", "strong", "high"]
 
 
 def pick_contrast(clips: pd.DataFrame) -> pd.DataFrame:
-    """Clips of one speaker and one text, one an emotion: what differs is the emotion.
+    """Clips of one speaker and one text, one per emotion: what differs is the emotion.
 
-    Chooses the speaker and text with the most emotions; among equals, real recordings' most
-    expressive take (``strong`` intensity), then the first in order.
+    Chooses the speaker and text with the most emotions. Of several takes of an emotion, the most
+    expressive one (``strong`` or ``high`` intensity), then the first in order.
 
     Parameters
     ----------
@@ -21,7 +27,7 @@ def pick_contrast(clips: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pd.DataFrame
-        Rows of ``clips``, at most one an emotion, in display order.
+        Rows of ``clips``, at most one per emotion, in display order.
 
     Examples
     --------
@@ -30,8 +36,6 @@ def pick_contrast(clips: pd.DataFrame) -> pd.DataFrame:
     >>> pick_contrast(clips)["emotion"].tolist()
     ['neutral', 'angry']
     """
-    from helpers.corpora import class_order
-
     # Without the words nobody knows whether two clips say the same.
     clips = clips[clips["text"] != ""] if (clips["text"] != "").any() else clips
     groups = clips.groupby(["channel", "speaker", "text"], sort=False)["emotion"].nunique()
@@ -40,8 +44,9 @@ def pick_contrast(clips: pd.DataFrame) -> pd.DataFrame:
     chosen = clips[
         (clips["speaker"] == speaker) & (clips["text"] == text) & (clips["channel"] == channel)
     ]
-    # "strong" sorts after "normal" and "".
-    chosen = chosen.sort_values("intensity", ascending=False, kind="stable")
+    rank = {intensity: place for place, intensity in enumerate(_INTENSITIES)}
+    strength = chosen["intensity"].str.lower().map(rank).fillna(-1)
+    chosen = chosen.iloc[np.argsort(-strength.to_numpy(), kind="stable")]
     order = class_order(chosen["emotion"])
     return chosen.drop_duplicates("emotion").set_index("emotion", drop=False).loc[order]
 
@@ -60,18 +65,16 @@ def describe_corpora(names: str | Iterable[str]) -> pd.DataFrame:
         Indexed by the names as given (own data by absolute path): ``title licence citation
         clips speakers emotions synthetic``.
     """
-    from helpers.corpora import CORPORA, _load_one, parse_names  # quietly: 01 loads them again
-
     rows = {}
     for name in parse_names(names):
-        corpus, table = CORPORA.get(name), _load_one(name)
+        corpus, clips = CORPORA.get(name), load_listing(name).clips
         rows[name] = {
-            "title": corpus.title if corpus else f"own data: {table['corpus'].iloc[0]}",
+            "title": corpus.title if corpus else f"own data: {clips['corpus'].iloc[0]}",
             "licence": corpus.licence if corpus else "yours to know",
             "citation": corpus.citation if corpus else "",
-            "clips": len(table),
-            "speakers": table["speaker"].nunique(),
-            "emotions": table["emotion"].nunique(),
+            "clips": len(clips),
+            "speakers": clips["speaker"].nunique(),
+            "emotions": clips["emotion"].nunique(),
             "synthetic": bool(corpus and corpus.generated),
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("corpus")
@@ -88,7 +91,7 @@ def map_emotions(clips: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pd.DataFrame
-        A row a corpus and emotion, in display order: ``emotion``, ``corpus``, the publisher's
+        One row per corpus and emotion, in display order: ``emotion``, ``corpus``, the publisher's
         ``code``, ``clips`` found there, ``corpora`` (all of those named that have clips of this
         emotion) and ``left_out``. Codes that are not used come last, without an emotion and with
         the reason in ``left_out``.
@@ -100,8 +103,6 @@ def map_emotions(clips: pd.DataFrame) -> pd.DataFrame:
     >>> codes.loc[codes["clips"] > 0, ["emotion", "code", "clips"]].to_numpy().tolist()
     [['surprise', 'ps', 1], ['Wut', 'Wut', 1]]
     """
-    from helpers.corpora import CORPORA, class_order
-
     columns = ["emotion", "corpus", "code", "clips", "left_out"]
     rows = []
     for name, part in clips.groupby("corpus"):

@@ -12,9 +12,9 @@ import pytest
 import soundfile
 from tiny import tone, write_tone
 
-from helpers.corpora import CORPORA, CorpusError
-from helpers.sound.check import FAULTS, NOTES, validate_corpus
-from helpers.sound.survey import read_header, survey_corpora
+from helpers.corpora import CORPORA
+from helpers.errors import UserError
+from helpers.sound.check import FAULTS, NOTES, read_header, survey_corpora, validate_corpus
 
 STEM = "03-01-06-01-02-01-12"  # RAVDESS: fear, actor 12
 
@@ -51,9 +51,14 @@ def write(path: Path, y: np.ndarray, *, sr: int = 16_000) -> Path:
     return path
 
 
+def check_corpus(name: str | Path, *, n_jobs: int = 1) -> pd.DataFrame:
+    """What is found in a corpus."""
+    return validate_corpus(str(name), n_jobs=n_jobs)[0]
+
+
 def findings(name: str | Path, *, check: str = "") -> dict[str, str]:
     """Path below the corpus' folder, and what is said of it; of one check or of all."""
-    found = validate_corpus(str(name), n_jobs=1)
+    found = check_corpus(name)
     assert list(found.columns) == ["path", "corpus", "check", "detail"]
     assert found["check"].isin([*FAULTS, *NOTES]).all()
     if check:
@@ -72,8 +77,8 @@ def findings(name: str | Path, *, check: str = "") -> dict[str, str]:
 def test_a_clean_corpus_has_no_findings(home, complete, monkeypatch):
     assert findings(home / "mine") == {}
     monkeypatch.setenv("SER_DATA", str(complete.parent))
-    found = validate_corpus("emodb", n_jobs=2)
-    assert found.empty and found.attrs["clips"] == 535
+    found, n_clips = validate_corpus("emodb", n_jobs=2)
+    assert found.empty and n_clips == 535
 
 
 @pytest.mark.parametrize(
@@ -118,17 +123,15 @@ def test_missing_clips_of_an_emotion_and_who_lacks_them(home):
             name = f"03-01-01-01-01-{take}-{actor:02}.wav"
             write_tone(home / "ravdess" / name, 200 + 10 * actor + int(take))
     (home / "ravdess" / "03-01-01-01-01-01-05.wav").unlink()
-    found = validate_corpus("ravdess", n_jobs=1)
+    found = check_corpus("ravdess")
     assert found["check"].tolist() == ["missing"] * 9
     assert found["path"].eq(str(home / "ravdess")).all()
     neutral, calm, *_, speakers = found["detail"]
     assert neutral.startswith("neutral: 45 of 96 clips (ravdess-01 2 of 4, ravdess-02 2 of 4")
     assert neutral.endswith("ravdess-05 1 of 4 and 18 more)")
     assert calm.startswith("calm: 0 of 192 clips")
-    assert speakers == "23 of 24 speakers: only ravdess-01 … ravdess-23"
-    (home / "ravdess" / "03-01-01-01-01-02-05.wav").unlink()
-    speakers = validate_corpus("ravdess", n_jobs=1)["detail"].iloc[-1]
-    assert speakers == "22 of 24 speakers: only ravdess-01 … ravdess-04, ravdess-06 … ravdess-23"
+    there = ", ".join(f"ravdess-{actor:02}" for actor in range(1, 24))
+    assert speakers == f"23 of 24 speakers: only {there}"
 
 
 def test_one_missing_clip_is_a_finding(home, complete):
@@ -165,7 +168,7 @@ def test_unreadable_clips_are_listed_and_the_rest_goes_on(home):
     (folder / "cut.wav").write_bytes(whole[: len(whole) // 2])
     soundfile.write(folder / "nan.wav", np.full(9000, np.nan), 16_000, subtype="FLOAT")
     write(folder / "quiet.wav", 1e-3 * tone(310))
-    found = validate_corpus(str(home / "mine"), n_jobs=1)
+    found = check_corpus(home / "mine")
     bad = found[found["check"] == "unreadable"]
     said = {
         Path(path).stem: detail for path, detail in zip(bad["path"], bad["detail"], strict=True)
@@ -207,7 +210,7 @@ def test_silent_clips_are_no_duplicates_of_each_other(home):
     for name in ("x", "y"):
         write(home / "mine" / "sad" / "anna" / f"{name}.wav", np.zeros(16_000))
         write(home / "mine" / "sad" / "ben" / f"{name}.wav", 1e-4 * np.sign(tone()) * 0.5)
-    found = validate_corpus(str(home / "mine"), n_jobs=1)
+    found = check_corpus(home / "mine")
     assert found["check"].tolist() == ["silent"] * 4
 
 
@@ -249,7 +252,7 @@ def test_short_clips(home, duration_s, short):
 
 def test_too_short_to_be_used_is_both(home):
     write_tone(home / "mine" / "sad" / "anna" / "x.wav", duration_s=0.05)
-    found = validate_corpus(str(home / "mine"), n_jobs=1)
+    found = check_corpus(home / "mine")
     assert found["check"].tolist() == ["unreadable", "short"]
     assert found["detail"][0].startswith("found 50 ms of sound") and found["detail"][1] == "0.050 s"
 
@@ -282,13 +285,13 @@ def test_one_sound_under_two_emotions_is_worse(home):
 def test_further_files_of_a_clip_are_copies(home):
     first = write_tone(home / "ravdess" / "Actor_12" / f"{STEM}.wav")
     write_tone(home / "ravdess" / "again" / "Actor_12" / f"{STEM}.wav")
-    found = validate_corpus("ravdess", n_jobs=1).query("check == 'copy'")
+    found = check_corpus("ravdess").query("check == 'copy'")
     assert found["path"].tolist() == [str(home / "ravdess" / "again" / "Actor_12" / f"{STEM}.wav")]
     assert found["detail"].tolist() == [f"not used: {first}"]
     write_tone(home / "savee" / "DC" / "a01.wav", 300)
     write_tone(home / "savee" / "JE" / "a01.wav", 400)
     write_tone(home / "savee" / "again" / "DC" / "a01.wav", 300)
-    found = validate_corpus("savee", n_jobs=1).query("check == 'copy'")
+    found = check_corpus("savee").query("check == 'copy'")
     assert len(found) == 1 and found["detail"].iloc[0] == "not used: the clip is there"
 
 
@@ -337,14 +340,14 @@ def test_faults_come_first_and_processes_change_nothing(home):
         write_tone(home / "mine" / "sad" / "carl" / f"{number}.wav", 2000 + 7 * number)
     write(home / "mine" / "sad" / "carl" / "q.wav", 1e-3 * tone(310))
     (home / "mine" / "sad" / "carl" / "bad.wav").write_text("no sound")
-    one, two = (validate_corpus(str(home / "mine"), n_jobs=n) for n in (1, 2))
+    one, two = (check_corpus(home / "mine", n_jobs=n) for n in (1, 2))
     pd.testing.assert_frame_equal(one, two)
     assert one["check"].tolist() == ["unreadable", "quiet"]
 
 
 def test_unknown_names_are_refused(home):
     for call in (validate_corpus, lambda name: survey_corpora([name])):
-        with pytest.raises(CorpusError, match="unknown corpus 'nix'"):
+        with pytest.raises(UserError, match="unknown corpus 'nix'"):
             call("nix")
 
 
@@ -406,7 +409,7 @@ def test_survey_names_missing_files_of_a_manifest(home):
 def test_known_truths_of_ravdess(real_data):
     if not (real_data / "ravdess").is_dir():
         pytest.skip("no ravdess/ there")
-    found = validate_corpus("ravdess", n_jobs=2)
+    found = check_corpus("ravdess", n_jobs=2)
     stems = found["path"].map(lambda path: Path(path).stem)
     assert found["check"].value_counts().to_dict() == {"quiet": 34, "duplicate": 2}
     assert stems[found["check"] == "duplicate"].tolist() == [
@@ -414,15 +417,15 @@ def test_known_truths_of_ravdess(real_data):
     ]
     actors = Counter(stem[-2:] for stem in stems[found["check"] == "quiet"])
     assert actors == {"20": 12, "09": 12, "05": 5, "06": 3, "11": 1, "14": 1}
-    assert validate_corpus("ravdess-song", n_jobs=2).empty
+    assert check_corpus("ravdess-song", n_jobs=2).empty
 
 
 @pytest.mark.corpora
 def test_known_truths_of_tess_and_emodb(real_data):
     if (real_data / "tess").is_dir():
-        assert validate_corpus("tess", n_jobs=2).empty
+        assert check_corpus("tess", n_jobs=2).empty
     if len(list((real_data / "emodb").rglob("*.flac"))) == 339:  # a part of it
-        found = validate_corpus("emodb", n_jobs=2)
+        found = check_corpus("emodb", n_jobs=2)
         assert found["check"].tolist() == ["missing"] * 3
         assert found["detail"].tolist() == [
             *("boredom: 0 of 81 clips", "disgust: 0 of 46 clips", "fear: 0 of 69 clips")
