@@ -9,22 +9,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.corpora import load_corpora
+from helpers.columns import PROTOCOLS
+from helpers.corpora import CORPORA, load_corpora
+from helpers.corpora.folds import count_folds, speaker_folds
+from helpers.corpora.manifest import load_folders
+from helpers.errors import UserError
 from helpers.splits import (
-    PROTOCOLS,
-    RAVDESS_FOLDS,
     SIDES,
     UNUSED,
     check_split,
-    count_folds,
     make_split,
     possible_protocols,
-    speaker_folds,
     split_by_speaker,
     split_by_speaker_and_text,
     split_random,
 )
 
+#: Published test actors of RAVDESS.
+FOLDS = CORPORA["ravdess"].folds
 EMOTIONS = ("neutral", "happy", "sad", "angry")
 
 
@@ -77,15 +79,22 @@ def test_ravdess_has_the_published_folds(fold):
     table = ravdess()
     split = split_by_speaker(table, fold=fold)
     for side, k in (("test", fold), ("validation", fold % 6 + 1)):
-        published = {f"ravdess-{actor:02d}" for actor in RAVDESS_FOLDS[k - 1]}
-        assert speakers_on(table, split, side) == published
+        assert speakers_on(table, split, side) == set(FOLDS[k - 1])
     assert len(speakers_on(table, split, "train")) == 16
 
 
-def test_published_folds_hold_every_actor_once():
-    actors = [actor for fold in RAVDESS_FOLDS for actor in fold]
-    assert sorted(actors) == list(range(1, 25))
-    assert {len(fold) for fold in RAVDESS_FOLDS} == {4}
+def test_published_folds_hold_every_speaker_once():
+    for name, corpus in CORPORA.items():
+        speakers = [speaker for fold in corpus.folds for speaker in fold]
+        parts = 24 if name == "ravdess-song" else corpus.speakers  # one actor has no song
+        assert len(speakers) == len(set(speakers)) == (parts if corpus.folds else 0)
+    assert {name for name, corpus in CORPORA.items() if corpus.folds} == {
+        "ravdess",
+        "ravdess-song",
+        "emodb",
+        "savee",
+    }
+    assert FOLDS[0] == ("ravdess-01", "ravdess-11", "ravdess-20", "ravdess-21")
 
 
 def test_ravdess_speech_and_song_share_actors_and_never_cross():
@@ -95,7 +104,7 @@ def test_ravdess_speech_and_song_share_actors_and_never_cross():
     for fold in range(1, 7):
         split = split_by_speaker(table, fold=fold)
         assert_disjoint(table, split)
-        published = {f"ravdess-{actor:02d}" for actor in RAVDESS_FOLDS[fold - 1]}
+        published = set(FOLDS[fold - 1])
         assert speakers_on(table, split, "test") == published
         alone = split_by_speaker(song, fold=fold)
         assert speakers_on(song, alone, "test") == published - {"ravdess-18"}
@@ -109,7 +118,14 @@ def test_own_data_with_a_name_like_ravdess_leaves_the_published_folds_alone():
     assert actors == {"ravdess-01", "ravdess-11", "ravdess-20", "ravdess-21"}
 
 
-def test_a_few_actors_of_one_fold_are_dealt_as_any_others():
+def test_own_data_with_a_name_like_emodb_is_split_as_any_other():
+    """EmoDB is tested on one speaker at a time; twelve people of one's own are not."""
+    speakers = [f"emodb-mine-{n:02}" for n in range(12)]
+    folds = speaker_folds(make_clips("emodb-mine", speakers))
+    assert [len(fold) for fold in folds] == [2] * 6
+
+
+def test_a_few_actors_of_one_fold_are_taken_as_any_others():
     table = ravdess(actors=(1, 11))
     split = split_by_speaker(table)
     assert_disjoint(table, split)
@@ -170,7 +186,7 @@ def test_lone_speaker_is_explained():
     for part in ("mine: found one speaker (mine-unknown)", "column `speaker`", "random-80-20"):
         assert part in str(caught.value)
     assert possible_protocols(make_clips("mine", ["mine-unknown"])) == ["random-80-20"]
-    assert possible_protocols(ravdess()) == list(PROTOCOLS[:2])
+    assert possible_protocols(ravdess()) == PROTOCOLS[:2]
 
 
 def test_lone_speaker_beside_another_corpus_helps_to_train():
@@ -179,7 +195,7 @@ def test_lone_speaker_beside_another_corpus_helps_to_train():
     assert set(split[table["corpus"] == "mine"]) == {"train"}
 
 
-def test_corpora_of_one_speaker_each_are_dealt_together():
+def test_corpora_of_one_speaker_each_are_split_together():
     table = join(*(make_clips(name, [f"{name}-unknown"]) for name in ("anna", "bob", "cleo")))
     split = split_by_speaker(table)
     assert_disjoint(table, split)
@@ -252,7 +268,7 @@ def test_row_order_does_not_choose_who_is_tested(table, seed):
 @given(genders=st.lists(st.sampled_from(["female", "male", ""]), min_size=1, max_size=40))
 def test_folds_hold_every_speaker_once_and_mix_the_sexes(genders):
     names = [f"own-{place:02d}" for place in range(len(genders))]
-    folds = speaker_folds(pd.DataFrame({"speaker": names, "gender": genders}))
+    folds = speaker_folds(pd.DataFrame({"corpus": "own", "speaker": names, "gender": genders}))
     assert sorted(name for fold in folds for name in fold) == names
     if len(names) > 5:
         sizes = [len(fold) for fold in folds]
@@ -343,6 +359,40 @@ def test_check_split_names_who_crosses_and_which_side_is_empty():
         split_by_speaker(table[:0])
 
 
+# ---------------------------------------------------------------------------- without a name
+
+
+def test_clips_that_name_no_speaker_are_on_no_side_beside_named_ones():
+    """A test speaker may be heard in them, so that they are no further person."""
+    named = make_clips("mine", ["mine-anna", "mine-bert", "mine-cleo"])
+    table = join(named, make_clips("mine", ["mine-unknown"]), ravdess())
+    for split in (split_by_speaker(table), make_split(table, protocol="speaker-text-independent")):
+        assert set(split[table["speaker"] == "mine-unknown"]) == {UNUSED}
+    split, alone = split_by_speaker(table), split_by_speaker(named)
+    mine = table["corpus"] == "mine"
+    for side in SIDES:
+        assert speakers_on(table[mine], split[mine], side) == speakers_on(named, alone, side)
+    assert count_folds(table[mine]) == 3
+
+
+def test_one_named_speaker_and_unnamed_ones_cannot_be_split():
+    table = make_clips("mine", ["mine-anna", "mine-unknown"])
+    assert possible_protocols(table) == ["random-80-20"]
+    with pytest.raises(UserError, match=r"found one speaker \(mine-anna\)"):
+        split_by_speaker(table)
+
+
+def test_unnamed_clips_of_folders_never_cross(tmp_path):
+    for name in ("sad/anna/1", "sad/bert/1", "happy/anna/2", "happy/bert/2", "sad/3", "happy/4"):
+        (tmp_path / "mine" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "mine" / f"{name}.wav").touch()
+        (tmp_path / "mine" / f"{name}-again.wav").touch()
+    clips = load_folders(tmp_path / "mine").clips
+    split = split_by_speaker(clips)
+    assert speakers_on(clips, split, UNUSED) == {"mine-unknown"}
+    assert_disjoint(clips[split != UNUSED], split[split != UNUSED])
+
+
 # ---------------------------------------------------------------------------- by recording
 
 
@@ -414,9 +464,7 @@ def test_real_folds(real_data):
     split = split_by_speaker(table, fold=1)
     assert_disjoint(table, split)
     speech = table["corpus"] == "ravdess"
-    assert speakers_on(table[speech], split[speech], "test") == {
-        *("ravdess-01", "ravdess-11", "ravdess-20", "ravdess-21")
-    }
+    assert speakers_on(table[speech], split[speech], "test") == set(FOLDS[0])
     assert (split[speech] == "test").sum() == 240
     tess = split[table["corpus"] == "tess"]
     assert (tess == "test").sum() == 1400 and (tess == "validation").sum() == 140
