@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -161,26 +161,8 @@ class Run:
         return self.path(name)
 
     def read_json(self, name: str, *, made_by: str) -> dict:
-        """Read a JSON file that :meth:`save_json` wrote.
-
-        Raises
-        ------
-        UserError
-            The file is not there, or damaged.
-        """
-        path = self.require(name, made_by=made_by)
-        try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise UserError(
-                f"{path} is damaged ({error}): run notebooks/{made_by}.ipynb again"
-            ) from error
-
-    def update_json(self, name: str, **parts: object) -> Path:
-        """Replace top-level members of a JSON file and keep the others."""
-        path = self.path(name)
-        content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        return self.save_json({**content, **parts}, name)
+        """Read a JSON file that :meth:`save_json` wrote."""
+        return json.loads(self.require(name, made_by=made_by).read_text(encoding="utf-8"))
 
     def save_figure(self, figure, name: str) -> Path:
         """Write a matplotlib figure to ``figures/<name>.png``."""
@@ -252,13 +234,7 @@ def _plain(value: object) -> object:
 
 def package_versions() -> dict[str, str]:
     """Versions of Python and of the packages that a score depends on."""
-    found = {"python": platform.python_version()}
-    for name in _VERSIONS_OF:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+    return {"python": platform.python_version()} | {name: version(name) for name in _VERSIONS_OF}
 
 
 def fingerprint(table: pd.DataFrame) -> str:

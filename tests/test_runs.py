@@ -117,13 +117,6 @@ def test_missing_step_names_the_notebook_to_run(run):
     assert not run.folder.exists()  # asking makes nothing
 
 
-def test_damaged_json_names_the_file_and_the_notebook(run):
-    run.save_json({"a": 1}, "data.json")
-    run.path("data.json").write_text('{"a": ')
-    with pytest.raises(UserError, match=r"data\.json is damaged .*01_explore\.ipynb"):
-        run.read_json("data.json", made_by="01_explore")
-
-
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r"), max_size=12)
 
 
@@ -163,12 +156,6 @@ def test_json_is_plain_sorted_and_without_nan(run):
     assert dump_json(content) == dump_json(dict(reversed(content.items()))) == text
 
 
-def test_update_json_keeps_the_other_members(run):
-    run.update_json("x.json", a=1, b=2)
-    run.update_json("x.json", b=3)
-    assert run.read_json("x.json", made_by="x") == {"a": 1, "b": 3}
-
-
 def test_figures_are_png_files(run):
     figure = matplotlib.figure.Figure()
     figure.subplots().plot([0, 1])
@@ -190,7 +177,6 @@ def test_fingerprint_is_of_contents_and_labels():
 def test_versions_are_those_installed():
     versions = package_versions()
     assert versions["numpy"] == np.__version__ and versions["pandas"] == pd.__version__
-    assert "not installed" not in versions.values()
 
 
 def test_notebooks_listed_are_those_there():

@@ -109,8 +109,6 @@ class Corpus:
         The publisher's dataset, if it offers the recordings file by file.
     kaggle : str
         ``owner/dataset`` of a copy on Kaggle, if the corpus is known from there.
-    left_out : mapping of str to str
-        Codes of the publisher that have no place in the vocabulary, and why.
     codes : mapping of str to str
         The publisher's code for each emotion and what it became; empty for the same words.
     aliases : tuple of str
@@ -138,7 +136,6 @@ class Corpus:
     remotes: tuple[Remote, ...] = ()
     dataverse: Dataverse | None = None
     kaggle: str = ""
-    left_out: Mapping[str, str] = field(default_factory=dict)
     codes: Mapping[str, str] = field(default_factory=dict)
     aliases: tuple[str, ...] = ()
     parts: tuple[Corpus, ...] = ()

@@ -52,7 +52,7 @@ def pick_contrast(clips: pd.DataFrame) -> pd.DataFrame:
 
 
 def describe_corpora(names: str | Iterable[str]) -> pd.DataFrame:
-    """What is known of each named corpus, and what lies there.
+    """What is known of each named corpus, and how much of it is there.
 
     Parameters
     ----------
@@ -62,21 +62,23 @@ def describe_corpora(names: str | Iterable[str]) -> pd.DataFrame:
     Returns
     -------
     pd.DataFrame
-        Indexed by the names as given (own data by absolute path): ``title licence citation
-        clips speakers emotions synthetic``.
+        Indexed by the names as given (own data by absolute path): ``title licence clips speakers
+        synthetic``.
     """
     rows = {}
     for name in parse_names(names):
-        corpus, clips = CORPORA.get(name), load_listing(name).clips
+        clips = load_listing(name).clips
         rows[name] = {
-            "title": corpus.title if corpus else f"own data: {clips['corpus'].iloc[0]}",
-            "licence": corpus.licence if corpus else "yours to know",
-            "citation": corpus.citation if corpus else "",
+            "title": f"own data: {clips['corpus'].iloc[0]}",
+            "licence": "yours to know",
             "clips": len(clips),
             "speakers": clips["speaker"].nunique(),
-            "emotions": clips["emotion"].nunique(),
-            "synthetic": bool(corpus and corpus.generated),
+            "synthetic": False,
         }
+        if name in CORPORA:
+            corpus = CORPORA[name]
+            facts = {"title": corpus.title, "licence": corpus.licence}
+            rows[name] |= {**facts, "synthetic": corpus.generated}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("corpus")
 
 
@@ -92,9 +94,7 @@ def map_emotions(clips: pd.DataFrame) -> pd.DataFrame:
     -------
     pd.DataFrame
         One row per corpus and emotion, in display order: ``emotion``, ``corpus``, the publisher's
-        ``code``, ``clips`` found there, ``corpora`` (all of those named that have clips of this
-        emotion) and ``left_out``. Codes that are not used come last, without an emotion and with
-        the reason in ``left_out``.
+        ``code``, and ``clips`` found there.
 
     Examples
     --------
@@ -103,21 +103,16 @@ def map_emotions(clips: pd.DataFrame) -> pd.DataFrame:
     >>> codes.loc[codes["clips"] > 0, ["emotion", "code", "clips"]].to_numpy().tolist()
     [['surprise', 'ps', 1], ['Wut', 'Wut', 1]]
     """
-    columns = ["emotion", "corpus", "code", "clips", "left_out"]
     rows = []
     for name, part in clips.groupby("corpus"):
-        corpus, counts = CORPORA.get(name), part["emotion"].value_counts()
-        codes = corpus.codes if corpus and corpus.codes else {e: e for e in counts.index}
+        counts = part["emotion"].value_counts()
+        codes = CORPORA[name].codes if name in CORPORA else {}
+        codes = codes or {emotion: emotion for emotion in counts.index}
         for emotion in class_order({*codes.values(), *counts.index}):
             code = ", ".join(code for code, meaning in codes.items() if meaning == emotion)
-            rows.append((emotion, name, code, counts.get(emotion, 0), ""))
-        unused = corpus.left_out.items() if corpus else ()
-        rows += [("", name, code, 0, reason) for code, reason in unused]
-    table = pd.DataFrame(rows, columns=columns)
-    found = table[table["clips"] > 0].groupby("emotion")["corpus"].agg(", ".join)
-    table.insert(4, "corpora", table["emotion"].map(found).fillna(""))
-    order = {emotion: place for place, emotion in enumerate(class_order(table["emotion"]))}
-    order[""] = len(order)  # what is left out comes last
+            rows.append((emotion, name, code, counts.get(emotion, 0)))
+    table = pd.DataFrame(rows, columns=["emotion", "corpus", "code", "clips"])
+    order = class_order(table["emotion"])
     return table.sort_values(
-        "emotion", key=lambda e: e.map(order), kind="stable", ignore_index=True
+        "emotion", key=lambda e: e.map(order.index), kind="stable", ignore_index=True
     )

@@ -114,7 +114,7 @@ def survey_corpora(names: Iterable[str] = ()) -> pd.DataFrame:
     return pd.DataFrame(rows).astype({"expected_clips": "Int64", "expected_speakers": "Int64"})
 
 
-def validate_corpus(name: str, *, n_jobs: int = -1) -> tuple[pd.DataFrame, int]:
+def validate_corpus(name: str) -> tuple[pd.DataFrame, int]:
     """Decode every clip of a corpus, in parallel, and list what is odd or wrong.
 
     Two sounds are the same when their samples are, rounded to 16 bits: format and equal channels
@@ -124,8 +124,6 @@ def validate_corpus(name: str, *, n_jobs: int = -1) -> tuple[pd.DataFrame, int]:
     ----------
     name : str
         Name of :data:`helpers.corpora.CORPORA`, or path of own data.
-    n_jobs : int
-        Processes, -1 for one per core.
 
     Returns
     -------
@@ -147,7 +145,7 @@ def validate_corpus(name: str, *, n_jobs: int = -1) -> tuple[pd.DataFrame, int]:
     (name,) = parse_names([name])
     corpus, folder, listing = _list_clips(name, make=True)
     clips = listing.clips
-    sounds = map_clips(_check_sound, clips["path"], n_jobs=n_jobs, label="Checking clips")
+    sounds = map_clips(_check_sound, clips["path"], label="Checking clips")
     heard = list(sounds)
     rows = list(_missing(corpus, listing, str(folder)))
     for path, (findings, _) in zip(clips["path"], heard, strict=True):
