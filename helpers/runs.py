@@ -161,8 +161,20 @@ class Run:
         return self.path(name)
 
     def read_json(self, name: str, *, made_by: str) -> dict:
-        """Read a JSON file that :meth:`save_json` wrote."""
-        return json.loads(self.require(name, made_by=made_by).read_text(encoding="utf-8"))
+        """Read a JSON file that :meth:`save_json` wrote.
+
+        Raises
+        ------
+        UserError
+            The file is not there, or damaged.
+        """
+        path = self.require(name, made_by=made_by)
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise UserError(
+                f"{path} is damaged ({error}): run notebooks/{made_by}.ipynb again"
+            ) from error
 
     def save_figure(self, figure, name: str) -> Path:
         """Write a matplotlib figure to ``figures/<name>.png``."""

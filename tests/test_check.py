@@ -71,7 +71,7 @@ def findings(name: str | Path, *, check: str = "") -> dict[str, str]:
     return dict(zip(paths, found["detail"], strict=True))
 
 
-# --------------------------------------------------------------------------- nothing wrong
+# --- nothing wrong ---
 
 
 def test_a_clean_corpus_has_no_findings(home, complete, monkeypatch):
@@ -83,18 +83,7 @@ def test_a_clean_corpus_has_no_findings(home, complete, monkeypatch):
 
 @pytest.mark.parametrize(
     "folder",
-    [
-        "",
-        "Actor_12",
-        "actor 12",
-        "audio_speech_actors_01-24/Actor_12",
-        "Fearful",
-        "fear and sad",
-        "03",
-        "take 7",
-        "06",
-        "Calmness",
-    ],
+    ["", "Actor_12", "x/actor 12", "Fearful", "fear and sad", "03", "take 7", "06", "Calmness"],
 )
 def test_folders_that_contradict_nothing(home, folder):
     write_tone(home / "ravdess" / "Actor_01" / "03-01-06-01-02-01-01.wav", 300)
@@ -114,7 +103,7 @@ def test_loud_short_pauses_and_other_rates_are_no_fault(home):
     assert findings(home / "mine") == {}
 
 
-# --------------------------------------------------------------------------- one check each
+# --- one check each ---
 
 
 def test_missing_clips_of_an_emotion_and_who_lacks_them(home):
@@ -191,63 +180,56 @@ def test_any_other_error_is_a_finding_too(home, monkeypatch):
     assert set(found.values()) == {"MemoryError('too much')"} and len(found) == 8
 
 
+def hum(level: float) -> np.ndarray:
+    return level * np.sin(np.arange(16_000))
+
+
+def quiet_but_for(share: float, *, level_dbfs: float) -> np.ndarray:
+    """A sine of which all but a share of the time is 40 dB softer."""
+    y = np.sqrt(2) * 10 ** (level_dbfs / 20) * np.sin(2 * np.pi * 440 * np.arange(48_000) / 16_000)
+    y[round(share * len(y)) :] *= 0.01
+    return y
+
+
+def full_scale(n: int, *, run: int, sign: int = 1) -> np.ndarray:
+    """10 000 samples, of which ``n`` are at full scale, ``run`` in a row."""
+    y = tone(300, duration_s=10_000 / 16_000)
+    y[np.arange(n) // run * 20 + np.arange(n) % run] = sign
+    return y
+
+
 @pytest.mark.parametrize(
-    ("name", "y"),
+    ("y", "said"),
     [
-        ("zero", np.zeros(16_000)),
-        ("constant", np.full(16_000, 0.1)),
-        ("hum on a constant", 0.3 + 0.9e-4 * np.sin(np.arange(16_000))),
-        ("below -80 dBFS", 0.9e-4 * np.sin(np.arange(16_000))),
+        (np.zeros(16_000), "silent: digital silence"),
+        (np.full(16_000, 0.1), "silent: "),
+        (0.3 + hum(0.9e-4), "silent: never beyond -8"),
+        (hum(0.9e-4), "silent: never beyond -8"),
+        (hum(1.5e-4), "quiet: -79"),
+        (quiet_but_for(0.06, level_dbfs=-50.5), "quiet: -50.5 dBFS where it is loudest"),
+        (quiet_but_for(1.0, level_dbfs=-50.5), "quiet: -50.5 dBFS where it is loudest"),
+        (quiet_but_for(0.06, level_dbfs=-49.5), ""),
+        (quiet_but_for(1.0, level_dbfs=-49.5), ""),
+        (full_scale(12, run=3), "clipped: 0.12% of the samples at full scale"),
+        (full_scale(12, run=3, sign=-1), "clipped: 0.12% of the samples at full scale"),
+        (full_scale(9, run=3), ""),
+        (full_scale(60, run=2), ""),
+        (tone(duration_s=0.29), "short: 0.290 s"),
+        (tone(duration_s=0.31), ""),
     ],
 )
-def test_silent_clips(home, name, y):
+def test_what_is_said_of_one_clip(home, y, said):
     write(home / "mine" / "sad" / "anna" / "x.wav", y)
     found = findings(home / "mine")
-    assert list(found) == ["sad/anna/x.wav"] and found["sad/anna/x.wav"].startswith("silent: ")
+    assert list(found) == (["sad/anna/x.wav"] if said else [])
+    assert found.get("sad/anna/x.wav", "").startswith(said)
 
 
 def test_silent_clips_are_no_duplicates_of_each_other(home):
     for name in ("x", "y"):
         write(home / "mine" / "sad" / "anna" / f"{name}.wav", np.zeros(16_000))
         write(home / "mine" / "sad" / "ben" / f"{name}.wav", 1e-4 * np.sign(tone()) * 0.5)
-    found = check_corpus(home / "mine")
-    assert found["check"].tolist() == ["silent"] * 4
-
-
-def test_barely_audible_is_quiet_and_not_silent(home):
-    write(home / "mine" / "sad" / "anna" / "x.wav", 1.5e-4 * np.sin(np.arange(16_000)))
-    assert list(findings(home / "mine", check="quiet")) == ["sad/anna/x.wav"]
-    assert findings(home / "mine", check="silent") == {}
-
-
-@pytest.mark.parametrize(("level_dbfs", "quiet"), [(-50.5, True), (-49.5, False)])
-@pytest.mark.parametrize("share", [0.06, 1.0])
-def test_quiet_is_the_level_of_the_loudest_twentieth(home, level_dbfs, quiet, share):
-    y = np.sqrt(2) * 10 ** (level_dbfs / 20) * np.sin(2 * np.pi * 440 * np.arange(48_000) / 16_000)
-    y[round(share * len(y)) :] *= 0.01
-    write(home / "mine" / "sad" / "anna" / "x.wav", y)
-    found = findings(home / "mine")
-    assert bool(found) == quiet
-    if quiet:
-        assert found["sad/anna/x.wav"] == "quiet: -50.5 dBFS where it is loudest"
-
-
-@pytest.mark.parametrize(("n", "run", "clipped"), [(12, 3, True), (9, 3, False), (60, 2, False)])
-@pytest.mark.parametrize("sign", [1, -1])
-def test_clipped_is_full_scale_in_runs(home, n, run, clipped, sign):
-    y = tone(300, duration_s=10_000 / 16_000)
-    places = np.arange(n) // run * 20 + np.arange(n) % run
-    y[places] = sign
-    write(home / "mine" / "sad" / "anna" / "x.wav", y)
-    found = findings(home / "mine")
-    expected = {"sad/anna/x.wav": "clipped: 0.12% of the samples at full scale"} if clipped else {}
-    assert found == expected
-
-
-@pytest.mark.parametrize(("duration_s", "short"), [(0.29, True), (0.31, False)])
-def test_short_clips(home, duration_s, short):
-    write_tone(home / "mine" / "sad" / "anna" / "x.wav", duration_s=duration_s)
-    assert findings(home / "mine") == ({"sad/anna/x.wav": "short: 0.290 s"} if short else {})
+    assert check_corpus(home / "mine")["check"].tolist() == ["silent"] * 4
 
 
 def test_too_short_to_be_used_is_both(home):
@@ -279,7 +261,6 @@ def test_one_sound_under_two_emotions_is_worse(home):
         "conflict: sad, but the same sound is another emotion: "
         f"{home / 'mine/angry/ben/x.wav'} (angry)"
     )
-    assert "conflict" in FAULTS and "duplicate" in NOTES
 
 
 def test_further_files_of_a_clip_are_copies(home):
@@ -349,7 +330,7 @@ def test_unknown_names_are_refused(home):
             call("nix")
 
 
-# --------------------------------------------------------------------------- the survey
+# --- the survey ---
 
 
 def test_survey_counts_clips_speakers_and_hours(home, complete):
@@ -400,7 +381,7 @@ def test_survey_names_missing_files_of_a_manifest(home):
     assert survey_corpora([str(home / "own.csv")])["state"].tolist() == ["1 missing"]
 
 
-# --------------------------------------------------------------------------- real recordings
+# --- real recordings ---
 
 
 @pytest.mark.corpora

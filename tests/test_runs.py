@@ -117,6 +117,13 @@ def test_missing_step_names_the_notebook_to_run(run):
     assert not run.folder.exists()  # asking makes nothing
 
 
+def test_damaged_json_names_the_file_and_the_notebook(run):
+    run.save_json({"a": 1}, "data.json")
+    run.path("data.json").write_text('{"a": ')
+    with pytest.raises(UserError, match=r"data\.json is damaged .*01_explore\.ipynb"):
+        run.read_json("data.json", made_by="01_explore")
+
+
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r"), max_size=12)
 
 

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from helpers.columns import PROTOCOLS
 from helpers.corpora import CORPORA, load_corpora
 from helpers.corpora.folds import count_folds, speaker_folds
-from helpers.corpora.manifest import load_folders
 from helpers.errors import UserError
 from helpers.splits import (
     SIDES,
@@ -71,7 +70,7 @@ def assert_disjoint(table: pd.DataFrame, split: pd.Series) -> None:
     )
 
 
-# ---------------------------------------------------------------------------- by speaker
+# --- by speaker ---
 
 
 @pytest.mark.parametrize("fold", range(1, 7))
@@ -203,17 +202,6 @@ def test_corpora_of_one_speaker_each_are_split_together():
     assert speakers_on(table, split, "validation") == {"bob-unknown"}
 
 
-def test_two_corpora_are_split_each_as_alone():
-    tess = make_clips("tess", ["tess-oaf", "tess-yaf"], texts=12)
-    table = join(ravdess(), tess)
-    split = split_by_speaker(table, fold=2)
-    assert_disjoint(table, split)
-    for corpus, alone in (("ravdess", ravdess()), ("tess", tess)):
-        part = table[table["corpus"] == corpus].assign(side=split)
-        tested = set(part.loc[part["side"] == "test", "speaker"])
-        assert tested == speakers_on(alone, split_by_speaker(alone, fold=2), "test")
-
-
 @st.composite
 def utterance_tables(draw) -> pd.DataFrame:
     """One to three corpora of one to fourteen speakers, sexes and counts as they come."""
@@ -278,7 +266,7 @@ def test_folds_hold_every_speaker_once_and_mix_the_sexes(genders):
             assert max(sexes) - min(sexes) <= 1
 
 
-# ---------------------------------------------------------------------------- by chance
+# --- by chance ---
 
 
 @settings(max_examples=25)
@@ -311,7 +299,7 @@ def test_random_split_needs_five_clips_an_emotion():
         split_random(table[:0])
 
 
-# ---------------------------------------------------------------------------- by name
+# --- by name ---
 
 
 def test_protocols_have_names():
@@ -359,7 +347,7 @@ def test_check_split_names_who_crosses_and_which_side_is_empty():
         split_by_speaker(table[:0])
 
 
-# ---------------------------------------------------------------------------- without a name
+# --- without a name ---
 
 
 def test_clips_that_name_no_speaker_are_on_no_side_beside_named_ones():
@@ -382,18 +370,7 @@ def test_one_named_speaker_and_unnamed_ones_cannot_be_split():
         split_by_speaker(table)
 
 
-def test_unnamed_clips_of_folders_never_cross(tmp_path):
-    for name in ("sad/anna/1", "sad/bert/1", "happy/anna/2", "happy/bert/2", "sad/3", "happy/4"):
-        (tmp_path / "mine" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "mine" / f"{name}.wav").touch()
-        (tmp_path / "mine" / f"{name}-again.wav").touch()
-    clips = load_folders(tmp_path / "mine").clips
-    split = split_by_speaker(clips)
-    assert speakers_on(clips, split, UNUSED) == {"mine-unknown"}
-    assert_disjoint(clips[split != UNUSED], split[split != UNUSED])
-
-
-# ---------------------------------------------------------------------------- by recording
+# --- by recording ---
 
 
 def test_a_recording_under_two_names_does_not_cross(caplog):
@@ -411,7 +388,7 @@ def test_a_recording_under_two_names_does_not_cross(caplog):
     assert table.loc[learned, "path"] in caplog.text
 
 
-# ---------------------------------------------------------------------------- by speaker and text
+# --- by speaker and text ---
 
 
 @pytest.mark.parametrize("fold", [1, 2])
