@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from helpers.errors import UserError
-from helpers.runs import MissingStepError, atomic_write, open_run
+from helpers.runs import atomic_write, open_run
 
 _SHOWN_A_CHECK = 50
 _CORPORA = ("list", "validate", "get")
@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (UserError, MissingStepError, ValueError) as error:
+    except (UserError, ValueError) as error:
         print(f"ser: {error}", file=sys.stderr)
         return 2
     except OSError as error:  # a full disk, a missing permission: the system says which file
@@ -285,7 +285,7 @@ def _compute_features(arguments: argparse.Namespace) -> int:
 
 def _list_corpora(arguments: argparse.Namespace) -> int:
     from helpers.corpora import CORPORA
-    from helpers.sound.survey import survey_corpora
+    from helpers.sound.check import survey_corpora
 
     if arguments.csv:
         _check_writable(arguments.csv)
@@ -326,8 +326,8 @@ def _validate_corpora(arguments: argparse.Namespace) -> int:
         _check_writable(arguments.csv)
     os.environ.update(KEEP_MEMORY)  # for the processes that decode
     names = parse_names(arguments.names)
-    tables = [validate_corpus(name) for name in names]
-    table = pd.concat(tables, ignore_index=True)
+    checked = [validate_corpus(name) for name in names]
+    table = pd.concat([found for found, _ in checked], ignore_index=True)
     # Two parts of one folder meet the same stray files: report each once.
     again = (table["check"] == "unparsed") & table.duplicated(["path", "check"])
     table = table[~again]
@@ -339,13 +339,13 @@ def _validate_corpora(arguments: argparse.Namespace) -> int:
     for check, n in counts[counts > _SHOWN_A_CHECK].items():
         print(f"… and {n - _SHOWN_A_CHECK} more of {check}; --csv OUT has all")
     found = ", ".join(f"{n} {check}" for check, n in counts.items()) or "nothing to report"
-    print(f"{sum(t.attrs['clips'] for t in tables)} clips of {', '.join(names)}: {found}")
+    print(f"{sum(n for _, n in checked)} clips of {', '.join(names)}: {found}")
     return int(table["check"].isin(FAULTS).any())
 
 
 def _get_corpus(arguments: argparse.Namespace) -> int:
     from helpers.corpora.download import download_corpus
-    from helpers.sound.survey import survey_corpora
+    from helpers.sound.check import survey_corpora
 
     folder = download_corpus(arguments.name, source=arguments.source, force=arguments.force)
     (row,) = survey_corpora([arguments.name]).itertuples()

@@ -64,7 +64,7 @@ def run_notebooks(
     ------
     ParameterError
         Unknown notebook or parameter, or one of the wrong type.
-    CorpusError
+    UserError
         Unknown or missing corpus, before anything is run.
     """
     steps = _choose_steps(start, only)

@@ -17,12 +17,15 @@ import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pandas as pd
+
+from helpers.columns import TEXT
+from helpers.errors import UserError
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = (
@@ -37,12 +40,8 @@ NOTEBOOKS = (
 _VERSIONS_OF = ("tensorflow", "keras", "librosa", "numpy", "pandas", "scikit-learn", "soundfile")
 
 
-class MissingStepError(RuntimeError):
-    """A notebook was opened before the one whose result it needs."""
-
-
 def data_home() -> Path:
-    """Folder that holds one folder a corpus: ``$SER_DATA``, or ``data/`` of the project.
+    """Folder that holds one folder per corpus: ``$SER_DATA``, or ``data/`` of the project.
 
     A relative ``$SER_DATA`` is looked for from the working folder, then from the project: a
     notebook's working folder is ``notebooks/``, a terminal's usually the project's.
@@ -54,7 +53,7 @@ def data_home() -> Path:
 
 
 def outputs_home() -> Path:
-    """Folder that holds one folder a run: ``$SER_OUTPUTS``, or ``outputs/`` of the project."""
+    """Folder that holds one folder per run: ``$SER_OUTPUTS``, or ``outputs/`` of the project."""
     return Path(os.environ.get("SER_OUTPUTS") or PROJECT_ROOT / "outputs").expanduser()
 
 
@@ -126,12 +125,12 @@ class Run:
 
         Raises
         ------
-        MissingStepError
+        UserError
             The file is not there; the message names the notebook to run first.
         """
         path = self.path(name)
         if not path.exists():
-            raise MissingStepError(
+            raise UserError(
                 f"{path} is not there. It is written by notebooks/{made_by}.ipynb: run that one "
                 f"first, with the same RUN = {self.name!r} (`ser run --run {self.name}` does all)."
             )
@@ -150,9 +149,9 @@ class Run:
         # Only an empty number is a missing value: an emotion may be called "none" or "NA".
         return pd.read_csv(
             path,
-            dtype=dict.fromkeys(_TEXT_COLUMNS, str),
+            dtype=dict.fromkeys(TEXT, str),
             keep_default_na=False,
-            na_values={column: [""] for column in columns if column not in _TEXT_COLUMNS},
+            na_values={column: [""] for column in columns if column not in TEXT},
         )
 
     def save_json(self, content: dict, name: str) -> Path:
@@ -170,22 +169,16 @@ class Run:
 
         Raises
         ------
-        MissingStepError
+        UserError
             The file is not there, or damaged.
         """
         path = self.require(name, made_by=made_by)
         try:
             return json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise MissingStepError(
+            raise UserError(
                 f"{path} is damaged ({error}): run notebooks/{made_by}.ipynb again"
             ) from error
-
-    def update_json(self, name: str, **parts: object) -> Path:
-        """Replace top-level members of a JSON file and keep the others."""
-        path = self.path(name)
-        content = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        return self.save_json({**content, **parts}, name)
 
     def save_figure(self, figure, name: str) -> Path:
         """Write a matplotlib figure to ``figures/<name>.png``."""
@@ -195,22 +188,16 @@ class Run:
         return path
 
 
-_TEXT_COLUMNS = (
-    *("path", "corpus", "speaker", "gender", "emotion", "intensity", "text", "channel"),
-    *("language", "sha256", "error", "file", "predicted", "split"),
-)
-
-
 def open_run(name: str) -> Run:
     """Return the run called ``name``.
 
     Raises
     ------
-    ValueError
+    UserError
         The name is empty or would leave the outputs folder.
     """
-    if not (name and name.isprintable()) or name != Path(name).name or name.startswith("."):
-        raise ValueError(
+    if not _is_run_name(name):
+        raise UserError(
             f"run name {name!r}: expected a plain folder name such as 'tess-1', without slashes "
             "and not starting with a dot"
         )
@@ -218,23 +205,28 @@ def open_run(name: str) -> Run:
 
 
 def find_run(name: str) -> Run:
-    """Return the run of a folder, or of a name under ``outputs/``.
+    """Return the run of a name under ``outputs/``, or else of a folder.
 
     Raises
     ------
-    MissingStepError
+    UserError
         There is neither.
     """
-    folder = Path(name)
-    run = Run(folder.resolve()) if folder.is_dir() or len(folder.parts) > 1 else open_run(name)
-    if not run.folder.is_dir():
-        home = outputs_home()
-        known = ", ".join(sorted(path.parent.name for path in home.glob("[!.]*/data.json")))
-        raise MissingStepError(
-            f"{name}: found no such run, expected a folder or a name in {home}"
-            + (f": {known}" if known else ", which holds none yet")
-        )
-    return run
+    home = outputs_home()
+    if _is_run_name(name) and (home / name).is_dir():
+        return open_run(name)
+    if Path(name).is_dir():
+        return Run(Path(name).resolve())
+    known = ", ".join(sorted(path.parent.name for path in home.glob("[!.]*/data.json")))
+    raise UserError(
+        f"{name}: found no such run, expected a folder or a name in {home}"
+        + (f": {known}" if known else ", which holds none yet")
+    )
+
+
+def _is_run_name(name: str) -> bool:
+    is_one_part = bool(name) and name == Path(name).name
+    return is_one_part and name.isprintable() and not name.startswith(".")
 
 
 def dump_json(content: object) -> str:
@@ -258,13 +250,7 @@ def _plain(value: object) -> object:
 
 def package_versions() -> dict[str, str]:
     """Versions of Python and of the packages that a score depends on."""
-    found = {"python": platform.python_version()}
-    for name in _VERSIONS_OF:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+    return {"python": platform.python_version()} | {name: version(name) for name in _VERSIONS_OF}
 
 
 def fingerprint(table: pd.DataFrame) -> str:

@@ -5,6 +5,9 @@ The question is whether a model works for people it has never heard, so the defa
 published notebooks and is kept for comparison only: the same voices stand on both sides.
 ``speaker-text-independent`` keeps the words of the test side unheard as well; ``own-split`` is what
 a manifest of one's own says.
+
+Clips that name no speaker, in a corpus where others do, stand on no side of a split by speaker:
+one of the test speakers may be heard in them (:func:`helpers.corpora.manifest.find_unnamed`).
 """
 
 from __future__ import annotations
@@ -14,58 +17,14 @@ import logging
 import numpy as np
 import pandas as pd
 
-#: RAVDESS test actors, fold by fold, as used by the EmoBox benchmark (arXiv 2406.07162).
-RAVDESS_FOLDS = (
-    (1, 11, 20, 21),
-    (4, 10, 12, 14),
-    (8, 9, 19, 23),
-    (3, 5, 7, 24),
-    (2, 15, 16, 18),
-    (6, 13, 17, 22),
-)
-PROTOCOLS = ("speaker-independent", "random-80-20", "own-split", "speaker-text-independent")
+from helpers.columns import PROTOCOLS
+from helpers.corpora.folds import name_families, speaker_folds
+from helpers.corpora.manifest import find_unnamed
+from helpers.errors import UserError
+
 SIDES = ("train", "validation", "test")
-UNUSED = "unused"  # on no side: a test speaker's heard text, a training speaker's held one
+UNUSED = "unused"  # on no side
 _LOG = logging.getLogger(__name__)
-
-
-class SplitError(ValueError):
-    """A split that cannot be made, or that would let a speaker cross."""
-
-
-def speaker_folds(speakers: pd.DataFrame) -> list[list[str]]:
-    """Deal the speakers of one corpus into test folds.
-
-    RAVDESS has published folds, and EmoDB is by custom tested a speaker at a time. Up to five
-    speakers make a fold each; more are dealt in turn, women and men alternating, into at most six
-    folds of at least two.
-
-    Parameters
-    ----------
-    speakers : pd.DataFrame
-        One row a speaker with the columns ``speaker`` and ``gender``.
-
-    Returns
-    -------
-    list of list of str
-
-    Examples
-    --------
-    >>> speaker_folds(pd.DataFrame({"speaker": ["b", "a"], "gender": ["", ""]}))
-    [['a'], ['b']]
-    """
-    names = sorted(speakers["speaker"])
-    published = [[f"ravdess-{actor:02d}" for actor in fold] for fold in RAVDESS_FOLDS]
-    if set(names) <= {name for fold in published for name in fold}:
-        folds = [[name for name in fold if name in names] for fold in published]
-        folds = [fold for fold in folds if fold]
-        if len(folds) > 1:  # a few actors of one fold are dealt as any others
-            return folds
-    if len(names) <= 5 or all(name.startswith("emodb-") for name in names):
-        return [[name] for name in names]
-    ordered = speakers.sort_values(["gender", "speaker"])["speaker"].tolist()
-    n_folds = min(6, len(ordered) // 2)
-    return [sorted(ordered[i::n_folds]) for i in range(n_folds)]
 
 
 def split_by_speaker(table: pd.DataFrame, *, fold: int = 1, seed: int = 0) -> pd.Series:
@@ -87,22 +46,26 @@ def split_by_speaker(table: pd.DataFrame, *, fold: int = 1, seed: int = 0) -> pd
     Returns
     -------
     pd.Series of str
-        ``train``, ``validation`` or ``test``, indexed as ``table``.
+        ``train``, ``validation`` or ``test``, indexed as ``table``; ``unused`` for clips that name
+        no speaker where others do, and for a training clip that is the same recording as a test
+        clip.
 
     Raises
     ------
-    SplitError
+    UserError
         A single speaker, or a fold below 1.
     """
     if fold < 1:
-        raise SplitError(f"fold {fold}: folds are counted from 1")
-    split = pd.Series("train", index=table.index, name="split")
-    voices = table.assign(family=name_families(table))
+        raise UserError(f"fold {fold}: folds are counted from 1")
+    unnamed = find_unnamed(table)
+    split = pd.Series("train", index=table.index, name="split").mask(unnamed, UNUSED)
+    voices = table[~unnamed]
+    voices = voices.assign(family=name_families(voices))
     for family, clips in voices.groupby("family"):
-        folds = speaker_folds(clips[["speaker", "gender"]].drop_duplicates("speaker"))
+        folds = speaker_folds(clips)
         if len(folds) < 2:
             if voices["family"].nunique() == 1:
-                raise SplitError(
+                raise UserError(
                     f"{family}: found one speaker ({clips['speaker'].iloc[0]}), expected at least "
                     "two for a speaker-independent split. Name the speakers (column `speaker` of "
                     "the manifest, or folders <emotion>/<speaker>/), or set "
@@ -116,14 +79,15 @@ def split_by_speaker(table: pd.DataFrame, *, fold: int = 1, seed: int = 0) -> pd
             split[clips.index[clips["speaker"].isin(validation)]] = "validation"
         else:
             rest = clips[~clips["speaker"].isin(test)]
-            split[rest.index[_pick_texts(rest, share=0.1, seed=seed)]] = "validation"
-    if copies := _crossing(table, split, "sha256"):
+            split[rest.index[_pick_tenth(rest, seed=seed)]] = "validation"
+    copies = _crossing(table, split, "sha256")
+    if copies:
         # One recording under two speakers: the test keeps it, training does without.
         there = table["sha256"].isin(copies) & (split != "test")
         split[there] = UNUSED
-        _LOG.warning("left out of training, as they are in the test: %s",
-                     ", ".join(table.loc[there, "path"][:4]))  # fmt: skip
-    check_split(table, split)
+        names = ", ".join(table.loc[there, "path"][:4])
+        _LOG.warning("left out of training, as they are in the test: %s", names)
+    _refuse_empty(split)
     return split
 
 
@@ -131,17 +95,13 @@ def split_by_speaker_and_text(table: pd.DataFrame, *, fold: int = 1, seed: int =
     """As :func:`split_by_speaker`, and no text of the test side is heard in training either.
 
     A corpus of few sentences, spoken by everybody, can be learned sentence by sentence. Here a
-    fifth of a corpus's texts (of two, one) is held back: the test speakers are tested on these
+    fifth of a corpus's texts (of two, one) is kept back: the test speakers are tested on these
     alone, the others learn from the rest. What is left belongs to no side.
 
     Parameters
     ----------
-    table : pd.DataFrame
-        Utterance table.
-    fold : int, default=1
-        1-based; rotates speakers and texts.
-    seed : int, default=0
-        As :func:`split_by_speaker`.
+    table, fold, seed
+        As for :func:`split_by_speaker`; the fold also rotates the texts.
 
     Returns
     -------
@@ -150,42 +110,31 @@ def split_by_speaker_and_text(table: pd.DataFrame, *, fold: int = 1, seed: int =
 
     Raises
     ------
-    SplitError
+    UserError
         As :func:`split_by_speaker`; also where a corpus has one text only, or none is known.
     """
     split = split_by_speaker(table, fold=fold, seed=seed)
     for corpus, clips in table.groupby("corpus"):
         texts = sorted(set(clips["text"]))
         if len(texts) < 2 or "" in texts:
-            raise SplitError(
+            raise UserError(
                 f"{corpus}: found {len(texts)} texts ({', '.join(map(repr, texts[:3]))}), expected "
                 "at least two, and one for each clip. The protocol speaker-text-independent needs "
                 "the column `text` of the manifest; speaker-independent does without."
             )
         n = min(len(texts), 5)
-        held = clips["text"].isin(texts[(fold - 1) % n :: n])
+        kept = clips["text"].isin(texts[(fold - 1) % n :: n])
         tested = split[clips.index] == "test"
-        split[clips.index[held != tested]] = UNUSED
-    check_split(table, split)
-    if both := set(table["text"][split == "test"]) & set(table["text"][split == "train"]):
-        raise SplitError(f"texts on both sides: {', '.join(sorted(both)[:3])}")
+        split[clips.index[kept != tested]] = UNUSED
+    _refuse_empty(split)
+    both = set(table["text"][split == "test"]) & set(table["text"][split == "train"])
+    if both:
+        raise UserError(f"texts on both sides: {', '.join(sorted(both)[:3])}")
     return split
 
 
-def count_folds(table: pd.DataFrame) -> int:
-    """Number of folds after which every speaker has been tested once.
-
-    Examples
-    --------
-    >>> count_folds(pd.DataFrame({"corpus": "own", "speaker": ["a", "b", "c"], "gender": ""}))
-    3
-    """
-    families = table.groupby(name_families(table))[["speaker", "gender"]]
-    return max(len(speaker_folds(part.drop_duplicates("speaker"))) for _, part in families)
-
-
 def split_random(table: pd.DataFrame, *, seed: int = 0) -> pd.Series:
-    """80 % train, 20 % test, by chance and stratified by emotion: the seeds' protocol.
+    """80 % train, 20 % test, by chance and stratified by emotion: the public recipes' protocol.
 
     A tenth of the training side is set apart for early stopping, so that the test side is not
     used to choose anything.
@@ -197,7 +146,7 @@ def split_random(table: pd.DataFrame, *, seed: int = 0) -> pd.Series:
 
     Raises
     ------
-    SplitError
+    UserError
         An emotion with fewer than five clips, which cannot stand on both sides.
 
     Examples
@@ -208,10 +157,10 @@ def split_random(table: pd.DataFrame, *, seed: int = 0) -> pd.Series:
     """
     counts = table["emotion"].value_counts()
     if counts.empty:
-        raise SplitError("no clips to split")
+        raise UserError("no clips to split")
     if counts.min() < 5:
-        raise SplitError(
-            f"{counts.idxmin()}: found {counts.min()} clips, expected at least 5 an emotion for a "
+        raise UserError(
+            f"{counts.idxmin()}: found {counts.min()} clips, expected at least 5 per emotion for a "
             "random split. Add recordings or leave that emotion out."
         )
     rng = np.random.default_rng(seed)
@@ -228,8 +177,8 @@ def split_random(table: pd.DataFrame, *, seed: int = 0) -> pd.Series:
 def split_as_given(table: pd.DataFrame, *, seed: int = 0) -> pd.Series:
     """The sides that a manifest gives in its column ``split``.
 
-    Without a validation side, about a tenth of the training side is set apart for it. Speakers on
-    both sides are said in a warning: the score is then not one on people never heard.
+    Without a validation side, about a tenth of the training side is set apart for it. A warning
+    names the speakers on both sides: the score is then not one on people never heard.
 
     Returns
     -------
@@ -238,7 +187,7 @@ def split_as_given(table: pd.DataFrame, *, seed: int = 0) -> pd.Series:
 
     Raises
     ------
-    SplitError
+    UserError
         No such column, or nothing to train on or to test.
 
     Examples
@@ -249,21 +198,22 @@ def split_as_given(table: pd.DataFrame, *, seed: int = 0) -> pd.Series:
     {'train': 7, 'validation': 1, 'test': 1}
     """
     if "split" not in table:
-        raise SplitError("own-split: found no column split, expected a manifest that has one")
+        raise UserError("own-split: found no column split, expected a manifest that has one")
     split = table["split"].copy()
     if not (split == "validation").any():
         train = table[split == "train"]
-        split[train.index[_pick_texts(train, share=0.1, seed=seed)]] = "validation"
+        split[train.index[_pick_tenth(train, seed=seed)]] = "validation"
     _refuse_empty(split)
-    if crossing := _crossing(table, split):
-        _LOG.warning("own-split: speakers on both sides: %s", ", ".join(crossing[:8]))
+    speakers = _crossing(table, split, "speaker")
+    if speakers:
+        _LOG.warning("own-split: speakers on both sides: %s", ", ".join(speakers[:8]))
     return split
 
 
 def make_split(
     table: pd.DataFrame, *, protocol: str = "speaker-independent", fold: int = 1, seed: int = 0
 ) -> pd.Series:
-    """Split by the name of a protocol (:data:`PROTOCOLS`)."""
+    """Split by the name of a protocol (:data:`helpers.columns.PROTOCOLS`)."""
     if protocol == "speaker-independent":
         return split_by_speaker(table, fold=fold, seed=seed)
     if protocol == "speaker-text-independent":
@@ -272,7 +222,7 @@ def make_split(
         return split_random(table, seed=seed)
     if protocol == "own-split":
         return split_as_given(table, seed=seed)
-    raise SplitError(f"protocol {protocol!r}: expected one of {', '.join(PROTOCOLS)}")
+    raise UserError(f"protocol {protocol!r}: expected one of {', '.join(PROTOCOLS)}")
 
 
 def check_split(table: pd.DataFrame, split: pd.Series) -> None:
@@ -283,24 +233,27 @@ def check_split(table: pd.DataFrame, split: pd.Series) -> None:
 
     Raises
     ------
-    SplitError
+    UserError
         Names the speakers or recordings that cross, or the side that is empty.
     """
     _refuse_empty(split)
-    if crossing := _crossing(table, split):
-        raise SplitError(f"speakers on both sides: {', '.join(crossing[:8])}")
-    if crossing := _crossing(table, split, "sha256"):
-        names = table.loc[table["sha256"].isin(crossing), "path"]
-        raise SplitError(f"the same recording on both sides: {', '.join(names[:4])}")
+    speakers = _crossing(table, split, "speaker")
+    if speakers:
+        raise UserError(f"speakers on both sides: {', '.join(speakers[:8])}")
+    copies = _crossing(table, split, "sha256")
+    if copies:
+        names = table.loc[table["sha256"].isin(copies), "path"]
+        raise UserError(f"the same recording on both sides: {', '.join(names[:4])}")
 
 
 def _refuse_empty(split: pd.Series) -> None:
     empty = [side for side in SIDES if not (split == side).any()]
     if empty:
-        raise SplitError(f"no clips on the {' and '.join(empty)} side; the corpus is too small")
+        raise UserError(f"no clips on the {' and '.join(empty)} side; the corpus is too small")
 
 
-def _crossing(table: pd.DataFrame, split: pd.Series, column: str = "speaker") -> list[str]:
+def _crossing(table: pd.DataFrame, split: pd.Series, column: str) -> list[str]:
+    """Values of ``column`` that stand on the test side and on another."""
     if column not in table:
         return []
     known = table[column].dropna()
@@ -308,48 +261,17 @@ def _crossing(table: pd.DataFrame, split: pd.Series, column: str = "speaker") ->
     return sorted(set(known[sides == "test"]) & set(known[sides.isin(["train", "validation"])]))
 
 
-def name_families(table: pd.DataFrame) -> pd.Series:
-    """Name of the group in which a clip's speaker is dealt: its corpus, or several together.
-
-    Parameters
-    ----------
-    table : pd.DataFrame
-        Utterance table; ``corpus`` and ``speaker`` are read.
-
-    Returns
-    -------
-    pd.Series of str
-        Indexed as ``table``.
-
-    Notes
-    -----
-
-    Corpora that share a speaker are one family (RAVDESS speech and song share their actors). Where
-    no corpus has two speakers, all are one: each recording of one person may be a corpus.
-    """
-    family = table["corpus"]
-    while True:
-        merged = family.groupby(table["speaker"]).transform("min")
-        merged = merged.groupby(family).transform("min")
-        if merged.equals(family):
-            break
-        family = merged
-    if (table["speaker"].groupby(family).nunique() < 2).all():
-        return pd.Series(min(family, default=""), index=table.index)
-    return family
-
-
-def _pick_texts(clips: pd.DataFrame, *, share: float, seed: int) -> np.ndarray:
-    """Mask of about ``share`` of the clips, whole texts where there are enough of them."""
+def _pick_tenth(clips: pd.DataFrame, *, seed: int) -> np.ndarray:
+    """Mask of about a tenth of the clips, whole texts where there are enough of them."""
     rng = np.random.default_rng(seed)
     texts = sorted(set(clips["text"]))
     if len(texts) >= 10:
-        chosen = rng.choice(texts, size=round(share * len(texts)), replace=False)
+        chosen = rng.choice(texts, size=round(0.1 * len(texts)), replace=False)
         return clips["text"].isin(chosen).to_numpy()
     mask = np.zeros(len(clips), dtype=bool)
     for places in clips.reset_index(drop=True).groupby("emotion").indices.values():
         # An emotion's only clip stays in training, which could not learn it otherwise.
-        n = max(1, round(share * len(places))) if len(places) > 1 else 0
+        n = max(1, round(0.1 * len(places))) if len(places) > 1 else 0
         mask[rng.permutation(places)[:n]] = True
     return mask
 
@@ -361,4 +283,5 @@ def possible_protocols(table: pd.DataFrame) -> list[str]:
     besides, and then every score says so.
     """
     own = ["own-split"] if "split" in table else []
-    return own + list(PROTOCOLS[:2] if table["speaker"].nunique() > 1 else PROTOCOLS[1:2])
+    n_speakers = table.loc[~find_unnamed(table), "speaker"].nunique()
+    return own + (PROTOCOLS[:2] if n_speakers > 1 else PROTOCOLS[1:2])

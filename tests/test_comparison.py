@@ -9,8 +9,9 @@ import pytest
 from test_evaluation import CLASSES, make_predictions
 
 from helpers.cli import main
+from helpers.errors import UserError
 from helpers.evaluation.comparison import compare_runs
-from helpers.runs import MissingStepError, Run, open_run
+from helpers.runs import Run, open_run
 
 
 def make_run(
@@ -91,6 +92,6 @@ def test_runs_that_mean_different_things_are_refused(capsys):
     make_run("a", GOOD), make_run("b", GOOD, classes=[*CLASSES, "boredom"])
     assert main(["compare", "a", "b"]) == 2
     assert "emotions is ['neutral'" in capsys.readouterr().err
-    with pytest.raises(MissingStepError, match="06_evaluate"):
+    with pytest.raises(UserError, match="06_evaluate"):
         compare_runs(open_run("a"), open_run("none"))
     assert main(["compare", "a", "none"]) == 2

@@ -28,7 +28,6 @@ from helpers.evaluation.scores import score_predictions
 from helpers.experiments.baselines import fit_svm
 from helpers.experiments.crossval import (
     MODELS,
-    CrossvalError,
     PartsFailedError,
     cross_validate,
     format_summary,
@@ -477,9 +476,3 @@ def test_what_cannot_be_meant_is_refused(corpus, home, capsys, arguments, said):
     out, err = capsys.readouterr()
     assert (code, out) == (2, "") and said in err and "Traceback" not in err
     assert sorted(home.iterdir()) == before
-
-
-def test_emotions_may_not_be_called_as_a_column(clips, tmp_path):
-    clips = clips.assign(emotion=clips["emotion"].replace("sad", "fold"))
-    with pytest.raises(CrossvalError, match="emotions called fold: so are columns"):
-        cross_validate(clips, "svm", run=Run(tmp_path))

@@ -22,10 +22,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from helpers.corpora import COLUMNS, CorpusError
+from helpers.columns import UTTERANCES
 from helpers.corpora.demo import corpus as demo
 from helpers.corpora.demo import espeak as _espeak
 from helpers.corpora.demo import shaping as _shaping
+from helpers.errors import UserError
 
 _EMOTIONS = [emotion for emotion in demo.PROSODY if emotion != "neutral"]
 
@@ -33,7 +34,7 @@ _EMOTIONS = [emotion for emotion in demo.PROSODY if emotion != "neutral"]
 @pytest.fixture(scope="session")
 def table(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     start = time.perf_counter()
-    table = demo.load(tmp_path_factory.mktemp("corpora") / "demo")
+    table = demo.CORPUS.load(tmp_path_factory.mktemp("corpora") / "demo").clips
     print(f"demo corpus made in {time.perf_counter() - start:.1f} s")
     return table
 
@@ -85,12 +86,12 @@ def _shift(measured: pd.DataFrame, column: str) -> pd.Series:
 
 
 def test_every_voice_says_every_word_in_every_emotion(table: pd.DataFrame) -> None:
-    assert list(table.columns) == COLUMNS
+    assert list(table.columns) == UTTERANCES
     assert len(table) == demo.CORPUS.n_clips == 8 * 7 * 10
     assert len(table.drop_duplicates(["speaker", "emotion", "text"])) == len(table)
     assert table.groupby("gender")["speaker"].nunique().to_dict() == {"female": 4, "male": 4}
     assert set(table["language"]) == {"en"} and set(table["channel"]) == {"speech"}
-    assert set(table["corpus"]) == {"demo"} and not table.attrs["unparsed"]
+    assert set(table["corpus"]) == {"demo"}
 
 
 def test_it_says_that_it_is_synthetic(table: pd.DataFrame) -> None:
@@ -122,7 +123,7 @@ def test_levels_and_durations_are_those_of_speech(measured: pd.DataFrame) -> Non
 
 
 def test_another_process_makes_the_same_bytes(table: pd.DataFrame, tmp_path: Path) -> None:
-    code = f"from helpers.corpora import demo; demo.load({str(tmp_path / 'demo')!r})"
+    code = f"from helpers.corpora import demo; demo.CORPUS.load({str(tmp_path / 'demo')!r})"
     environment = {**os.environ, "PYTHONHASHSEED": "7"}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment)
     for path in map(Path, table["path"]):
@@ -149,7 +150,7 @@ def test_another_seed_makes_another_corpus_and_stays(tmp_path: Path) -> None:
     second = {path.name: path.read_bytes() for path in (tmp_path / "demo").glob("v*")}
     assert first.keys() == second.keys() and len(first) == 40
     assert all(first[name] != second[name] for name in first)
-    demo.load(tmp_path / "demo")
+    demo.CORPUS.load(tmp_path / "demo")
     assert json.loads((tmp_path / "demo" / demo.STAMP).read_text())["seed"] == 1
 
 
@@ -251,7 +252,7 @@ def test_formants_are_taken_up_by_the_synthesizer() -> None:
 def test_an_unknown_voice_is_an_error(tmp_path: Path) -> None:
     with _espeak.open_synthesizer() as espeak:
         espeak._variant_file = tmp_path / "nobody"  # where eSpeak does not look
-        with pytest.raises(CorpusError, match="nobody"):
+        with pytest.raises(UserError, match="nobody"):
             espeak.speak("Hello.", variant="language variant\n", rate_wpm=160)
 
 
@@ -272,9 +273,9 @@ def test_emotions_are_found_on_unheard_voices_but_not_always(measured: pd.DataFr
 
 @pytest.mark.usefixtures("few")
 def test_a_valid_corpus_is_left_alone(tmp_path: Path) -> None:
-    demo.load(tmp_path / "demo")
+    demo.CORPUS.load(tmp_path / "demo")
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "demo").iterdir()}
-    demo.load(tmp_path / "demo")
+    demo.CORPUS.load(tmp_path / "demo")
     assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "demo").iterdir()}
 
 
@@ -282,13 +283,13 @@ def test_a_valid_corpus_is_left_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize("stamp", ["", "[]", "{}", '{"synthetic": true, "seed": "x"}', None])
 def test_a_corpus_of_other_rules_is_made_again(tmp_path: Path, stamp: str | None) -> None:
     folder = tmp_path / "demo"
-    demo.load(folder)
+    demo.CORPUS.load(folder)
     if stamp is None:
         good = json.loads((folder / demo.STAMP).read_text())
         stamp = json.dumps({**good, "rules": "older"})
     (folder / demo.STAMP).write_text(stamp)
     next(folder.glob("*.wav")).write_bytes(b"old")
-    assert len(demo.load(folder)) == 40
+    assert len(demo.CORPUS.load(folder).clips) == 40
     assert min(path.stat().st_size for path in folder.glob("v*")) > 1000
     assert [path.name for path in tmp_path.iterdir()] == ["demo"]
 
@@ -301,9 +302,9 @@ def test_changing_a_rule_changes_the_stamp(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.usefixtures("few")
 def test_a_missing_clip_is_made_again(tmp_path: Path) -> None:
-    demo.load(tmp_path / "demo")
+    demo.CORPUS.load(tmp_path / "demo")
     next((tmp_path / "demo").glob("*.flac")).unlink()
-    assert len(demo.load(tmp_path / "demo")) == 40
+    assert len(demo.CORPUS.load(tmp_path / "demo").clips) == 40
 
 
 @pytest.mark.usefixtures("few")
@@ -311,8 +312,8 @@ def test_other_files_are_never_replaced(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     folder.mkdir()
     (folder / "my interview.wav").write_bytes(b"dear to me")
-    with pytest.raises(CorpusError, match=r"my interview\.wav"):
-        demo.load(folder)
+    with pytest.raises(UserError, match=r"my interview\.wav"):
+        demo.CORPUS.load(folder)
     assert (folder / "my interview.wav").read_bytes() == b"dear to me"
 
 
@@ -329,21 +330,21 @@ def test_a_failure_on_the_way_leaves_nothing(
         _shaping.write_clip(path, y, sr)
 
     monkeypatch.setattr(demo, "write_clip", fill_the_disk)
-    with pytest.raises(CorpusError, match="No space left"):
-        demo.load(tmp_path / "demo")
+    with pytest.raises(UserError, match="No space left"):
+        demo.CORPUS.load(tmp_path / "demo")
     assert len(calls) == 5 and not list(tmp_path.iterdir())
 
 
 def test_a_folder_that_cannot_be_is_explained(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
-    with pytest.raises(CorpusError, match="SER_DATA"):
-        demo.load(tmp_path / "file" / "demo")
+    with pytest.raises(UserError, match="SER_DATA"):
+        demo.CORPUS.load(tmp_path / "file" / "demo")
 
 
 def test_a_killed_call_leaves_no_half_corpus(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    code = _FEW.format(n=560) + f"demo.load({str(tmp_path / 'demo')!r})"
+    code = _FEW.format(n=560) + f"demo.CORPUS.load({str(tmp_path / 'demo')!r})"
     # What eSpeak reads lies in the system's temporary folder, and a killed call leaves it there.
     environment = {**os.environ, "TMPDIR": str(tmp_path_factory.mktemp("tmp"))}
     process = subprocess.Popen([sys.executable, "-c", code], env=environment)
@@ -356,7 +357,7 @@ def test_a_killed_call_leaves_no_half_corpus(
     (leftover,) = tmp_path.glob(".demo-*")
     os.utime(leftover, (time.time() - 7200,) * 2)
     subprocess.run(
-        [sys.executable, "-c", _FEW.format(n=40) + f"demo.load({str(tmp_path / 'demo')!r})"],
+        [sys.executable, "-c", _FEW.format(n=40) + f"demo.CORPUS.load({str(tmp_path / 'demo')!r})"],
         check=True,
     )
     assert len(list((tmp_path / "demo").glob("v*"))) == 40
@@ -369,7 +370,7 @@ def test_two_calls_at_a_time_do_no_harm(tmp_path: Path, stale: bool) -> None:
     if stale:
         folder.mkdir()
         (folder / demo.STAMP).write_text("{}")
-    code = _FEW.format(n=40) + f"print(len(demo.load({str(folder)!r})))"
+    code = _FEW.format(n=40) + f"print(len(demo.CORPUS.load({str(folder)!r}).clips))"
     calls = [
         subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) for _ in range(2)
     ]
@@ -395,7 +396,9 @@ def test_many_calls_on_an_old_corpus_all_get_the_new_one(
         for _ in range(30):
             folder.mkdir(exist_ok=True)
             (folder / demo.STAMP).write_text("{}")
-            assert [len(table) for table in pool.map(demo.load, [folder] * 4)] == [5] * 4
+            assert [len(found.clips) for found in pool.map(demo.CORPUS.load, [folder] * 4)] == [
+                5
+            ] * 4
     assert [path.name for path in tmp_path.iterdir()] == ["demo"]
 
 
@@ -404,15 +407,15 @@ def test_many_calls_on_an_old_corpus_all_get_the_new_one(
 
 @pytest.mark.usefixtures("few")
 def test_a_made_corpus_needs_no_espeak(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    demo.load(tmp_path / "demo")
+    demo.CORPUS.load(tmp_path / "demo")
     monkeypatch.setitem(sys.modules, "espeakng_loader", None)
-    assert len(demo.load(tmp_path / "demo")) == 40
+    assert len(demo.CORPUS.load(tmp_path / "demo").clips) == 40
 
 
 def test_a_missing_espeak_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "espeakng_loader", None)
-    with pytest.raises(CorpusError, match="espeakng-loader.*--corpora ravdess"):
-        demo.load(tmp_path / "demo")
+    with pytest.raises(UserError, match="espeakng-loader.*--corpora ravdess"):
+        demo.CORPUS.load(tmp_path / "demo")
     assert not list(tmp_path.iterdir())
 
 
@@ -420,12 +423,12 @@ def test_a_broken_espeak_is_explained(tmp_path: Path, monkeypatch: pytest.Monkey
     import espeakng_loader
 
     monkeypatch.setattr(espeakng_loader, "get_data_path", lambda: str(tmp_path))
-    with pytest.raises(CorpusError, match="phontab is missing"):
-        demo.load(tmp_path / "demo")
+    with pytest.raises(UserError, match="phontab is missing"):
+        demo.CORPUS.load(tmp_path / "demo")
     (tmp_path / "library.so").write_text("no library")
     monkeypatch.setattr(espeakng_loader, "get_library_path", lambda: str(tmp_path / "library.so"))
-    with pytest.raises(CorpusError, match=r"library\.so"):
-        demo.load(tmp_path / "demo")
+    with pytest.raises(UserError, match=r"library\.so"):
+        demo.CORPUS.load(tmp_path / "demo")
 
 
 def test_importing_loads_no_gpl_code() -> None:

@@ -25,7 +25,6 @@ import zipfile
 from collections import namedtuple
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
@@ -34,9 +33,10 @@ from types import SimpleNamespace
 import pytest
 from conftest import ROOT, skip_or_fail
 
-from helpers.corpora import CORPORA, CorpusError, Remote, _archive, _dataverse, _transfer, download
+from helpers.corpora import CORPORA, Remote, _archive, _dataverse, _transfer, download
+from helpers.corpora.corpus import Corpus, Dataverse, not_found
 from helpers.corpora.download import DownloadError, download_corpus
-from helpers.corpora.table import Corpus, Dataverse, not_found, table_by_file_name
+from helpers.errors import UserError
 
 EMOTIONS = ("angry", "happy", "sad")
 CLIPS = [f"{emotion}_{number}" for emotion in EMOTIONS for number in range(4)]
@@ -219,7 +219,7 @@ def tiny() -> Corpus:
         folder="tiny",
         counts=dict.fromkeys(EMOTIONS, 4),
         speakers=1,
-        load=partial(table_by_file_name, corpus="tiny", parse=parse_name),
+        parse=parse_name,
     )
 
 
@@ -642,7 +642,7 @@ def test_data_folder_that_is_none(home, site, offer, monkeypatch, kind):
         home.mkdir()
         (home / ".tiny-download").symlink_to("nowhere")
     else:
-        monkeypatch.setattr(download, "data_home", lambda: home)
+        monkeypatch.setattr("helpers.corpora.corpus.data_home", lambda: home)
         home.symlink_to("nowhere/at all")
     offer(site.remote())
     with pytest.raises(DownloadError, match="SER_DATA may name another"):
@@ -1100,6 +1100,7 @@ from dataclasses import replace
 sys.path.insert(0, sys.argv[1])
 from test_download import Dataverse, Remote, tiny
 from helpers.corpora import CORPORA
+from helpers.corpora.corpus import Corpus, Dataverse, not_found
 from helpers.corpora.download import download_corpus
 
 url, checksum, size = sys.argv[2:]
@@ -1244,7 +1245,7 @@ def test_lock_that_was_tidied_up_meanwhile_is_none(tmp_path, monkeypatch):
 def test_unknown_name(home):
     with pytest.raises(DownloadError, match="unknown corpus 'tny': known are demo, "):
         download_corpus("tny")
-    assert issubclass(DownloadError, CorpusError)
+    assert issubclass(DownloadError, UserError)
 
 
 @pytest.mark.parametrize(
@@ -1274,19 +1275,18 @@ def test_demo_is_made(home, monkeypatch):
     def make(root):
         made.append(root)
         (root / "a").mkdir(parents=True, exist_ok=True)
-        (root / "a/angry_0.wav").touch()
-        return tiny().load(root)
+        (root / "a/v01_angry_back.wav").touch()
 
-    monkeypatch.setitem(CORPORA, "demo", replace(demo, load=make, counts={}))
+    monkeypatch.setitem(CORPORA, "demo", replace(demo, make=make, counts={}))
     assert download_corpus("demo") == home / "demo"
     assert made == [home / "demo"]
 
 
 def test_demo_that_cannot_be_made(home, monkeypatch):
     def fail(root):
-        raise CorpusError("no voice")
+        raise UserError("no voice")
 
-    monkeypatch.setitem(CORPORA, "demo", replace(CORPORA["demo"], load=fail))
+    monkeypatch.setitem(CORPORA, "demo", replace(CORPORA["demo"], make=fail))
     with pytest.raises(DownloadError, match="no voice"):
         download_corpus("demo")
 

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 from tiny import CLASSES, SETTINGS, build_tiny_model, tone, write_tone
 
-from helpers.corpora import CorpusError
+from helpers.errors import UserError
 from helpers.models import prediction
 from helpers.models.modelfile import (
     ModelFileError,
@@ -313,7 +313,7 @@ def test_labels_that_fit_nothing_score_nothing(answers, tmp_path):
     clips, notes = compare_with_labels(answers, labels, CLASSES)
     assert clips.empty and "3 files are not listed" in notes[1]
     labels.write_text("file,emotion\nx.wav,sad\n")
-    with pytest.raises(CorpusError, match="no column path"):
+    with pytest.raises(UserError, match="no column path"):
         compare_with_labels(answers, labels, CLASSES)
 
 

@@ -9,23 +9,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.corpora import load_corpora
+from helpers.columns import PROTOCOLS
+from helpers.corpora import CORPORA, load_corpora
+from helpers.corpora.folds import count_folds, speaker_folds
+from helpers.errors import UserError
 from helpers.splits import (
-    PROTOCOLS,
-    RAVDESS_FOLDS,
     SIDES,
     UNUSED,
-    SplitError,
     check_split,
-    count_folds,
     make_split,
     possible_protocols,
-    speaker_folds,
     split_by_speaker,
     split_by_speaker_and_text,
     split_random,
 )
 
+#: Published test actors of RAVDESS.
+FOLDS = CORPORA["ravdess"].folds
 EMOTIONS = ("neutral", "happy", "sad", "angry")
 
 
@@ -70,7 +70,7 @@ def assert_disjoint(table: pd.DataFrame, split: pd.Series) -> None:
     )
 
 
-# ---------------------------------------------------------------------------- by speaker
+# --- by speaker ---
 
 
 @pytest.mark.parametrize("fold", range(1, 7))
@@ -78,15 +78,22 @@ def test_ravdess_has_the_published_folds(fold):
     table = ravdess()
     split = split_by_speaker(table, fold=fold)
     for side, k in (("test", fold), ("validation", fold % 6 + 1)):
-        published = {f"ravdess-{actor:02d}" for actor in RAVDESS_FOLDS[k - 1]}
-        assert speakers_on(table, split, side) == published
+        assert speakers_on(table, split, side) == set(FOLDS[k - 1])
     assert len(speakers_on(table, split, "train")) == 16
 
 
-def test_published_folds_hold_every_actor_once():
-    actors = [actor for fold in RAVDESS_FOLDS for actor in fold]
-    assert sorted(actors) == list(range(1, 25))
-    assert {len(fold) for fold in RAVDESS_FOLDS} == {4}
+def test_published_folds_hold_every_speaker_once():
+    for name, corpus in CORPORA.items():
+        speakers = [speaker for fold in corpus.folds for speaker in fold]
+        parts = 24 if name == "ravdess-song" else corpus.speakers  # one actor has no song
+        assert len(speakers) == len(set(speakers)) == (parts if corpus.folds else 0)
+    assert {name for name, corpus in CORPORA.items() if corpus.folds} == {
+        "ravdess",
+        "ravdess-song",
+        "emodb",
+        "savee",
+    }
+    assert FOLDS[0] == ("ravdess-01", "ravdess-11", "ravdess-20", "ravdess-21")
 
 
 def test_ravdess_speech_and_song_share_actors_and_never_cross():
@@ -96,7 +103,7 @@ def test_ravdess_speech_and_song_share_actors_and_never_cross():
     for fold in range(1, 7):
         split = split_by_speaker(table, fold=fold)
         assert_disjoint(table, split)
-        published = {f"ravdess-{actor:02d}" for actor in RAVDESS_FOLDS[fold - 1]}
+        published = set(FOLDS[fold - 1])
         assert speakers_on(table, split, "test") == published
         alone = split_by_speaker(song, fold=fold)
         assert speakers_on(song, alone, "test") == published - {"ravdess-18"}
@@ -110,7 +117,14 @@ def test_own_data_with_a_name_like_ravdess_leaves_the_published_folds_alone():
     assert actors == {"ravdess-01", "ravdess-11", "ravdess-20", "ravdess-21"}
 
 
-def test_a_few_actors_of_one_fold_are_dealt_as_any_others():
+def test_own_data_with_a_name_like_emodb_is_split_as_any_other():
+    """EmoDB is tested on one speaker at a time; twelve people of one's own are not."""
+    speakers = [f"emodb-mine-{n:02}" for n in range(12)]
+    folds = speaker_folds(make_clips("emodb-mine", speakers))
+    assert [len(fold) for fold in folds] == [2] * 6
+
+
+def test_a_few_actors_of_one_fold_are_taken_as_any_others():
     table = ravdess(actors=(1, 11))
     split = split_by_speaker(table)
     assert_disjoint(table, split)
@@ -132,7 +146,7 @@ def test_fold_counts_around():
 
 @pytest.mark.parametrize("fold", [0, -1])
 def test_folds_are_counted_from_one(fold):
-    with pytest.raises(SplitError, match="counted from 1"):
+    with pytest.raises(UserError, match="counted from 1"):
         split_by_speaker(ravdess(), fold=fold)
 
 
@@ -166,12 +180,12 @@ def test_an_emotion_with_one_clip_stays_in_training():
 
 
 def test_lone_speaker_is_explained():
-    with pytest.raises(SplitError) as caught:
+    with pytest.raises(UserError) as caught:
         split_by_speaker(make_clips("mine", ["mine-unknown"]))
     for part in ("mine: found one speaker (mine-unknown)", "column `speaker`", "random-80-20"):
         assert part in str(caught.value)
     assert possible_protocols(make_clips("mine", ["mine-unknown"])) == ["random-80-20"]
-    assert possible_protocols(ravdess()) == list(PROTOCOLS[:2])
+    assert possible_protocols(ravdess()) == PROTOCOLS[:2]
 
 
 def test_lone_speaker_beside_another_corpus_helps_to_train():
@@ -180,23 +194,12 @@ def test_lone_speaker_beside_another_corpus_helps_to_train():
     assert set(split[table["corpus"] == "mine"]) == {"train"}
 
 
-def test_corpora_of_one_speaker_each_are_dealt_together():
+def test_corpora_of_one_speaker_each_are_split_together():
     table = join(*(make_clips(name, [f"{name}-unknown"]) for name in ("anna", "bob", "cleo")))
     split = split_by_speaker(table)
     assert_disjoint(table, split)
     assert speakers_on(table, split, "test") == {"anna-unknown"}
     assert speakers_on(table, split, "validation") == {"bob-unknown"}
-
-
-def test_two_corpora_are_split_each_as_alone():
-    tess = make_clips("tess", ["tess-oaf", "tess-yaf"], texts=12)
-    table = join(ravdess(), tess)
-    split = split_by_speaker(table, fold=2)
-    assert_disjoint(table, split)
-    for corpus, alone in (("ravdess", ravdess()), ("tess", tess)):
-        part = table[table["corpus"] == corpus].assign(side=split)
-        tested = set(part.loc[part["side"] == "test", "speaker"])
-        assert tested == speakers_on(alone, split_by_speaker(alone, fold=2), "test")
 
 
 @st.composite
@@ -225,7 +228,7 @@ def utterance_tables(draw) -> pd.DataFrame:
 def test_no_speaker_ever_crosses(table, fold, seed):
     try:
         split = split_by_speaker(table, fold=fold, seed=seed)
-    except SplitError:
+    except UserError:
         # Only what truly cannot be split: one speaker, or two with hardly a clip to spare.
         assert table.groupby("corpus")["speaker"].nunique().max() <= 2
         return
@@ -244,7 +247,7 @@ def test_row_order_does_not_choose_who_is_tested(table, seed):
     shuffled = table.sample(frac=1, random_state=seed)
     try:
         split = split_by_speaker(table)
-    except SplitError:
+    except UserError:
         return
     again = split_by_speaker(shuffled)
     assert speakers_on(shuffled, again, "test") == speakers_on(table, split, "test")
@@ -253,7 +256,7 @@ def test_row_order_does_not_choose_who_is_tested(table, seed):
 @given(genders=st.lists(st.sampled_from(["female", "male", ""]), min_size=1, max_size=40))
 def test_folds_hold_every_speaker_once_and_mix_the_sexes(genders):
     names = [f"own-{place:02d}" for place in range(len(genders))]
-    folds = speaker_folds(pd.DataFrame({"speaker": names, "gender": genders}))
+    folds = speaker_folds(pd.DataFrame({"corpus": "own", "speaker": names, "gender": genders}))
     assert sorted(name for fold in folds for name in fold) == names
     if len(names) > 5:
         sizes = [len(fold) for fold in folds]
@@ -263,7 +266,7 @@ def test_folds_hold_every_speaker_once_and_mix_the_sexes(genders):
             assert max(sexes) - min(sexes) <= 1
 
 
-# ---------------------------------------------------------------------------- by chance
+# --- by chance ---
 
 
 @settings(max_examples=25)
@@ -290,13 +293,13 @@ def test_random_split_depends_on_its_seed():
 
 def test_random_split_needs_five_clips_an_emotion():
     table = pd.DataFrame({"emotion": ["sad"] * 4 + ["happy"] * 50})
-    with pytest.raises(SplitError, match="sad: found 4 clips, expected at least 5"):
+    with pytest.raises(UserError, match="sad: found 4 clips, expected at least 5"):
         split_random(table)
-    with pytest.raises(SplitError, match="no clips"):
+    with pytest.raises(UserError, match="no clips"):
         split_random(table[:0])
 
 
-# ---------------------------------------------------------------------------- by name
+# --- by name ---
 
 
 def test_protocols_have_names():
@@ -305,7 +308,7 @@ def test_protocols_have_names():
     pd.testing.assert_series_equal(by_speaker, split_by_speaker(table, fold=3))
     by_chance = make_split(table, protocol="random-80-20", seed=4)
     pd.testing.assert_series_equal(by_chance, split_random(table, seed=4))
-    with pytest.raises(SplitError, match=r"protocol 'leaky': expected one of speaker-.*, random-"):
+    with pytest.raises(UserError, match=r"protocol 'leaky': expected one of speaker-.*, random-"):
         make_split(table, protocol="leaky")
 
 
@@ -316,7 +319,7 @@ def test_own_split_is_kept_and_comes_first():
     )
     assert possible_protocols(table) == ["own-split", "speaker-independent", "random-80-20"]
     assert make_split(table, protocol="own-split").tolist() == table["split"].tolist()
-    with pytest.raises(SplitError, match="expected a manifest that has one"):
+    with pytest.raises(UserError, match="expected a manifest that has one"):
         make_split(table.drop(columns="split"), protocol="own-split")
 
 
@@ -327,7 +330,7 @@ def test_own_split_without_validation_takes_a_tenth_of_training(caplog):
     assert (split == "test").equals(table["split"] == "test")
     assert split.value_counts().to_dict() == {"train": 96, "test": 12, "validation": 12}
     assert "speakers on both sides: own-a, own-b, own-c" in caplog.text
-    with pytest.raises(SplitError, match="no clips on the test side"):
+    with pytest.raises(UserError, match="no clips on the test side"):
         make_split(table.assign(split="train"), protocol="own-split")
 
 
@@ -336,15 +339,38 @@ def test_check_split_names_who_crosses_and_which_side_is_empty():
     split = split_by_speaker(table)
     crossed = split.copy()
     crossed[table.index[table["speaker"] == "own-c"][0]] = "test"
-    with pytest.raises(SplitError, match="speakers on both sides: own-c"):
+    with pytest.raises(UserError, match="speakers on both sides: own-c"):
         check_split(table, crossed)
-    with pytest.raises(SplitError, match="no clips on the validation side"):
+    with pytest.raises(UserError, match="no clips on the validation side"):
         check_split(table, split.replace("validation", "train"))
-    with pytest.raises(SplitError, match="train and validation and test"):
+    with pytest.raises(UserError, match="train and validation and test"):
         split_by_speaker(table[:0])
 
 
-# ---------------------------------------------------------------------------- by recording
+# --- without a name ---
+
+
+def test_clips_that_name_no_speaker_are_on_no_side_beside_named_ones():
+    """A test speaker may be heard in them, so that they are no further person."""
+    named = make_clips("mine", ["mine-anna", "mine-bert", "mine-cleo"])
+    table = join(named, make_clips("mine", ["mine-unknown"]), ravdess())
+    for split in (split_by_speaker(table), make_split(table, protocol="speaker-text-independent")):
+        assert set(split[table["speaker"] == "mine-unknown"]) == {UNUSED}
+    split, alone = split_by_speaker(table), split_by_speaker(named)
+    mine = table["corpus"] == "mine"
+    for side in SIDES:
+        assert speakers_on(table[mine], split[mine], side) == speakers_on(named, alone, side)
+    assert count_folds(table[mine]) == 3
+
+
+def test_one_named_speaker_and_unnamed_ones_cannot_be_split():
+    table = make_clips("mine", ["mine-anna", "mine-unknown"])
+    assert possible_protocols(table) == ["random-80-20"]
+    with pytest.raises(UserError, match=r"found one speaker \(mine-anna\)"):
+        split_by_speaker(table)
+
+
+# --- by recording ---
 
 
 def test_a_recording_under_two_names_does_not_cross(caplog):
@@ -354,7 +380,7 @@ def test_a_recording_under_two_names_does_not_cross(caplog):
     assert UNUSED not in set(split) and not caplog.text
     tested, learned = (table.index[split == side][0] for side in ("test", "train"))
     table.loc[learned, "sha256"] = table.loc[tested, "sha256"]
-    with pytest.raises(SplitError, match="the same recording on both sides: /own/"):
+    with pytest.raises(UserError, match="the same recording on both sides: /own/"):
         check_split(table, split)
     mended = split_by_speaker(table)
     assert mended[learned] == UNUSED and mended[tested] == "test"
@@ -362,7 +388,7 @@ def test_a_recording_under_two_names_does_not_cross(caplog):
     assert table.loc[learned, "path"] in caplog.text
 
 
-# ---------------------------------------------------------------------------- by speaker and text
+# --- by speaker and text ---
 
 
 @pytest.mark.parametrize("fold", [1, 2])
@@ -393,7 +419,7 @@ def test_words_are_held_back_by_fifths_and_rotate():
 def test_unknown_or_single_texts_are_explained():
     table = make_clips("own", ["own-a", "own-b", "own-c"], texts=1)
     for texts in ("text 0", ""):
-        with pytest.raises(SplitError, match=r"own: found 1 texts .*needs the column `text`"):
+        with pytest.raises(UserError, match=r"own: found 1 texts .*needs the column `text`"):
             split_by_speaker_and_text(table.assign(text=texts))
 
 
@@ -415,9 +441,7 @@ def test_real_folds(real_data):
     split = split_by_speaker(table, fold=1)
     assert_disjoint(table, split)
     speech = table["corpus"] == "ravdess"
-    assert speakers_on(table[speech], split[speech], "test") == {
-        *("ravdess-01", "ravdess-11", "ravdess-20", "ravdess-21")
-    }
+    assert speakers_on(table[speech], split[speech], "test") == set(FOLDS[0])
     assert (split[speech] == "test").sum() == 240
     tess = split[table["corpus"] == "tess"]
     assert (tess == "test").sum() == 1400 and (tess == "validation").sum() == 140

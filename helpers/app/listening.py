@@ -15,6 +15,7 @@ import ipywidgets as widgets
 import pandas as pd
 from IPython.display import HTML, Image, clear_output, display
 
+from helpers.columns import FLAGS
 from helpers.corpora import class_order
 from helpers.features.extract import Analysis, FeatureSettings
 from helpers.report import plots
@@ -22,7 +23,6 @@ from helpers.runs import atomic_write
 from helpers.sound.audio import AudioError, load_audio
 
 _FILTERS = ("corpus", "emotion", "speaker", "intensity", "channel")
-_FLAG_COLUMNS = ("path", "corpus", "speaker", "emotion", "note")
 _ALL = "all"
 
 
@@ -94,15 +94,15 @@ def read_flags(path: Path) -> pd.DataFrame:
         The file is no such CSV; it is left as it is.
     """
     if not path.exists():
-        return pd.DataFrame(columns=_FLAG_COLUMNS, dtype=str)
+        return pd.DataFrame(columns=FLAGS, dtype=str)
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except ValueError as error:
         raise ValueError(f"{path}: no table of flags ({error}); rename or remove it") from error
-    if list(table.columns) != list(_FLAG_COLUMNS):
+    if list(table.columns) != list(FLAGS):
         raise ValueError(
             f"{path}: found the columns {', '.join(table.columns)}, expected "
-            f"{', '.join(_FLAG_COLUMNS)}; rename or remove it"
+            f"{', '.join(FLAGS)}; rename or remove it"
         )
     return table
 
@@ -215,7 +215,7 @@ class ClipBrowser(widgets.VBox):
             flags = read_flags(self.flags_path)
             flags = flags[flags["path"] != clip["path"]]
             if not known:
-                row = {c: str(clip.get(c, "")) for c in _FLAG_COLUMNS} | {"note": self.note.value}
+                row = {c: str(clip.get(c, "")) for c in FLAGS} | {"note": self.note.value}
                 flags = pd.concat([flags, pd.DataFrame([row])], ignore_index=True)
             with atomic_write(self.flags_path) as temporary:
                 flags.to_csv(temporary, index=False, lineterminator="\n")

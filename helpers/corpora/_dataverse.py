@@ -15,7 +15,7 @@ from threading import Event
 
 from helpers.corpora._archive import ArchiveError, Member, choose_members
 from helpers.corpora._transfer import DownloadError, check_free_disk, fetch_file, quiet_pooch
-from helpers.corpora.table import Dataverse, Remote
+from helpers.corpora.corpus import Dataverse, Remote
 
 _AT_A_TIME = 4  # the time goes into asking, not into the bytes; more would be impolite
 _LARGEST_LIST = 50_000_000  # a file takes about a kilobyte of it

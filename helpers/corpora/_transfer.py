@@ -13,7 +13,8 @@ from threading import Event
 from types import ModuleType
 from urllib.parse import unquote, urlsplit
 
-from helpers.corpora.table import CorpusError, Remote
+from helpers.corpora.corpus import Remote
+from helpers.errors import UserError
 from helpers.runs import atomic_write
 
 #: WAV of quiet rooms packs to about a third.
@@ -27,7 +28,7 @@ _CHUNK = 1 << 16
 _MAY_PASS = frozenset({404, 408, 425, 429, 500, 502, 503, 504})
 
 
-class DownloadError(CorpusError):
+class DownloadError(UserError):
     """A corpus cannot be fetched; the message says what was got, what was expected, what to do."""
 
 

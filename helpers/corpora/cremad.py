@@ -8,11 +8,8 @@ other names end in ``XX``. Sex is from the publisher's ``VideoDemographics.csv``
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
-import pandas as pd
-
-from helpers.corpora.table import Corpus, Remote, table_by_file_name
+from helpers.corpora.corpus import Corpus, Remote
 
 _EMOTION = {
     "ANG": "angry",
@@ -85,11 +82,6 @@ def parse_name(stem: str) -> tuple[str, dict] | None:
     return name, row
 
 
-def load(root: Path) -> pd.DataFrame:
-    """Utterance table of CREMA-D under ``root``."""
-    return table_by_file_name(root, corpus="cremad", parse=parse_name)
-
-
 CORPUS = Corpus(
     name="cremad",
     title="Crowd-sourced Emotional Multimodal Actors Dataset",
@@ -108,7 +100,14 @@ cremad/AudioWAV/1091_WSI_SAD_XX.wav
     folder="cremad",
     counts={**dict.fromkeys(_EMOTION.values(), 1271), "neutral": 1087},
     speakers=91,
-    load=load,
+    parse=parse_name,
+    language="American English",
+    voices="91 actors say twelve sentences",
+    heard_by_people=(
+        0.409,
+        "40.9 %",
+        "Cao et al. 2014, IEEE Trans. Affective Computing 5(4): 377-390",
+    ),
     # Packed when it is asked for: nobody knows its size and checksum before.
     remotes=(
         Remote(

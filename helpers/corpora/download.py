@@ -18,8 +18,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import pandas as pd
-
 from helpers.corpora import CORPORA, locate
 from helpers.corpora._archive import ArchiveError, move_into, unpack_archive
 from helpers.corpora._dataverse import fetch_files, list_files
@@ -31,7 +29,9 @@ from helpers.corpora._transfer import (
     file_name,
     import_extra,
 )
-from helpers.corpora.table import Corpus, CorpusError, CorpusNotFoundError, Remote, not_found
+from helpers.corpora.corpus import Corpus, Remote, not_found
+from helpers.corpora.table import Listing
+from helpers.errors import UserError
 from helpers.runs import data_home
 
 __all__ = ["SOURCES", "DownloadError", "download_corpus"]
@@ -89,12 +89,12 @@ def download_corpus(
         )
     corpus = CORPORA[name]
     try:
-        _fetch(corpus, _folder(corpus), source, force, progress)
-        root = _folder(corpus)
+        _fetch(corpus, locate(corpus), source, force, progress)
+        root = locate(corpus)
         _compare(corpus, root)
     except DownloadError:
         raise
-    except CorpusError as error:  # from making a generated one
+    except UserError as error:  # from making a generated one
         raise DownloadError(str(error)) from error
     except OSError as error:
         raise DownloadError(
@@ -102,14 +102,6 @@ def download_corpus(
             "folder read-only? SER_DATA may name another one"
         ) from error
     return root
-
-
-def _folder(corpus: Corpus) -> Path:
-    """Where the corpus lies, however its folder is spelled, or where it is to lie."""
-    try:
-        return locate(corpus)
-    except CorpusNotFoundError:
-        return data_home() / corpus.folder
 
 
 def _fetch(corpus: Corpus, root: Path, source: str, force: bool, progress: bool) -> None:
@@ -178,7 +170,7 @@ def _copy_from_kaggle(corpus: Corpus, made: Path, force: bool, progress: bool) -
             f"into ~/.kaggle. Or get the recordings by hand: {corpus.url}"
         ) from error
     # Copies hold other corpora too, or the same clip twice: take what the loader would.
-    clips = [Path(path) for path in corpus.load(copy)["path"]]
+    clips = [Path(path) for path in corpus.load(copy).clips["path"]]
     if not clips:
         raise not_found(corpus, copy)
     size = sum(clip.stat().st_size for clip in clips)
@@ -200,11 +192,11 @@ def _check_source(corpus: Corpus, root: Path, source: str) -> None:
         kaggle = (
             f'\n  Or fetch the copy {corpus.kaggle} with source "kaggle".' if corpus.kaggle else ""
         )
-        table = corpus.load(root)
+        listing = corpus.load(root)
         here = (
-            str(not_found(corpus, root, unparsed=table.attrs.get("unparsed", ())))
-            if table.empty
-            else f"{_count(corpus, table)} in {root}; the others: {corpus.url}"
+            str(not_found(corpus, root, unparsed=listing.paths("unparsed")))
+            if listing.clips.empty
+            else f"{_count(corpus, listing)} in {root}; the others: {corpus.url}"
         )
         raise DownloadError(
             f"{corpus.title} cannot be fetched from here: its publisher hands it out on request, "
@@ -214,12 +206,11 @@ def _check_source(corpus: Corpus, root: Path, source: str) -> None:
 
 
 def _compare(corpus: Corpus, root: Path) -> None:
-    table = corpus.load(root)
-    if table.empty:
-        raise DownloadError(
-            f"fetched, but {not_found(corpus, root, unparsed=table.attrs.get('unparsed', ()))}"
-        )
-    found = table["emotion"].value_counts()
+    listing = corpus.load(root)
+    if listing.clips.empty:
+        said = not_found(corpus, root, unparsed=listing.paths("unparsed"))
+        raise DownloadError(f"fetched, but {said}")
+    found = listing.clips["emotion"].value_counts()
     wrong = {
         emotion: f"{found.get(emotion, 0)} of {expected} {emotion}"
         for emotion, expected in corpus.counts.items()
@@ -230,12 +221,12 @@ def _compare(corpus: Corpus, root: Path) -> None:
 
 
 def _is_complete(corpus: Corpus, root: Path) -> bool:
-    n_found = len(corpus.load(root)) if root.is_dir() else 0
+    n_found = len(corpus.load(root).clips) if root.is_dir() else 0
     return n_found > 0 and n_found >= corpus.n_clips
 
 
-def _count(corpus: Corpus, table: pd.DataFrame) -> str:
-    return f"{len(table)}{f' of {corpus.n_clips}' if corpus.n_clips else ''} clips"
+def _count(corpus: Corpus, listing: Listing) -> str:
+    return f"{len(listing.clips)}{f' of {corpus.n_clips}' if corpus.n_clips else ''} clips"
 
 
 def _archive_name(remote: Remote) -> str:

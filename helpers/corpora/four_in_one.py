@@ -7,27 +7,11 @@ same clips are found under their own names when ``SER_DATA`` is the folder that 
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
-
-import pandas as pd
 
 from helpers.corpora import cremad, ravdess, savee, tess
-from helpers.corpora.table import Corpus, find_folder, utterance_table
+from helpers.corpora.corpus import Corpus
 
 _PARTS = (cremad.CORPUS, ravdess.SPEECH, savee.CORPUS, tess.CORPUS)
-
-
-def load(root: Path) -> pd.DataFrame:
-    """Utterance table of the four corpora whose folders lie in ``root``; any may be missing."""
-    folders = [find_folder(root, part) for part in _PARTS]
-    tables = [part.load(at) for part, at in zip(_PARTS, folders, strict=True) if at]
-    left_out = {
-        note: [path for table in tables for path in table.attrs[note]]
-        for note in ("unparsed", "duplicates")
-    }
-    rows = (row for table in tables for row in table.to_dict("records"))
-    return utterance_table(rows, **left_out)
-
 
 CORPUS = Corpus(
     name="four-in-one",
@@ -44,7 +28,6 @@ four-in-one/Tess/OAF_angry/OAF_back_angry.wav
     folder="four-in-one",
     counts=sum((Counter(part.counts) for part in _PARTS), Counter()),
     speakers=sum(part.speakers for part in _PARTS),
-    load=load,
     kaggle="dmitrybabko/speech-emotion-recognition-en",
     parts=_PARTS,
 )

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import numpy as np
 import pandas as pd
+
+from helpers.corpora import CORPORA, class_order, load_listing, parse_names
+
+#: From calm to expressive, in the words of CREMA-D and of RAVDESS.
+_INTENSITIES = ["low", "normal", "medium", "strong", "high"]
 
 
 def pick_contrast(clips: pd.DataFrame) -> pd.DataFrame:
-    """Clips of one speaker and one text, one an emotion: what differs is the emotion.
+    """Clips of one speaker and one text, one per emotion: what differs is the emotion.
 
-    Chooses the speaker and text with the most emotions; among equals, real recordings' most
-    expressive take (``strong`` intensity), then the first in order.
+    Chooses the speaker and text with the most emotions. Of several takes of an emotion, the most
+    expressive one (``strong`` or ``high`` intensity), then the first in order.
 
     Parameters
     ----------
@@ -21,7 +27,7 @@ def pick_contrast(clips: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pd.DataFrame
-        Rows of ``clips``, at most one an emotion, in display order.
+        Rows of ``clips``, at most one per emotion, in display order.
 
     Examples
     --------
@@ -30,8 +36,6 @@ def pick_contrast(clips: pd.DataFrame) -> pd.DataFrame:
     >>> pick_contrast(clips)["emotion"].tolist()
     ['neutral', 'angry']
     """
-    from helpers.corpora import class_order
-
     # Without the words nobody knows whether two clips say the same.
     clips = clips[clips["text"] != ""] if (clips["text"] != "").any() else clips
     groups = clips.groupby(["channel", "speaker", "text"], sort=False)["emotion"].nunique()
@@ -40,14 +44,15 @@ def pick_contrast(clips: pd.DataFrame) -> pd.DataFrame:
     chosen = clips[
         (clips["speaker"] == speaker) & (clips["text"] == text) & (clips["channel"] == channel)
     ]
-    # "strong" sorts after "normal" and "".
-    chosen = chosen.sort_values("intensity", ascending=False, kind="stable")
+    rank = {intensity: place for place, intensity in enumerate(_INTENSITIES)}
+    strength = chosen["intensity"].str.lower().map(rank).fillna(-1)
+    chosen = chosen.iloc[np.argsort(-strength.to_numpy(), kind="stable")]
     order = class_order(chosen["emotion"])
     return chosen.drop_duplicates("emotion").set_index("emotion", drop=False).loc[order]
 
 
 def describe_corpora(names: str | Iterable[str]) -> pd.DataFrame:
-    """What is known of each named corpus, and what lies there.
+    """What is known of each named corpus, and how much of it is there.
 
     Parameters
     ----------
@@ -57,23 +62,23 @@ def describe_corpora(names: str | Iterable[str]) -> pd.DataFrame:
     Returns
     -------
     pd.DataFrame
-        Indexed by the names as given (own data by absolute path): ``title licence citation
-        clips speakers emotions synthetic``.
+        Indexed by the names as given (own data by absolute path): ``title licence clips speakers
+        synthetic``.
     """
-    from helpers.corpora import CORPORA, _load_one, parse_names  # quietly: 01 loads them again
-
     rows = {}
     for name in parse_names(names):
-        corpus, table = CORPORA.get(name), _load_one(name)
+        clips = load_listing(name).clips
         rows[name] = {
-            "title": corpus.title if corpus else f"own data: {table['corpus'].iloc[0]}",
-            "licence": corpus.licence if corpus else "yours to know",
-            "citation": corpus.citation if corpus else "",
-            "clips": len(table),
-            "speakers": table["speaker"].nunique(),
-            "emotions": table["emotion"].nunique(),
-            "synthetic": bool(corpus and corpus.generated),
+            "title": f"own data: {clips['corpus'].iloc[0]}",
+            "licence": "yours to know",
+            "clips": len(clips),
+            "speakers": clips["speaker"].nunique(),
+            "synthetic": False,
         }
+        if name in CORPORA:
+            corpus = CORPORA[name]
+            facts = {"title": corpus.title, "licence": corpus.licence}
+            rows[name] |= {**facts, "synthetic": corpus.generated}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("corpus")
 
 
@@ -88,10 +93,8 @@ def map_emotions(clips: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pd.DataFrame
-        A row a corpus and emotion, in display order: ``emotion``, ``corpus``, the publisher's
-        ``code``, ``clips`` found there, ``corpora`` (all of those named that have clips of this
-        emotion) and ``left_out``. Codes that are not used come last, without an emotion and with
-        the reason in ``left_out``.
+        One row per corpus and emotion, in display order: ``emotion``, ``corpus``, the publisher's
+        ``code``, and ``clips`` found there.
 
     Examples
     --------
@@ -100,23 +103,16 @@ def map_emotions(clips: pd.DataFrame) -> pd.DataFrame:
     >>> codes.loc[codes["clips"] > 0, ["emotion", "code", "clips"]].to_numpy().tolist()
     [['surprise', 'ps', 1], ['Wut', 'Wut', 1]]
     """
-    from helpers.corpora import CORPORA, class_order
-
-    columns = ["emotion", "corpus", "code", "clips", "left_out"]
     rows = []
     for name, part in clips.groupby("corpus"):
-        corpus, counts = CORPORA.get(name), part["emotion"].value_counts()
-        codes = corpus.codes if corpus and corpus.codes else {e: e for e in counts.index}
+        counts = part["emotion"].value_counts()
+        codes = CORPORA[name].codes if name in CORPORA else {}
+        codes = codes or {emotion: emotion for emotion in counts.index}
         for emotion in class_order({*codes.values(), *counts.index}):
             code = ", ".join(code for code, meaning in codes.items() if meaning == emotion)
-            rows.append((emotion, name, code, counts.get(emotion, 0), ""))
-        unused = corpus.left_out.items() if corpus else ()
-        rows += [("", name, code, 0, reason) for code, reason in unused]
-    table = pd.DataFrame(rows, columns=columns)
-    found = table[table["clips"] > 0].groupby("emotion")["corpus"].agg(", ".join)
-    table.insert(4, "corpora", table["emotion"].map(found).fillna(""))
-    order = {emotion: place for place, emotion in enumerate(class_order(table["emotion"]))}
-    order[""] = len(order)  # what is left out comes last
+            rows.append((emotion, name, code, counts.get(emotion, 0)))
+    table = pd.DataFrame(rows, columns=["emotion", "corpus", "code", "clips"])
+    order = class_order(table["emotion"])
     return table.sort_values(
-        "emotion", key=lambda e: e.map(order), kind="stable", ignore_index=True
+        "emotion", key=lambda e: e.map(order.index), kind="stable", ignore_index=True
     )

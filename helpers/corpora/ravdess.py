@@ -7,11 +7,8 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
-import pandas as pd
-
-from helpers.corpora.table import Corpus, Remote, table_by_file_name
+from helpers.corpora.corpus import Corpus, Remote
 
 _EMOTION = {
     "01": "neutral",
@@ -69,16 +66,15 @@ def parse_name(stem: str) -> tuple[str, dict] | None:
     return stem, row
 
 
-def load_speech(root: Path) -> pd.DataFrame:
-    """Utterance table of the speech part under ``root``."""
-    return table_by_file_name(root, corpus="ravdess", parse=parse_name)
-
-
-def load_song(root: Path) -> pd.DataFrame:
-    """Utterance table of the song part under ``root``."""
-    return table_by_file_name(root, corpus="ravdess-song", parse=parse_name)
-
-
+#: Test actors, fold by fold, as used by the EmoBox benchmark (arXiv 2406.07162).
+_FOLDS = (
+    (1, 11, 20, 21),
+    (4, 10, 12, 14),
+    (8, 9, 19, 23),
+    (3, 5, 7, 24),
+    (2, 15, 16, 18),
+    (6, 13, 17, 22),
+)
 _ABOUT = {
     "licence": "CC BY-NC-SA 4.0",
     "citation": (
@@ -86,6 +82,9 @@ _ABOUT = {
         "and Song (RAVDESS). PLoS ONE 13(5): e0196391."
     ),
     "folder": "ravdess",
+    "parse": parse_name,
+    "language": "North American English",
+    "folds": tuple(tuple(f"ravdess-{actor:02d}" for actor in fold) for fold in _FOLDS),
 }
 _FILES = "https://zenodo.org/records/1188976/files"
 SPEECH = Corpus(
@@ -99,7 +98,12 @@ ravdess/Actor_24/03-01-…
 (1440 files, WAV or FLAC; further folders in between do no harm)""",
     counts={"neutral": 96, **dict.fromkeys(_EMOTIONS[1:], 192)},
     speakers=24,
-    load=load_speech,
+    voices="24 actors say two sentences in a studio",
+    heard_by_people=(
+        0.60,
+        "about 60 %",
+        "Livingstone & Russo 2018, PLoS ONE 13(5): e0196391",
+    ),
     codes=_EMOTION,
     kaggle="uwrfkaggler/ravdess-emotional-speech-audio",
     remotes=(
@@ -122,7 +126,7 @@ ravdess/Actor_24/03-02-…
 (1012 files, WAV or FLAC, none of actor 18; beside the speech part or without it)""",
     counts={"neutral": 92, **dict.fromkeys(_EMOTIONS[1:6], 184)},
     speakers=23,
-    load=load_song,
+    voices="23 actors sing two sentences in a studio",
     codes={code: emotion for code, emotion in _EMOTION.items() if code <= "06"},
     kaggle="uwrfkaggler/ravdess-emotional-song-audio",
     remotes=(

@@ -10,9 +10,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pandas as pd
-
-from helpers.corpora.table import Corpus, table_by_file_name
+from helpers.corpora.corpus import Corpus
 
 _EMOTION = {
     "a": "angry",
@@ -23,8 +21,9 @@ _EMOTION = {
     "sa": "sad",
     "su": "surprise",
 }
+_SPEAKERS = ("DC", "JE", "JK", "KL")
 _NAME = re.compile(
-    f"(DC|JE|JK|KL)_({'|'.join(_EMOTION)})(0[1-9]|[12][0-9]|30)",
+    f"({'|'.join(_SPEAKERS)})_({'|'.join(_EMOTION)})(0[1-9]|[12][0-9]|30)",
     re.ASCII,
 )
 
@@ -67,11 +66,6 @@ def full_name(path: Path) -> str:
     return path.stem if "_" in path.stem else f"{path.parent.name}_{path.stem}"
 
 
-def load(root: Path) -> pd.DataFrame:
-    """Utterance table of SAVEE under ``root``."""
-    return table_by_file_name(root, corpus="savee", parse=parse_name, named=full_name)
-
-
 CORPUS = Corpus(
     name="savee",
     title="Surrey Audio-Visual Expressed Emotion",
@@ -89,7 +83,12 @@ savee/AudioData/KL/su15.wav
     folder="savee",
     counts={**dict.fromkeys(_EMOTION.values(), 60), "neutral": 120},
     speakers=4,
-    load=load,
+    parse=parse_name,
+    named=full_name,
+    language="British English",
+    voices="four men read sentences in a studio",
+    # By custom it is tested on one speaker at a time.
+    folds=tuple((f"savee-{speaker}",) for speaker in _SPEAKERS),
     kaggle="ejlok1/surrey-audiovisual-expressed-emotion-savee",
     codes=_EMOTION,
 )

@@ -1,229 +1,56 @@
-"""What every corpus module shares: the table's columns, the vocabulary, the errors, the search."""
+"""The utterance table: one row per clip, one vocabulary of emotions, labels from file names."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from helpers.runs import PROJECT_ROOT, data_home
+from helpers.columns import UTTERANCES
 
-EMOTIONS = (
-    "neutral",
-    "calm",
-    "happy",
-    "sad",
-    "angry",
-    "fear",
-    "disgust",
-    "surprise",
-    "boredom",
-)
-COLUMNS = [
-    "path",
-    "corpus",
-    "speaker",
-    "gender",
-    "emotion",
-    "intensity",
-    "text",
-    "channel",
-    "language",
-    "duration_s",
-]
+EMOTIONS = tuple("neutral calm happy sad angry fear disgust surprise boredom".split())
 AUDIO_SUFFIXES = frozenset(
     ".wav .flac .mp3 .ogg .opus .aif .aiff .aac .m4a .mp4 .3gp .webm .wma .caf".split()
 )
 _LOSSY = AUDIO_SUFFIXES - {".wav", ".flac", ".aif", ".aiff", ".caf"}
 
 
-class CorpusError(ValueError):
-    """A corpus cannot be used as asked; the message says why and what to do."""
-
-
-class CorpusNotFoundError(CorpusError):
-    """The recordings are not there; the message says where to get them and where to put them."""
-
-
 @dataclass(frozen=True)
-class Remote:
-    """A file that the publisher offers for download.
+class Listing:
+    """Clips of a corpus, and files that are not among them.
 
     Parameters
     ----------
-    url : str
-    checksum : str
-        ``md5:…`` or ``sha256:…``, as the publisher states it; empty when none is stated: then the
-        archive's own sums and the number of clips are what is checked.
-    size : int
-        Bytes, to look at the free disk before; 0 when the publisher does not state it: then what
-        the server says is believed.
-    folder : str
-        Where its members go, below the corpus' folder; the folder itself when empty.
+    clips : pd.DataFrame
+        Utterance table: columns :data:`helpers.columns.UTTERANCES`, sorted by path, index 0 … n-1;
+        and ``split`` where a manifest says the side of every clip.
+    left_out : pd.DataFrame
+        One row per file, columns ``path`` and ``why``. ``unparsed`` is an audio file not named by
+        the rule of the corpus, ``copy`` a further file of a clip, ``missing`` a file that a
+        manifest lists and that is not there.
     """
 
-    url: str
-    checksum: str
-    size: int
-    folder: str = ""
+    clips: pd.DataFrame
+    left_out: pd.DataFrame
+
+    def paths(self, why: str) -> list[str]:
+        """Paths that were left out for one reason: ``unparsed``, ``copy`` or ``missing``."""
+        return self.left_out.loc[self.left_out["why"] == why, "path"].tolist()
 
 
-@dataclass(frozen=True)
-class Dataverse:
-    """A corpus that its publisher offers file by file, on a server that runs Dataverse.
-
-    Its list of the files, with the size and checksum of each, is read when they are fetched.
-
-    Parameters
-    ----------
-    site : str
-        Address of the server, without a slash at the end.
-    doi : str
-        Identifier of the dataset, ``doi:…``.
+def class_order(labels: Iterable[str]) -> list[str]:
+    """Distinct labels in display order: :data:`EMOTIONS` first, then own names sorted.
 
     Examples
     --------
-    >>> Dataverse("https://example.org", "doi:10.5072/A/B").listing
-    'https://example.org/api/datasets/:persistentId/?persistentId=doi:10.5072/A/B'
+    >>> class_order(["sad", "Freude", "neutral", "sad"])
+    ['neutral', 'sad', 'Freude']
     """
-
-    site: str
-    doi: str
-
-    @property
-    def listing(self) -> str:
-        """Address of the list of its files."""
-        return f"{self.site}/api/datasets/:persistentId/?persistentId={self.doi}"
-
-    @property
-    def page(self) -> str:
-        """Address of the dataset for people with a browser."""
-        return f"https://doi.org/{self.doi.removeprefix('doi:')}"
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """A published corpus: what it is, where it lies, and how its file names become labels.
-
-    Parameters
-    ----------
-    name : str
-        Short name as in ``--corpora``.
-    title, licence, citation, url : str
-        Shown in tables and in the message of a missing corpus.
-    layout : str
-        Expected folder tree, some lines of text.
-    folder : str
-        Folder under :func:`helpers.runs.data_home`; :func:`find_folder` knows other spellings.
-    counts : mapping of str to int
-        Clips of each emotion in the complete corpus; empty when there is no fixed number.
-    speakers : int
-        Speakers of the complete corpus.
-    load : callable
-        ``load(root)`` gives the utterance table of the corpus folder ``root``; an empty table
-        when nothing is there. Files that do not follow the naming rule are listed in
-        ``table.attrs["unparsed"]``.
-    generated : bool
-        The corpus makes itself when missing, so it must lie in a folder that can be written.
-    remotes : tuple of Remote
-        The publisher's archives, all of which are needed; empty when it offers none.
-    dataverse : Dataverse, optional
-        The publisher's dataset, if it offers the recordings file by file.
-    kaggle : str
-        ``owner/dataset`` of a copy on Kaggle, if the corpus is known from there.
-    left_out : mapping of str to str
-        Codes of the publisher that have no place in :data:`EMOTIONS`, and why.
-    codes : mapping of str to str
-        The publisher's code for each emotion and what it became; empty for the same words.
-    aliases : tuple of str
-        What the folder is called in copies that go around.
-    parts : tuple of Corpus
-        The corpora that this one only gathers; each keeps its own name in the table.
-    """
-
-    name: str
-    title: str
-    licence: str
-    citation: str
-    url: str
-    layout: str
-    folder: str
-    counts: Mapping[str, int]
-    speakers: int
-    load: Callable[[Path], pd.DataFrame]
-    generated: bool = False
-    remotes: tuple[Remote, ...] = ()
-    dataverse: Dataverse | None = None
-    kaggle: str = ""
-    left_out: Mapping[str, str] = field(default_factory=dict)
-    codes: Mapping[str, str] = field(default_factory=dict)
-    aliases: tuple[str, ...] = ()
-    parts: tuple[Corpus, ...] = ()
-
-    @property
-    def n_clips(self) -> int:
-        """Clips of the complete corpus; 0 when there is no fixed number."""
-        return sum(self.counts.values())
-
-    @property
-    def is_offered(self) -> bool:
-        """Whether it can be fetched from its publisher."""
-        return bool(self.remotes or self.dataverse)
-
-
-def locate(corpus: Corpus) -> Path:
-    """Folder of a corpus under :func:`helpers.runs.data_home`, however it is spelled.
-
-    A generated corpus need not be there yet; it goes to ``data/`` of the project when ``SER_DATA``
-    is read-only. The folder of a gathered corpus may also be the one in which its parts lie.
-
-    Raises
-    ------
-    CorpusNotFoundError
-        The folder is not there; the message says where to get the recordings.
-    """
-    home = data_home()
-    if corpus.generated:
-        return (home if _is_writable(home) else PROJECT_ROOT / "data") / corpus.folder
-    root = find_folder(home, corpus)
-    if root is None and corpus.parts and all(find_folder(home, part) for part in corpus.parts):
-        root = home
-    if root is None:
-        raise not_found(corpus, home / corpus.folder)
-    return root
-
-
-def find_folder(home: Path, corpus: Corpus) -> Path | None:
-    """Folder of ``corpus`` directly under ``home``, None when there is no such folder.
-
-    ``corpus.folder`` goes first, then any of its names (the Kaggle copy's is one) however written:
-    ``CREMA-D`` is ``cremad``. Of several folders, the first that has a clip of it.
-    """
-    found = [home / corpus.folder] if (home / corpus.folder).is_dir() else []
-    names = map(_letters, (corpus.folder, *corpus.aliases, corpus.kaggle.rpartition("/")[2]))
-    with suppress(OSError):  # no such home, or not ours to read
-        folders = sorted(p for p in home.iterdir() if p.is_dir() and not p.name.startswith("."))
-        found += [path for name in names if name for path in folders if _letters(path.name) == name]
-    found = list(dict.fromkeys(found))
-    if len(found) > 1:
-        found = [path for path in found if not corpus.load(path).empty] or found
-    return found[0] if found else None
-
-
-def _letters(name: str) -> str:
-    return "".join(filter(str.isalnum, name.lower()))
-
-
-def _is_writable(folder: Path) -> bool:
-    folder = folder.absolute()
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    # The mode bits too: root may write anywhere, yet a folder marked read-only is meant to stay.
-    return os.access(folder, os.W_OK) and bool(folder.stat().st_mode & 0o222)
+    labels = set(labels)
+    return [e for e in EMOTIONS if e in labels] + sorted(labels.difference(EMOTIONS))
 
 
 def find_audio(root: str | Path) -> list[Path]:
@@ -248,96 +75,78 @@ def find_audio(root: str | Path) -> list[Path]:
     return sorted(found)
 
 
-def utterance_table(rows: Iterable[dict], **attrs: object) -> pd.DataFrame:
-    """Utterance table of ``rows`` sorted by path; what a row does not say is empty text.
+def make_listing(rows: Iterable[dict], left_out: Iterable[tuple[str, str]] = ()) -> Listing:
+    """Listing of ``rows`` sorted by path; what a row does not say is empty text.
 
     Parameters
     ----------
     rows : iterable of dict
-        Keys are names of :data:`COLUMNS`.
-    **attrs : object
-        Stored in ``table.attrs``.
+        Keys are names of :data:`helpers.columns.UTTERANCES`.
+    left_out : iterable of (str, str)
+        Path, and why it is left out; see :class:`Listing`.
 
     Examples
     --------
-    >>> table = utterance_table([{"path": "/a.wav", "corpus": "x", "emotion": "sad"}], unparsed=[])
-    >>> table.loc[0, ["emotion", "channel", "gender"]].tolist()
+    >>> listing = make_listing([{"path": "/a.wav", "corpus": "x", "emotion": "sad"}])
+    >>> listing.clips.loc[0, ["emotion", "channel", "gender"]].tolist()
     ['sad', 'speech', '']
     """
-    defaults = {**dict.fromkeys(COLUMNS, ""), "channel": "speech", "duration_s": float("nan")}
-    table = pd.DataFrame([{**defaults, **row} for row in rows], columns=COLUMNS)
-    table = table.astype({c: "float64" if c == "duration_s" else "str" for c in COLUMNS})
-    table = table.sort_values("path", kind="stable", ignore_index=True)
-    table.attrs.update(attrs)
-    return table
+    defaults = {**dict.fromkeys(UTTERANCES, ""), "channel": "speech", "duration_s": float("nan")}
+    types = {**dict.fromkeys(UTTERANCES, "str"), "duration_s": "float64"}
+    clips = pd.DataFrame([{**defaults, **row} for row in rows], columns=UTTERANCES).astype(types)
+    clips = clips.sort_values("path", kind="stable", ignore_index=True)
+    return Listing(clips, pd.DataFrame(left_out, columns=["path", "why"], dtype="str"))
 
 
-def table_by_file_name(
-    root: str | Path,
+def merge_listings(listings: Iterable[Listing]) -> Listing:
+    """One listing of several, sorted by path again.
+
+    Two corpora that share a folder leave out the same files, which are listed once. The column
+    ``split`` is dropped where some clips have no side.
+    """
+    listings = list(listings)
+    clips = pd.concat([listing.clips for listing in listings])
+    clips = clips.sort_values("path", kind="stable", ignore_index=True)
+    if "split" in clips and clips["split"].isna().any():
+        clips = clips.drop(columns="split")
+    left_out = pd.concat([listing.left_out for listing in listings], ignore_index=True)
+    return Listing(clips, left_out.drop_duplicates(ignore_index=True))
+
+
+def list_by_file_name(
+    files: Iterable[Path],
     *,
     corpus: str,
     parse: Callable[[str], tuple[str, dict] | None],
-    named: Callable[[Path], str] = lambda path: path.stem,
-) -> pd.DataFrame:
-    """Utterance table of a corpus whose labels are in its file names; folders do not matter.
+    named: Callable[[Path], str],
+) -> Listing:
+    """Listing of a corpus whose labels are in its file names; folders do not matter.
+
+    A clip that lies in several folders, or as both WAV and FLAC, counts once.
 
     Parameters
     ----------
-    root : path
-        Folder of the corpus; need not exist.
+    files : iterable of Path
+        Audio files of the corpus, and perhaps of others: a folder may hold several.
     corpus : str
-        Rows of this corpus are kept: one folder may hold several parts.
-    parse : callable
-        ``parse(name)`` gives a key that is unique to the clip and a row, or None when the name
-        does not follow the rule.
-    named : callable
-        Name of a file as the rule reads it; the file name without suffix, if not given.
-
-    Returns
-    -------
-    DataFrame
-        ``attrs["unparsed"]`` lists the paths of files not named by the rule,
-        ``attrs["duplicates"]`` the copies that were left out: a clip that lies in several folders,
-        or as both WAV and FLAC, counts once.
+        Rows of this corpus are kept.
+    parse, named : callable
+        As in :class:`helpers.corpora.corpus.Corpus`.
     """
-    rows, unparsed, duplicates = {}, [], []
+    rows, left_out = {}, []
     # CREMA-D has an MP3 beside each WAV, some blank. Among equals the shallowest copy wins, so that
     # a second unpacking below it changes nothing.
-    found = [(path.suffix.lower() in _LOSSY, len(path.parts), path) for path in find_audio(root)]
+    found = [(path.suffix.lower() in _LOSSY, len(path.parts), path) for path in files]
     for _, _, path in sorted(found):
         parsed = parse(named(path))
         if parsed is None:
-            unparsed.append(str(path))
+            left_out.append((str(path), "unparsed"))
             continue
         key, row = parsed
         if row["corpus"] != corpus:
             continue
         if key in rows:
-            duplicates.append(str(path))
+            left_out.append((str(path), "copy"))
         else:
             rows[key] = {"path": str(path), **row}
-    return utterance_table(rows.values(), unparsed=unparsed, duplicates=duplicates)
-
-
-def not_found(corpus: Corpus, root: Path, *, unparsed: Iterable[str] = ()) -> CorpusNotFoundError:
-    """Explain a missing corpus: what was looked for and where, and how to get it."""
-    unparsed = list(unparsed)
-    if not root.exists():
-        found = "the folder does not exist"
-    elif unparsed:
-        names = ", ".join(Path(path).name for path in unparsed[:3])
-        found = f"{len(unparsed)} audio files there, none named by its rule ({names})"
-    else:
-        found = "the folder has no clip of it"
-    layout = "\n".join(f"    {line}" for line in corpus.layout.strip("\n").splitlines())
-    fetch = f"ser corpora get {corpus.name}, or by hand: " if corpus.is_offered else ""
-    copy = f" or https://www.kaggle.com/datasets/{corpus.kaggle}" if corpus.kaggle else ""
-    return CorpusNotFoundError(
-        f"corpus {corpus.name!r} ({corpus.title}) not found: looked in {root}, {found}.\n"
-        f"  Get it:   {fetch}{corpus.url}{copy}\n"
-        f"  Licence:  {corpus.licence}\n"
-        f"  Expected:\n{layout}\n"
-        f"  Is it elsewhere? Set SER_DATA to the folder that holds {corpus.folder}/, for example\n"
-        f"    SER_DATA=/my/recordings ser run --corpora {corpus.name}\n"
-        "  No recordings at hand? --corpora demo makes its own."
-    )
+    return make_listing(rows.values(), left_out)

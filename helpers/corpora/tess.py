@@ -7,11 +7,8 @@ surprise). The folders are spelled in two ways in circulation and are not read.
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
-import pandas as pd
-
-from helpers.corpora.table import Corpus, Dataverse, table_by_file_name
+from helpers.corpora.corpus import Corpus, Dataverse
 
 _EMOTION = {
     "angry": "angry",
@@ -70,11 +67,6 @@ def parse_name(stem: str) -> tuple[str, dict] | None:
     return name, row
 
 
-def load(root: Path) -> pd.DataFrame:
-    """Utterance table of TESS under ``root``."""
-    return table_by_file_name(root, corpus="tess", parse=parse_name)
-
-
 CORPUS = Corpus(
     name="tess",
     title="Toronto Emotional Speech Set",
@@ -92,7 +84,9 @@ tess/YAF_sad/YAF_young_sad.wav
     folder="tess",
     counts=dict.fromkeys(_EMOTION.values(), 400),
     speakers=2,
-    load=load,
+    parse=parse_name,
+    language="Canadian English",
+    voices="two actresses say one phrase with 200 words",
     codes=_EMOTION,
     dataverse=Dataverse("https://borealisdata.ca", "doi:10.5683/SP2/E8H2MF"),
     kaggle="ejlok1/toronto-emotional-speech-set-tess",

@@ -116,7 +116,7 @@ def compare_runs(
 
     Raises
     ------
-    MissingStepError
+    UserError
         A run without notebook 06.
     ValueError
         The runs are about different emotions or protocols: their scores mean different things.

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from helpers.corpora import CorpusError, load_corpora
+from helpers.corpora import load_corpora
+from helpers.corpora.folds import count_folds, name_families
+from helpers.errors import UserError
 from helpers.evaluation.scores import score_predictions
 from helpers.experiments.baselines import make_linear_model
-from helpers.splits import SplitError, count_folds, name_families, split_by_speaker
+from helpers.splits import split_by_speaker
 
 
 def load_others(clips: pd.DataFrame, *, n: int = 400, seed: int = 0) -> pd.DataFrame:
@@ -30,7 +32,7 @@ def load_others(clips: pd.DataFrame, *, n: int = 400, seed: int = 0) -> pd.DataF
     """
     try:
         others = load_corpora("all")
-    except CorpusError:
+    except UserError:
         return clips[:0]
     others = others[~others["speaker"].isin(clips["speaker"])]
     others = others[~others["corpus"].isin(clips["corpus"])].sample(frac=1, random_state=seed)
@@ -111,7 +113,7 @@ def _cross_validate(clips: pd.DataFrame, features: pd.DataFrame, seed: int) -> p
     for fold in range(1, count_folds(clips) + 1):
         try:
             split = split_by_speaker(clips, fold=fold, seed=seed)
-        except SplitError:
+        except UserError:
             continue
         heard, test = split.isin(["train", "validation"]), split == "test"
         model = _fit(clips[heard], features[heard], seed)

@@ -14,17 +14,17 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
+from helpers.columns import PROTOCOLS
 from helpers.evaluation.groups import score_groups
 from helpers.evaluation.intervals import MIN_SPEAKERS, Bootstrap
 from helpers.evaluation.scores import accuracy, confusion_counts, score_predictions, uar
-from helpers.experiments.parts import FACTS, Part, describe, n_folds, parts_folder, run_apart
+from helpers.experiments.parts import Part, describe, n_folds, parts_folder, run_apart
 from helpers.models.recipes import RECIPES
 from helpers.runs import Run
-from helpers.splits import PROTOCOLS, make_split
+from helpers.splits import make_split
 
 #: What can be cross-validated: the networks, and a support vector machine on the functionals.
 MODELS = (*RECIPES, "svm")
-_COLUMNS = {*FACTS, "predicted", "confidence", "fold", "seed"}
 
 
 class CrossvalError(ValueError):
@@ -59,7 +59,7 @@ def cross_validate(
     model : str
         One of :data:`MODELS`.
     protocol : str
-        One of :data:`helpers.splits.PROTOCOLS`. Where no speakers are dealt, fold 1 is all there
+        One of :data:`helpers.columns.PROTOCOLS`. Where no speakers are dealt, fold 1 is all there
         is, and the seeds differ in the split.
     seeds : int
         So many, from 0.
@@ -84,7 +84,7 @@ def cross_validate(
     ------
     CrossvalError
         An unknown model, protocol or fold, or a number that is too small.
-    helpers.splits.SplitError
+    helpers.errors.UserError
         A split that cannot be made; before anything is computed.
     PartsFailedError
         Names the parts that failed, when all others are done.
@@ -96,8 +96,6 @@ def cross_validate(
         for seed in range(seeds)
         for fold in chosen
     }
-    if taken := sorted(_COLUMNS & set(clips["emotion"])):
-        raise CrossvalError(f"emotions called {', '.join(taken)}: so are columns; rename them")
     recipe = RECIPES.get(model)
     recipe = recipe.with_epochs(epochs) if epochs else recipe
     facts = describe(clips, model, recipe, protocol=protocol, jobs=jobs)

@@ -7,8 +7,9 @@ import warnings
 import numpy as np
 import pandas as pd
 
+from helpers.errors import UserError
 from helpers.experiments.ablation import change_clips
-from helpers.splits import SplitError, make_split, split_random
+from helpers.splits import make_split, split_random
 
 #: From the leakiest to the strictest.
 LEAKAGE_PROTOCOLS = ("leaky", "random-80-20", "speaker-independent", "speaker-text-independent")
@@ -65,7 +66,7 @@ def demonstrate_leak(
         else:
             try:
                 sides = make_split(clips, protocol=protocol, fold=fold, seed=seed)
-            except SplitError:
+            except UserError:
                 continue
             split = pd.concat([sides, sides.where(sides == "train", "unused")], ignore_index=True)
         train, test = (np.asarray(split == side) for side in ("train", "test"))

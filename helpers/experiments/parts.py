@@ -23,26 +23,26 @@ import joblib
 import numpy as np
 import pandas as pd
 
+from helpers.columns import CV_FACTS
 from helpers.corpora import CORPORA, class_order
+from helpers.corpora.folds import count_folds
+from helpers.errors import UserError
 from helpers.experiments.baselines import fit_svm
 from helpers.features.extract import FeatureSettings, extract_features
 from helpers.models.recipes import Recipe
 from helpers.parallel import KEEP_MEMORY
 from helpers.runs import (
     PROJECT_ROOT,
-    MissingStepError,
     Run,
     dump_json,
     fingerprint,
     hash_code,
     package_versions,
 )
-from helpers.splits import count_folds, make_split
+from helpers.splits import make_split
 
 #: Protocols that deal speakers, with a fold for each hand; the others have one split a seed.
 DEALING = ("speaker-independent", "speaker-text-independent")
-#: Columns of the utterance table that a part repeats.
-FACTS = ["path", "sha256", "corpus", "speaker", "gender", "intensity", "text", "emotion"]
 _ENVIRONMENT = {
     "PYTHONHASHSEED": "0",
     # One thread: neither the order of a sum nor its last bit depends on how much runs at once.
@@ -82,7 +82,7 @@ class Part:
             # `seed` stands last in a row: where it is whole, the row is.
             same = table["sha256"].tolist() == tested["sha256"].tolist()
             whole = same and (table["seed"] == self.seed).all()
-        except (MissingStepError, OSError, ValueError, KeyError):
+        except (UserError, OSError, ValueError, KeyError):
             return None
         # The recordings may have been moved since.
         return table.assign(path=tested["path"].to_numpy()) if whole else None
@@ -103,7 +103,7 @@ class Part:
         """
         x = extract_features(clips, family=family_of(recipe), n_jobs=1)
         test = (split == "test").to_numpy()
-        table = clips.loc[test, FACTS].reset_index(drop=True)
+        table = clips.loc[test, CV_FACTS].reset_index(drop=True)
         if recipe is None:
             machine = fit_svm(x, clips["emotion"], split, seed=self.seed)
             table["predicted"] = machine.predict(x[test].to_numpy(dtype="float64"))
@@ -156,7 +156,7 @@ def describe(
     digest = hashlib.sha256()
     for fold in range(1, n_folds(clips, protocol) + 1):
         digest.update(",".join(make_split(clips, protocol=protocol, fold=fold)).encode())
-    digest.update(clips[FACTS[1:]].to_csv(index=False).encode())
+    digest.update(clips[CV_FACTS[1:]].to_csv(index=False).encode())
     x = extract_features(clips, family=family_of(recipe), n_jobs=jobs)
     digest.update(np.ascontiguousarray(x))
     return {

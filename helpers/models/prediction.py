@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from helpers.columns import FACTS
 from helpers.corpora import find_audio, load_manifest
 from helpers.features.extract import compute_features
 from helpers.models.modelfile import ModelFileError, apply_temperature, card_settings, load_model
@@ -248,10 +249,10 @@ def compare_with_labels(
 
     Raises
     ------
-    CorpusError
+    UserError
         The CSV cannot be read as labels.
     """
-    truth = load_manifest(labels)
+    truth = load_manifest(labels).clips
     # Real paths: "../a.wav" and a link to a folder are the same clip.
     by_path = {os.path.realpath(path): place for place, path in enumerate(truth["path"])}
     place = [by_path.get(os.path.realpath(file)) for file in predictions["file"]]
@@ -292,9 +293,6 @@ def predict_side(predictor: Predictor, clips: pd.DataFrame, protocol: str, side:
     """
     chosen = clips[clips[protocol] == side].reset_index(drop=True)
     found = predictor.predict_files(chosen["path"]).rename(columns={"emotion": "predicted"})
-    facts = chosen.reindex(columns=_FACTS)
+    facts = chosen.reindex(columns=FACTS)
     answers = found[["predicted", "confidence", "sure", *predictor.classes]]
     return pd.concat([facts, answers], axis=1)
-
-
-_FACTS = ["path", "sha256", "corpus", "speaker", "gender", "intensity", "emotion"]

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 import soxr
 
+from helpers.columns import MEASURED
 from helpers.parallel import map_clips
 from helpers.sound.decoders import AudioError, read_blocks
 
@@ -180,7 +181,7 @@ def inspect_clips(
     return good, rejected.reset_index(drop=True)
 
 
-_MEASURED = ["duration_s", "peak_dbfs", "rms_dbfs", "noise_dbfs", "band_hz", "sha256", "error"]
+_MEASURED = [*MEASURED, "error"]
 
 
 def _inspect(path: str) -> tuple[float, float, float, float, float, str, str]:

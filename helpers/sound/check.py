@@ -1,5 +1,6 @@
-"""Is a corpus complete, and are its clips what their labels say? Every sample is looked at.
+"""Which corpora are there and how long they are; are they whole, and do clips sound as labelled?
 
+:func:`survey_corpora` reads file names and headers, :func:`validate_corpus` decodes every clip.
 Nothing is repaired or left out: what a finding means for a study is for a person to decide.
 """
 
@@ -12,15 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import soundfile
 
 from helpers.parallel import map_clips
-from helpers.sound.audio import AudioError, load_audio
-from helpers.sound.survey import find_clips, read_header
+from helpers.sound.audio import SAMPLE_RATE, AudioError, load_audio
 
+# Imported where they are used: the processes that decode start sooner without pandas.
 if TYPE_CHECKING:
     import pandas as pd
 
-    from helpers.corpora import Corpus
+    from helpers.corpora import Corpus, Listing
 
 #: Checks whose findings are clips that are not there, or cannot be used as they are labelled.
 FAULTS = {
@@ -45,38 +47,95 @@ SHORT_S = 0.3
 CLIPPED_SHARE = 0.001
 
 _FULL_SCALE = 32767 / 32768  # the largest 16-bit sample
+_UNKNOWN_FRAMES = 2**62  # who records into a pipe leaves 0 in the header, or nearly 2**63
 _SHOWN = 5
 _NOUNS = {
-    **{"anger": "angry", "bored": "boredom", "disgusted": "disgust", "fearful": "fear"},
-    **{"happiness": "happy", "joy": "happy", "sadness": "sad", "surprised": "surprise"},
+    "anger": "angry",
+    "bored": "boredom",
+    "disgusted": "disgust",
+    "fearful": "fear",
+    "happiness": "happy",
+    "joy": "happy",
+    "sadness": "sad",
+    "surprised": "surprise",
 }
 _NUMBERED = re.compile(r"(?:actor|speaker|subject)[ _-]*([0-9]+)", re.ASCII | re.IGNORECASE)
 _WORD = re.compile(r"[^\W_]+")
 _Rows = Iterator[tuple[str, str, str]]  # path, check, detail
 
 
-def validate_corpus(name: str, *, n_jobs: int = -1) -> pd.DataFrame:
+def survey_corpora(names: Iterable[str] = ()) -> pd.DataFrame:
+    """How much of each corpus is there, by file names and headers; nothing is made.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Names of :data:`helpers.corpora.CORPORA` and paths of own data; all of the former if empty.
+
+    Returns
+    -------
+    DataFrame
+        One row per corpus: ``corpus clips expected_clips speakers expected_speakers hours licence
+        state``. Nothing is expected of own data. The state is ``complete``, ``n missing``,
+        ``not there``, ``made at first use`` or ``own data``.
+
+    Raises
+    ------
+    helpers.errors.UserError
+        A name that is neither known nor a path, or own data that cannot be read as such.
+
+    Examples
+    --------
+    >>> survey_corpora(["tess"])[["corpus", "expected_clips", "expected_speakers"]].values.tolist()
+    [['tess', 2800, 2]]
+    """
+    import pandas as pd
+
+    from helpers.corpora import CORPORA, parse_names
+
+    rows = []
+    for name in parse_names(list(names) or CORPORA):
+        corpus, _, listing = _list_clips(name, make=False)
+        clips = listing.clips
+        # One after the other: threads get in each other's way at so small a task.
+        durations_s = [_duration_s(path) for path in clips["path"]]
+        rows.append(
+            {
+                "corpus": name if corpus else clips["corpus"].iloc[0],
+                "clips": len(clips),
+                "expected_clips": corpus and corpus.n_clips,
+                "speakers": clips["speaker"].nunique(),
+                "expected_speakers": corpus and corpus.speakers,
+                "hours": float(np.nansum(durations_s)) / 3600,
+                "licence": corpus.licence if corpus else "yours to know",
+                "state": _state(corpus, listing),
+            }
+        )
+    return pd.DataFrame(rows).astype({"expected_clips": "Int64", "expected_speakers": "Int64"})
+
+
+def validate_corpus(name: str) -> tuple[pd.DataFrame, int]:
     """Decode every clip of a corpus, in parallel, and list what is odd or wrong.
+
+    Two sounds are the same when their samples are, rounded to 16 bits: format and equal channels
+    make no difference.
 
     Parameters
     ----------
     name : str
         Name of :data:`helpers.corpora.CORPORA`, or path of own data.
-    n_jobs : int
-        Processes, -1 for one a core.
 
     Returns
     -------
-    DataFrame
-        A row a finding, columns ``path corpus check detail``; the checks are those of
-        :data:`FAULTS`, then :data:`NOTES`. ``attrs["clips"]`` is the number of clips.
-
-        Two sounds are the same when their samples are, rounded to 16 bits: format and equal
-        channels make no difference.
+    findings : DataFrame
+        One row per finding, columns ``path corpus check detail``; the checks are those of
+        :data:`FAULTS`, then :data:`NOTES`.
+    n_clips : int
+        Clips that were decoded.
 
     Raises
     ------
-    helpers.corpora.CorpusError
+    helpers.errors.UserError
         An unknown name, or own data that cannot be read as such. A bad clip never raises.
     """
     import pandas as pd
@@ -84,25 +143,77 @@ def validate_corpus(name: str, *, n_jobs: int = -1) -> pd.DataFrame:
     from helpers.corpora import parse_names
 
     (name,) = parse_names([name])
-    corpus, folder, table = find_clips(name, make=True)
-    sounds = map_clips(_check_sound, table["path"], n_jobs=n_jobs, label="Checking clips")
-    heard = dict(zip(table["path"], sounds, strict=True))
-    rows = [
-        *_missing(corpus, table, str(folder)),
-        *((path, *finding) for path, (found, _) in heard.items() for finding in found),
-        *_same_sounds(table.assign(sound=[sound for _, sound in heard.values()])),
-        *_contradicting_folders(corpus, table, folder),
-        *((path, "unparsed", "not named by the corpus' rule") for path in table.attrs["unparsed"]),
-        *_copies(table),
-    ]
+    corpus, folder, listing = _list_clips(name, make=True)
+    clips = listing.clips
+    sounds = map_clips(_check_sound, clips["path"], label="Checking clips")
+    heard = list(sounds)
+    rows = list(_missing(corpus, listing, str(folder)))
+    for path, (findings, _) in zip(clips["path"], heard, strict=True):
+        rows += [(path, *finding) for finding in findings]
+    rows += _same_sounds(clips.assign(sound=[sound for _, sound in heard]))
+    rows += _contradicting_folders(corpus, clips, folder)
+    rows += _unused(listing)
     rows.sort(key=lambda row: (*FAULTS, *NOTES).index(row[1]))
-    label = name if corpus else table["corpus"].iloc[0]
-    found = pd.DataFrame(
-        [(path, label, *rest) for path, *rest in rows],
-        columns=["path", "corpus", "check", "detail"],
-    )
-    found.attrs["clips"] = len(table)
-    return found
+    label = name if corpus else clips["corpus"].iloc[0]
+    found = pd.DataFrame(rows, columns=["path", "check", "detail"])
+    found.insert(1, "corpus", label)
+    return found, len(clips)
+
+
+def read_header(path: str) -> tuple[int, float]:
+    """Sample rate in Hz and length in s as the header says.
+
+    The length is NaN where only decoding tells it, and the rate then perhaps that of the project.
+
+    Examples
+    --------
+    >>> read_header("/none.wav")
+    (16000, nan)
+    """
+    try:
+        info = soundfile.info(path)
+    except (soundfile.SoundFileError, TypeError, OSError):  # a format of PyAV's, or no sound
+        return SAMPLE_RATE, np.nan
+    return info.samplerate, info.duration if 0 < info.frames < _UNKNOWN_FRAMES else np.nan
+
+
+def _list_clips(name: str, *, make: bool) -> tuple[Corpus | None, Path, Listing]:
+    """What is known of a corpus, its folder, and its clips, of which there may be none.
+
+    ``make`` says whether a generated corpus may make itself now.
+    """
+    from helpers.corpora import CORPORA, find_audio, load_listing, locate
+    from helpers.corpora.table import make_listing
+
+    if name not in CORPORA:
+        path = Path(name)
+        return None, path.parent if path.is_file() else path, load_listing(name)
+    corpus = CORPORA[name]
+    folder = locate(corpus)
+    if corpus.generated and not make and len(find_audio(folder)) < corpus.n_clips:
+        return corpus, folder, make_listing([])
+    return corpus, folder, corpus.load(folder)
+
+
+def _state(corpus: Corpus | None, listing: Listing) -> str:
+    if corpus is None:
+        absent = len(listing.paths("missing"))
+        return f"{absent} missing" if absent else "own data"
+    if listing.clips.empty:
+        return "made at first use" if corpus.generated else "not there"
+    found = listing.clips["emotion"].value_counts()
+    absent = sum(max(n - found.get(emotion, 0), 0) for emotion, n in corpus.counts.items())
+    return f"{absent} missing" if absent else "complete"
+
+
+def _duration_s(path: str) -> float:
+    duration_s = read_header(path)[1]
+    if np.isfinite(duration_s):
+        return duration_s
+    try:
+        return len(load_audio(path)) / SAMPLE_RATE
+    except AudioError:  # a clip without sound; `validate_corpus` says what is wrong with it
+        return np.nan
 
 
 def _check_sound(path: str) -> tuple[list[tuple[str, str]], str]:
@@ -161,27 +272,31 @@ def _same_sounds(clips: pd.DataFrame) -> _Rows:
                 named = [f"{row.path} ({row.emotion})" for row in contrary.itertuples()]
                 detail = f"{clip.emotion}, but the same sound is another emotion: {_few(named)}"
                 yield clip.path, "conflict", detail
-            elif len(others):
+            else:
                 yield clip.path, "duplicate", f"same sound as {_few(others['path'])}"
 
 
-def _copies(table: pd.DataFrame) -> _Rows:
-    for path in table.attrs.get("duplicates", ()):
-        used = [kept for kept in table["path"] if Path(kept).stem == Path(path).stem]
+def _unused(listing: Listing) -> _Rows:
+    for path in listing.paths("unparsed"):
+        yield path, "unparsed", "not named by the corpus' rule"
+    for path in listing.paths("copy"):
+        used = [kept for kept in listing.clips["path"] if Path(kept).stem == Path(path).stem]
         # SAVEE's names are unique within a folder only.
         yield path, "copy", f"not used: {used[0] if len(used) == 1 else 'the clip is there'}"
 
 
-def _missing(corpus: Corpus | None, table: pd.DataFrame, folder: str) -> _Rows:
+def _missing(corpus: Corpus | None, listing: Listing, folder: str) -> _Rows:
+    clips = listing.clips
     if corpus is None:
-        yield from ((path, "missing", "listed, but not there") for path in table.attrs["missing"])
+        for path in listing.paths("missing"):
+            yield path, "missing", "listed, but not there"
         return
-    if table.empty:
+    if clips.empty:
         yield folder, "missing", f"all {corpus.n_clips} clips of {corpus.speakers} speakers"
         return
-    speakers = sorted(set(table["speaker"]))
+    speakers = sorted(set(clips["speaker"]))
     for emotion, expected in corpus.counts.items():
-        found = table.loc[table["emotion"] == emotion, "speaker"].value_counts()
+        found = clips.loc[clips["emotion"] == emotion, "speaker"].value_counts()
         found = found.reindex(speakers, fill_value=0)
         if found.sum() < expected:
             # Where all recorded the same number, it shows who lacks some.
@@ -190,7 +305,7 @@ def _missing(corpus: Corpus | None, table: pd.DataFrame, folder: str) -> _Rows:
             detail = f"{emotion}: {found.sum()} of {expected} clips"
             yield folder, "missing", detail + (f" ({_few(lacking)})" if lacking else "")
     if len(speakers) < corpus.speakers:
-        detail = f"{len(speakers)} of {corpus.speakers} speakers: only {', '.join(_runs(speakers))}"
+        detail = f"{len(speakers)} of {corpus.speakers} speakers: only {', '.join(speakers)}"
         yield folder, "missing", detail
 
 
@@ -230,16 +345,3 @@ def _few(names: Iterable[str]) -> str:
     names = list(names)
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(names[:_SHOWN]) + more
-
-
-def _runs(names: list[str]) -> list[str]:
-    """``a-01, a-02, a-03, b`` → ``a-01 … a-03, b``."""
-    runs: list[list[str]] = []
-    for name in names:
-        stem, number = re.fullmatch(r"(.*?)([0-9]*)", name, re.DOTALL).groups()
-        before = f"{stem}{int(number) - 1:0{len(number)}}" if number else None
-        if runs and runs[-1][-1] == before:
-            runs[-1].append(name)
-        else:
-            runs.append([name])
-    return [run[0] if len(run) == 1 else f"{run[0]} … {run[-1]}" for run in runs]

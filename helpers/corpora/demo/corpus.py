@@ -23,11 +23,11 @@ from pathlib import Path
 from zlib import crc32
 
 import numpy as np
-import pandas as pd
 
+from helpers.corpora.corpus import Corpus
 from helpers.corpora.demo.espeak import Synthesizer, open_synthesizer
 from helpers.corpora.demo.shaping import record, tilt, trim, wobble, write_clip
-from helpers.corpora.table import Corpus, CorpusError, table_by_file_name
+from helpers.errors import UserError
 
 SAMPLE_RATE = 16_000
 STAMP = "demo.json"
@@ -169,7 +169,7 @@ def make_demo(folder: Path, *, seed: int = 0) -> None:
 
     Raises
     ------
-    CorpusError
+    UserError
         eSpeak NG does not work here, ``folder`` cannot be written, or it holds other files.
     """
     folder = Path(folder).absolute()
@@ -177,7 +177,7 @@ def make_demo(folder: Path, *, seed: int = 0) -> None:
         if _is_complete(folder, seed):
             return
         if foreign := _foreign_files(folder):
-            raise CorpusError(
+            raise UserError(
                 f"the demo corpus is to be made in {folder}, but there are other files, such as "
                 f"{', '.join(foreign[:3])}: move them away, it would replace them"
             )
@@ -189,16 +189,9 @@ def make_demo(folder: Path, *, seed: int = 0) -> None:
             _write_clips(made, seed)
             _publish(made, folder, seed)
     except OSError as error:
-        raise CorpusError(
+        raise UserError(
             f"the demo corpus cannot be made in {folder}: {error}. SER_DATA may name another folder"
         ) from error
-
-
-def load(root: Path) -> pd.DataFrame:
-    """Utterance table of the demo corpus in ``root``, which is made first when it is missing."""
-    root = Path(root)
-    make_demo(root, seed=_stamp(root).get("seed", 0))
-    return table_by_file_name(root, corpus="demo", parse=parse_name)
 
 
 def parse_name(stem: str) -> tuple[str, dict] | None:
@@ -371,6 +364,10 @@ def _remove_leftovers(folder: Path) -> None:
                 shutil.rmtree(scratch, ignore_errors=True)
 
 
+def _make_again(root: Path) -> None:
+    make_demo(root, seed=_stamp(Path(root)).get("seed", 0))
+
+
 CORPUS = Corpus(
     name="demo",
     title="Demo corpus (synthetic, says nothing about real speech)",
@@ -387,6 +384,6 @@ demo/v08_surprise_wheel.wav
     folder="demo",
     counts=dict.fromkeys(PROSODY, len(VOICES) * len(WORDS)),
     speakers=len(VOICES),
-    load=load,
-    generated=True,
+    parse=parse_name,
+    make=_make_again,
 )

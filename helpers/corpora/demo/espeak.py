@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers.corpora.table import CorpusError
+from helpers.errors import UserError
 
 _LANGUAGE, _LANGUAGE_FILE = "en-us", "lang/gmw/en-US"
 _DATA_FILES = ("phontab", "phonindex", "phondata", "intonations", "en_dict", _LANGUAGE_FILE)
@@ -59,7 +59,7 @@ class Synthesizer:
         home = str(data.parent).encode("mbcs") if os.name == "nt" else os.fsencode(data.parent)
         self.sr = library.espeak_Initialize(_SYNCHRONOUS, 0, home, _DONT_EXIT)
         if self.sr <= 0:
-            raise CorpusError(_explain(f"it did not start (code {self.sr})"))
+            raise UserError(_explain(f"it did not start (code {self.sr})"))
         self.version = library.espeak_Info(None).decode()
         # Kept on self: the library would call a freed function otherwise.
         self._callback = _CALLBACK(self._collect)
@@ -90,7 +90,7 @@ class Synthesizer:
 
         Raises
         ------
-        CorpusError
+        UserError
             eSpeak does not take the variant or the text.
         """
         self._select(variant)
@@ -101,7 +101,7 @@ class Synthesizer:
             spoken, ctypes.c_size_t(len(spoken) + 1), 0, 1, 0, _UTF8, None, None
         )
         if code != 0 or not self._blocks:
-            raise CorpusError(_explain(f"it could not speak {text!r} (code {code})"))
+            raise UserError(_explain(f"it could not speak {text!r} (code {code})"))
         return np.concatenate(self._blocks).astype(np.float32) / 32768
 
     def _select(self, variant: str) -> None:
@@ -111,7 +111,7 @@ class Synthesizer:
         found = self._library.espeak_GetCurrentVoice().contents.identifier or b""
         # An unknown variant is no error to eSpeak, which then speaks with its plain voice.
         if code != 0 or not found.decode(errors="replace").endswith(f"+{self._variant_file.name}"):
-            raise CorpusError(_explain(f"it did not take the voice {voice!r} (found {found!r})"))
+            raise UserError(_explain(f"it did not take the voice {voice!r} (found {found!r})"))
 
 
 @contextmanager
@@ -120,7 +120,7 @@ def open_synthesizer() -> Iterator[Synthesizer]:
 
     Raises
     ------
-    CorpusError
+    UserError
         eSpeak NG is not installed, or does not work on this platform.
     """
     library, source = _load_library()
@@ -131,7 +131,7 @@ def open_synthesizer() -> Iterator[Synthesizer]:
         for name in _DATA_FILES:
             # Checked here because eSpeak crashes on an empty one.
             if not (source / name).is_file() or not (source / name).stat().st_size:
-                raise CorpusError(_explain(f"its file {source / name} is missing or empty"))
+                raise UserError(_explain(f"its file {source / name} is missing or empty"))
             (data / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source / name, data / name)
         synthesizer = Synthesizer(library, data)
@@ -148,7 +148,7 @@ def _load_library() -> tuple[ctypes.CDLL, Path]:
         library = ctypes.CDLL(espeakng_loader.get_library_path())
         data = Path(espeakng_loader.get_data_path())
     except (ImportError, OSError, RuntimeError) as error:
-        raise CorpusError(_explain(str(error))) from error
+        raise UserError(_explain(str(error))) from error
     library.espeak_Info.restype = ctypes.c_char_p
     library.espeak_GetCurrentVoice.restype = ctypes.POINTER(_VoiceInfo)
     return library, data
