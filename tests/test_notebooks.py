@@ -134,11 +134,10 @@ class TestExecuted:
         assert "says nothing about real speech" in text_of(read(run, step))
 
     def test_is_small_enough_to_open(self, run, step):
-        many = step in ("01_explore", "03_augment")  # a player an emotion, an augmentation
-        long = many or step == "06_evaluate"
+        long = step in ("01_explore", "03_augment", "06_evaluate")
         assert (run / f"{step}.ipynb").stat().st_size < (3e6 if long else 2e6)
         players = [o for o in outputs_of(read(run, step)) if "<audio" in str(o.get("data", ""))]
-        assert len(players) <= (10 if many else 6)
+        assert len(players) <= 6
 
 
 def test_terminal_shows_a_line_a_notebook(run):

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 import soxr
 
+from helpers.errors import UserError
 from helpers.parallel import map_clips
 from helpers.sound import containers, decoders
 
@@ -37,7 +38,7 @@ _FORMATS = "WAV, FLAC, MP3, OGG, Opus, AIFF, CAF, AAC, M4A, MP4, 3GP, WebM, WMA"
 _LOG = logging.getLogger(__name__)
 
 
-class AudioError(ValueError):
+class AudioError(UserError):
     """A recording cannot be used.
 
     Attributes
