@@ -1,6 +1,7 @@
 """Figures of notebook 06: calibration, groups, corpora, robustness, explanation.
 
-Look and colours are those of :mod:`helpers.report.plots`.
+Look, colours, ``ax`` and ``title`` are those of :mod:`helpers.report.plots`. Two that need a whole
+figure take no ``ax`` and return the figure.
 """
 
 from __future__ import annotations
@@ -27,8 +28,6 @@ def plot_reliability(curves: dict[str, pd.DataFrame], *, ax=None, title: str = "
     curves : dict of str to pd.DataFrame
         Label → result of :func:`helpers.evaluation.calibration.measure_reliability`, at most two.
         The size of a dot is the number of its clips.
-    ax : matplotlib.axes.Axes, optional
-    title : str
     """
     ax = new_axes(ax, figsize=(4.5, 4))
     ax.plot([0, 1], [0, 1], color="#BBBBBB", linestyle=":")
@@ -59,8 +58,6 @@ def plot_coverage(
         The one that the model uses; marked by a dot.
     target : float
         Accuracy for which it was chosen on the validation side.
-    ax : matplotlib.axes.Axes, optional
-    title : str
     """
     ax = new_axes(ax, figsize=(4.5, 4))
     shown = curve[curve["clips"] >= min(10, curve["clips"].max())]  # of fewer, all is chance
@@ -85,8 +82,6 @@ def plot_groups(groups: pd.DataFrame, *, ax=None, title: str = ""):
     ----------
     groups : pd.DataFrame
         From :func:`helpers.evaluation.groups.score_groups`.
-    ax : matplotlib.axes.Axes, optional
-    title : str
     """
     ax = new_axes(ax, figsize=(9, 1 + 0.28 * (len(groups) + groups["grouping"].nunique())))
     y, ticks, labels = 0.0, [], []
@@ -113,8 +108,6 @@ def plot_cross(scores: list[dict], *, ax=None, title: str = ""):
     ----------
     scores : list of dict
         From :func:`helpers.experiments.crosscorpus.cross_corpora`.
-    ax : matplotlib.axes.Axes, optional
-    title : str
     """
     import seaborn
 
@@ -144,8 +137,6 @@ def plot_confusions(worst: pd.DataFrame, *, ax=None, title: str = ""):
     ----------
     worst : pd.DataFrame
         From :func:`helpers.evaluation.scores.worst_confusions`.
-    ax : matplotlib.axes.Axes, optional
-    title : str
     """
     ax = new_axes(ax, figsize=(9, 0.9 + 0.35 * len(worst)))
     place = np.arange(len(worst))
@@ -185,7 +176,6 @@ def plot_robustness(table: pd.DataFrame, *, chance: float, title: str = ""):
         From :func:`helpers.evaluation.robustness.measure_robustness`.
     chance : float
         UAR of guessing.
-    title : str
 
     Returns
     -------
@@ -258,7 +248,6 @@ def plot_explanation(explanation: Explanation, *, title: str = ""):
     Parameters
     ----------
     explanation : Explanation
-    title : str
 
     Returns
     -------
@@ -306,8 +295,6 @@ def plot_profile(profile: pd.DataFrame, *, ax=None, title: str = ""):
     ----------
     profile : pd.DataFrame
         From :func:`helpers.evaluation.explanation.listening_profile`.
-    ax : matplotlib.axes.Axes, optional
-    title : str
 
     Returns
     -------

@@ -1,6 +1,7 @@
 """One look for every figure: the same emotion order and colours everywhere.
 
-Functions take ``ax=None`` and return the axes; nothing is shown or saved unless asked for.
+Functions take ``ax=None``, for axes of a new figure, and return the axes; some take a ``title``.
+Nothing is shown or saved unless asked for.
 """
 
 from __future__ import annotations
@@ -29,8 +30,6 @@ EMOTION_COLORS = {
 }
 _SPARE_COLORS = ("#332288", "#88CCEE", "#999933", "#882255", "#44AA99", "#DDCC77", "#117733")
 _FONTS = ("DejaVu Sans", "Noto Sans CJK JP", "Noto Sans Arabic", "Noto Sans Devanagari", "Arial")
-
-
 #: Axis of each kind of spectrogram: librosa's name, what it says, and what its colours say.
 _AXES = {
     "mel": ("mel", "mel frequency (Hz)", "dB below the loudest"),
@@ -56,7 +55,6 @@ def use_style() -> None:
             "axes.titlelocation": "left",
             "axes.titlesize": 11,
             "axes.titleweight": "bold",
-            "axes.grid": False,
             "legend.frameon": False,
             "image.cmap": "magma",
             "font.size": 9.5,
@@ -75,11 +73,9 @@ def emotion_colors(emotions: list[str]) -> dict[str, str]:
 
 def new_axes(ax, **size):
     """``ax`` itself, or those of a new figure."""
-    if ax is not None:
-        return ax
     import matplotlib.pyplot as plt
 
-    return plt.subplots(**size)[1]
+    return ax or plt.subplots(**size)[1]
 
 
 def player(y: np.ndarray):
@@ -160,7 +156,6 @@ def plot_spectrogram(y: np.ndarray, *, kind: str = "mel", ax=None, colorbar: boo
         16 kHz.
     kind : {"mel", "stft", "chroma"}
         Mel or linear frequency in dB below the loudest bin, or energy of each pitch class.
-    ax : matplotlib.axes.Axes, optional
     colorbar : bool
     """
     import librosa
@@ -187,18 +182,6 @@ def plot_spectrogram(y: np.ndarray, *, kind: str = "mel", ax=None, colorbar: boo
     return ax
 
 
-def plot_counts(clips: pd.DataFrame, *, by: str, classes: list[str], ax=None):
-    """Clips of each emotion as bars, stacked by another column."""
-    ax = new_axes(ax, figsize=(9, 3))
-    counts = pd.crosstab(clips["emotion"], clips[by]).reindex(classes, fill_value=0)
-    counts = counts.rename(columns={"": "not given"})
-    shades = [str(shade) for shade in np.linspace(0.35, 0.85, counts.shape[1])]
-    counts.plot.bar(stacked=True, color=shades, width=0.8, rot=0, ax=ax)
-    ax.set(xlabel="emotion", ylabel="clips", ylim=(0, counts.sum(axis=1).max() * 1.22))
-    ax.legend(ncols=min(6, counts.shape[1]), loc="upper right")
-    return ax
-
-
 def plot_cells(clips: pd.DataFrame, *, classes: list[str], ax=None):
     """Clips of each speaker and emotion; the title says how many cells are empty.
 
@@ -208,12 +191,10 @@ def plot_cells(clips: pd.DataFrame, *, classes: list[str], ax=None):
         Utterance table.
     classes : list of str
         Emotions in display order.
-    ax : matplotlib.axes.Axes, optional
     """
     import seaborn
 
-    cells = pd.crosstab(clips["speaker"], clips["emotion"])
-    cells = cells.reindex(columns=classes, fill_value=0)
+    cells = pd.crosstab(clips["speaker"], clips["emotion"]).reindex(columns=classes, fill_value=0)
     few = len(cells) <= 40  # or neither the numbers nor the names can be read
     height = 1.2 + 0.21 * len(cells) if few else 8.7
     ax = new_axes(ax, figsize=(1.8 + 0.7 * len(classes), height))
@@ -231,6 +212,32 @@ def plot_cells(clips: pd.DataFrame, *, classes: list[str], ax=None):
     return ax
 
 
+def plot_spread(
+    clips: pd.DataFrame, column: str, *, by: str, order: list[str], label: str, ax=None
+):
+    """Quartiles and range of a measure, one box per group.
+
+    Parameters
+    ----------
+    clips : pd.DataFrame
+    column, by : str
+        What is measured, and what the boxes are.
+    order : list of str
+        The boxes from left to right; emotions have their own colours.
+    label : str
+        What the axis says, with the unit.
+    """
+    ax = new_axes(ax, figsize=(5, 3.2))
+    values = [clips.loc[clips[by] == name, column].dropna() for name in order]
+    boxes = ax.boxplot(values, patch_artist=True, showfliers=False)
+    colors = emotion_colors(order) if by == "emotion" else dict.fromkeys(order, "#7FA7C9")
+    for box, name in zip(boxes["boxes"], order, strict=True):
+        box.set(facecolor=colors[name], alpha=0.75)
+    ax.set_xticks(range(1, len(order) + 1), order, rotation=45)
+    ax.set_ylabel(label)
+    return ax
+
+
 def plot_history(history: pd.DataFrame, *, ax=None, title: str = ""):
     """Training and validation accuracy over epochs, with the epoch that was kept.
 
@@ -238,8 +245,6 @@ def plot_history(history: pd.DataFrame, *, ax=None, title: str = ""):
     ----------
     history : pd.DataFrame
         From :func:`helpers.models.training.fit_model`: ``epoch accuracy val_accuracy kept``.
-    ax : matplotlib.axes.Axes, optional
-    title : str
     """
     ax = new_axes(ax, figsize=(9, 3))
     ax.plot(history["epoch"], history["accuracy"], color="#999999", label="training")
@@ -256,7 +261,6 @@ def plot_confusion(counts: np.ndarray, classes: list[str], *, ax=None, title: st
     import seaborn
 
     ax = new_axes(ax, figsize=(1.6 + 0.62 * len(classes), 1.2 + 0.5 * len(classes)))
-    counts = np.asarray(counts)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     seaborn.heatmap(
         share, annot=counts, fmt="d", cmap="Blues", vmin=0, vmax=1, ax=ax, square=True,
@@ -307,8 +311,6 @@ def plot_scores(scores: dict[str, dict], *, measure: str = "uar", ax=None, title
     scores : dict
         Label → result of :func:`helpers.evaluation.scores.score_predictions`.
     measure : {"uar", "accuracy", "macro_f1"}
-    ax : matplotlib.axes.Axes, optional
-    title : str
     """
     ax = new_axes(ax, figsize=(9, 0.8 + 0.42 * len(scores)))
     places = range(len(scores))
@@ -322,7 +324,6 @@ def plot_scores(scores: dict[str, dict], *, measure: str = "uar", ax=None, title
     ax.axvline(chance, color="#999999", linestyle=":", linewidth=1)
     ax.text(chance, len(scores) - 0.45, " chance", color="#767676", va="bottom", fontsize=8)
     ax.set_yticks(places, scores)
-    ax.tick_params(axis="y", length=0)
     ax.set(xlim=(0, 1), ylim=(len(scores) - 0.4, -0.8), title=title)
     ax.set_xlabel(f"{'UAR' if measure == 'uar' else measure}, with its 95 % interval")
     return ax
