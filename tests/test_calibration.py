@@ -13,7 +13,6 @@ from sklearn.metrics import log_loss
 from helpers.evaluation.calibration import (
     apply_temperature,
     choose_threshold,
-    expected_calibration_error,
     fit_temperature,
     measure_coverage,
     measure_reliability,
@@ -94,8 +93,10 @@ def test_calibration_error_by_hand():
     assert table["low"].tolist() == pytest.approx([0.5, 0.7, 0.9])
     assert table["clips"].tolist() == [4, 4, 2]
     assert table["accuracy"].tolist() == [0.5, 0.75, 0.5]
+    p = np.stack([CONFIDENCE, 1 - CONFIDENCE], axis=1)
+    found = summarise_calibration(p, np.where(RIGHT, 0, 1), threshold=0.75)
     # 0.4 · |0.55 - 0.5| + 0.4 · |0.75 - 0.75| + 0.2 · |0.95 - 0.5|
-    assert expected_calibration_error(CONFIDENCE, RIGHT) == pytest.approx(0.11)
+    assert found["ece"] == pytest.approx(0.11)
 
 
 @settings(max_examples=50)
@@ -113,8 +114,10 @@ def test_bins_are_those_of_scikit_learn(pairs):
 
 def test_an_honest_model_has_no_calibration_error():
     rng = np.random.default_rng(0)
-    confidence = rng.uniform(0, 1, 200_000)
-    assert expected_calibration_error(confidence, rng.random(len(confidence)) < confidence) < 0.006
+    confidence = rng.uniform(0.5, 1, 200_000)
+    targets = (rng.random(len(confidence)) > confidence).astype(int)
+    p = np.stack([confidence, 1 - confidence], axis=1)
+    assert summarise_calibration(p, targets, threshold=0.0)["ece"] < 0.006
 
 
 @pytest.mark.parametrize(
@@ -172,6 +175,6 @@ def test_summary_says_what_is_left():
     p = np.stack([CONFIDENCE, 1 - CONFIDENCE], axis=1)
     summary = summarise_calibration(p, np.where(RIGHT, 0, 1), threshold=0.75)
     assert summary["coverage"] == 0.6 and summary["accuracy_when_sure"] == pytest.approx(4 / 6)
-    assert summary["ece"] == pytest.approx(0.11) and summary["n"] == 10
+    assert summary["n"] == 10
     silent = summarise_calibration(p, np.where(RIGHT, 0, 1), threshold=1.0)
     assert silent["coverage"] == 0 and np.isnan(silent["accuracy_when_sure"])

@@ -464,15 +464,11 @@ def test_neither_order_nor_company_of_clips_matters(predictor, clips):
     assert 0 < table["same"].min() < 1  # some clips change, and the same ones each time
 
 
-def test_all_conditions_in_processes(predictor, clips):
-    table = measure_robustness(predictor, clips[:3], voices=clips, n_jobs=2)
+def test_all_conditions(predictor, clips):
+    table = measure_robustness(predictor, clips[:3], voices=clips)
     assert table["note"].tolist() == [""] * (len(CONDITIONS) + 1)
     assert (table["n"] == 3).all()
     assert table["condition"].tolist() == ["as recorded", *BY_NAME]
-    few = [c for c in CONDITIONS if c.group in ("white noise", "room", "clipping")]
-    here = measure_robustness(predictor, clips[:3], voices=clips, conditions=few, n_jobs=1)
-    there = table[table["group"].isin(here["group"])].reset_index(drop=True)
-    pd.testing.assert_frame_equal(here, there)
 
 
 # ---------------------------------------------------------------------------- checks and figure

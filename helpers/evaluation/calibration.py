@@ -64,22 +64,6 @@ def measure_reliability(confidence: np.ndarray, right: np.ndarray) -> pd.DataFra
     return table.reset_index(drop=True)
 
 
-def expected_calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
-    """Mean gap between confidence and accuracy over the bins, by their clips (ECE, 0 … 1).
-
-    As in Guo et al. 2017 (arXiv 1706.04599), from :func:`measure_reliability`.
-
-    Examples
-    --------
-    >>> sure = np.array([0.9, 0.9, 0.6, 0.6])
-    >>> round(expected_calibration_error(sure, np.array([True, True, False, True])), 3)
-    0.1
-    """
-    table = measure_reliability(confidence, right)
-    gap = (table["confidence"] - table["accuracy"]).abs()
-    return float((gap * table["clips"]).sum() / table["clips"].sum())
-
-
 def measure_coverage(confidence: np.ndarray, right: np.ndarray) -> pd.DataFrame:
     """Accuracy of the answers that remain when the less sure ones are withheld.
 
@@ -157,9 +141,11 @@ def summarise_calibration(
     Returns
     -------
     dict
-        ``n ece brier confidence accuracy threshold coverage accuracy_when_sure``. The Brier score
-        (Brier 1950) is the mean squared distance of the probabilities from what was true, 0 … 2;
-        the last is NaN if the model is never sure.
+        ``n ece brier confidence accuracy threshold coverage accuracy_when_sure``. ECE (Guo et al.
+        2017, arXiv 1706.04599) is the mean gap between confidence and accuracy over the bins of
+        :func:`measure_reliability`, by their clips, 0 … 1. The Brier score (Brier 1950) is the mean
+        squared distance of the probabilities from what was true, 0 … 2. The last is NaN if the
+        model is never sure.
     """
     from sklearn.metrics import brier_score_loss
 
@@ -170,9 +156,11 @@ def summarise_calibration(
         brier = brier_score_loss(targets, probabilities, labels=labels, scale_by_half=False)
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == targets
     sure = confidence >= threshold
+    bins = measure_reliability(confidence, right)
+    gaps = (bins["confidence"] - bins["accuracy"]).abs()
     return {
         "n": len(targets),
-        "ece": expected_calibration_error(confidence, right),
+        "ece": float((gaps * bins["clips"]).sum() / bins["clips"].sum()),
         "brier": float(brier),
         "confidence": float(confidence.mean()),
         "accuracy": float(right.mean()),

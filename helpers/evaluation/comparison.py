@@ -58,12 +58,7 @@ def compare_predictions(
     second_counts, _ = count_units(second, classes)
     pair = np.stack([first_counts, second_counts], axis=1)
     draws = Bootstrap.draw(pair, unit, n_resamples=n_resamples, seed=seed)
-    return {
-        "n": len(first),
-        "n_speakers": int(first["speaker"].nunique()),
-        **_judge(draws),
-        "p_value": _exchange(pair, n_resamples, seed),
-    }
+    return _judge(draws, second) | {"p_value": _exchange(pair, n_resamples, seed)}
 
 
 def _gap(counts: np.ndarray) -> np.ndarray:
@@ -71,9 +66,12 @@ def _gap(counts: np.ndarray) -> np.ndarray:
     return uar(counts[..., 1, :, :]) - uar(counts[..., 0, :, :])
 
 
-def _judge(draws: Bootstrap) -> dict:
+def _judge(draws: Bootstrap, clips: pd.DataFrame) -> dict:
+    """UAR of both models on these clips, the difference, and what its interval says."""
     low, high = draws.interval(_gap, low=-1.0)
     return {
+        "n": len(clips),
+        "n_speakers": int(clips["speaker"].nunique()),
         "uar": [float(uar(draws.whole[side])) for side in (0, 1)],
         "difference": float(_gap(draws.whole)),
         "interval": [low, high],
@@ -95,16 +93,13 @@ def _exchange(pair: np.ndarray, n_resamples: int, seed: int) -> float:
     return float((np.abs(_gap(sums)) >= np.abs(_gap(pair.sum(axis=0))) - 1e-12).mean())
 
 
-def compare_runs(
-    first: Run, second: Run, *, n_resamples: int = 2000, seed: int = 0
-) -> tuple[dict, list[str]]:
+def compare_runs(first: Run, second: Run) -> tuple[dict, list[str]]:
     """Is the ``model.keras`` of the second run better or worse than that of the first?
 
     Parameters
     ----------
     first, second : Run
         With the ``metrics.json`` and ``predictions.csv`` of notebook 06.
-    n_resamples, seed : int
 
     Returns
     -------
@@ -131,13 +126,7 @@ def compare_runs(
             )
     paired = sorted(first_answers["sha256"]) == sorted(second_answers["sha256"])
     compare = compare_predictions if paired else _compare_apart
-    found = compare(
-        first_answers,
-        second_answers,
-        first_about["emotions"],
-        n_resamples=n_resamples,
-        seed=seed,
-    )
+    found = compare(first_answers, second_answers, first_about["emotions"])
     return found | {"paired": paired}, _lost_checks(first, second)
 
 
@@ -150,19 +139,17 @@ def _read_run(run: Run) -> tuple[pd.DataFrame, dict]:
     return table[(table["model"] == "model.keras") & (table["protocol"] == protocol)], about
 
 
-def _compare_apart(
-    first: pd.DataFrame, second: pd.DataFrame, classes: list[str], *, n_resamples: int, seed: int
-) -> dict:
+def _compare_apart(first: pd.DataFrame, second: pd.DataFrame, classes: list[str]) -> dict:
     """As :func:`compare_predictions` for different clips: each is resampled for itself."""
-    a = resample(first, classes, n_resamples=n_resamples, seed=seed)
-    b = resample(second, classes, n_resamples=n_resamples, seed=seed + 1)
+    a = resample(first, classes, n_resamples=2000, seed=0)
+    b = resample(second, classes, n_resamples=2000, seed=1)
     both = Bootstrap(
         np.stack([a.whole, b.whole]),
         np.stack([a.samples, b.samples], axis=1),
         min(a.n_units, b.n_units),
         b.unit,
     )
-    return _judge(both) | {"n": len(second), "n_speakers": int(second["speaker"].nunique())}
+    return _judge(both, second)
 
 
 def _lost_checks(first: Run, second: Run) -> list[str]:

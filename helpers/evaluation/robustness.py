@@ -5,7 +5,7 @@ The conditions and their limits are in :mod:`helpers.sound.disturbances`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,6 @@ def measure_robustness(
     voices: pd.DataFrame,
     conditions: Sequence[Condition] = CONDITIONS,
     seed: int = 0,
-    n_jobs: int = -1,
 ) -> pd.DataFrame:
     """Ask a model about clips as they are and as they are changed.
 
@@ -57,8 +56,6 @@ def measure_robustness(
     conditions : sequence of Condition
     seed : int
         What is drawn for a clip depends on it and on the clip's file name, not on the other clips.
-    n_jobs : int
-        Processes, -1 for one per core.
 
     Returns
     -------
@@ -76,8 +73,7 @@ def measure_robustness(
         None of the clips can be read.
     """
     conditions = [Condition(AS_RECORDED, AS_RECORDED, leave), *conditions]
-    changed = _change_clips(clips, voices, conditions, seed=seed, n_jobs=n_jobs)
-    found, errors = _predict(predictor, changed, len(clips), conditions)
+    found, errors = _ask(predictor, clips, voices, conditions, seed=seed)
     if (found[AS_RECORDED] == "").all():
         raise UserError(f"none of {len(clips)} clips can be read: {errors[AS_RECORDED].iloc[0]}")
     true = clips["emotion"].reset_index(drop=True)
@@ -86,15 +82,21 @@ def measure_robustness(
     return pd.DataFrame(rows).astype(dict.fromkeys(numbers, float) | {"passed": object})
 
 
-def _change_clips(
+def _ask(
+    predictor: Any,
     clips: pd.DataFrame,
     voices: pd.DataFrame,
     conditions: list[Condition],
     *,
     seed: int,
-    n_jobs: int,
-) -> Iterator[tuple[int, str, np.ndarray | str]]:
-    """Yield place of the clip, name of the condition, and the waveform or what went wrong."""
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Predicted emotions, and errors, empty where there is none.
+
+    One row per clip, one column per condition.
+    """
+    names = [condition.name for condition in conditions]
+    found = pd.DataFrame("", index=range(len(clips)), columns=names, dtype=object)
+    errors = found.copy()
     side = voices.assign(side="train")
     for start in range(0, len(clips), _BLOCK):
         keys, jobs = [], []
@@ -104,47 +106,26 @@ def _change_clips(
             try:
                 y = load_audio(clip.path)
             except AudioError as error:
-                for condition in conditions:
-                    yield place, condition.name, str(error)
+                errors.loc[place] = str(error)
                 continue
             others = pick_voices(side, "side", clip.speaker, make_rng(seed, name), n=_VOICES)
             for condition in conditions:
                 keys.append((place, condition.name))
                 jobs.append((y, name, others if condition.needs_voices else [], condition, seed))
         label = f"Changing clips {start + 1} to {start + len(block)} of {len(clips)}"
-        results = map_clips(disturb, jobs, n_jobs=n_jobs, label=label)
-        for (place, name), result in zip(keys, results, strict=True):
-            yield place, name, result
-
-
-def _predict(
-    predictor: Any,
-    changed: Iterator[tuple[int, str, np.ndarray | str]],
-    n: int,
-    conditions: list[Condition],
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Predicted emotions, and errors, empty where there is none.
-
-    One row per clip, one column per condition.
-    """
-    names = [condition.name for condition in conditions]
-    found = pd.DataFrame("", index=range(n), columns=names, dtype=object)
-    errors = found.copy()
-    while True:
-        chunk = list(islice(changed, _CHUNK))
-        if not chunk:
-            return found, errors
-        heard = []
-        for place, name, result in chunk:
-            if isinstance(result, str):
-                errors.loc[place, name] = result
-            else:
-                heard.append((place, name, result))
-        if not heard:
-            continue
-        said = predictor.predict_waves([wave for _, _, wave in heard])["emotion"]
-        for (place, name, _), emotion in zip(heard, said, strict=True):
-            found.loc[place, name] = emotion
+        results = zip(keys, map_clips(disturb, jobs, label=label), strict=True)
+        for _ in range(0, len(jobs), _CHUNK):
+            waves = {}
+            for key, result in islice(results, _CHUNK):
+                if isinstance(result, str):
+                    errors.loc[key] = result
+                else:
+                    waves[key] = result
+            if waves:
+                said = predictor.predict_waves(list(waves.values()))["emotion"]
+                for key, emotion in zip(waves, said, strict=True):
+                    found.loc[key] = emotion
+    return found, errors
 
 
 def _make_row(
