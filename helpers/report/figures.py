@@ -185,7 +185,8 @@ def plot_robustness(table: pd.DataFrame, *, chance: float, title: str = ""):
 
     recorded = table.loc[0, "uar"]
     changed = table[table["group"] != AS_RECORDED].reset_index(drop=True)
-    figure = plt.figure(figsize=(11, 1.2 + 0.17 * len(changed)), layout="constrained")
+    height = max(4, 1.2 + 0.17 * len(changed))
+    figure = plt.figure(figsize=(11, height), layout="constrained")
     grid = figure.add_gridspec(len(_CURVES), 2, width_ratios=(1, 1.25))
     for place, (label, groups) in enumerate(_CURVES.items()):
         ax = figure.add_subplot(grid[place, 0])
