@@ -114,23 +114,14 @@ def test_emotions_that_do_not_occur_change_nothing():
 # ---------------------------------------------------------------------------- intervals
 
 
-def test_intervals_repeat_with_their_seed_and_not_with_another():
-    clips = make_predictions(8)
-    first, again, other = (
-        score_predictions(clips, CLASSES, protocol="x", n_resamples=300, seed=seed)["uar_interval"]
-        for seed in (1, 1, 2)
-    )
-    assert first == again != other
-
-
-def test_order_and_index_of_the_clips_do_not_matter():
+def test_intervals_hang_on_the_seed_and_not_on_the_order_of_the_clips():
     clips = make_predictions(5)
     shuffled = clips.sample(frac=1, random_state=3)
-    a, b = (
-        score_predictions(table, CLASSES, protocol="x", n_resamples=200)
-        for table in (clips, shuffled)
+    first, again, other = (
+        score_predictions(table, CLASSES, protocol="x", n_resamples=300, seed=seed)["uar_interval"]
+        for table, seed in ((clips, 1), (shuffled, 1), (clips, 2))
     )
-    assert a["uar_interval"] == b["uar_interval"]
+    assert first == again != other
 
 
 def test_two_kinds_of_speakers_give_the_interval_of_their_number():
@@ -148,16 +139,6 @@ def test_two_kinds_of_speakers_give_the_interval_of_their_number():
     as_clips = score_predictions(clips.assign(speaker="own-0"), CLASSES, protocol="x")
     assert as_clips["interval_unit"] == "clip"
     np.testing.assert_allclose(as_clips["accuracy_interval"], [0.45, 0.55], atol=0.01)
-
-
-def test_few_speakers_make_wide_intervals():
-    widths = {}
-    for n in (3, 24):
-        clips = make_predictions(n, n_clips=40)
-        low, high = score_predictions(clips, CLASSES, protocol="x", n_resamples=500)["uar_interval"]
-        widths[n] = high - low
-    # By a factor of sqrt(8) or so; the spread of the speakers is the same.
-    assert widths[3] > 1.8 * widths[24]
 
 
 def test_speakers_alike_make_the_interval_of_their_clips():

@@ -92,7 +92,7 @@ class TestCommitted:
 
     def test_numbers_in_prose_come_from_cells(self, step):
         prose = "\n".join(c.source for c in read(FOLDER, step).cells if c.cell_type == "markdown")
-        # The seeds' claim that the series argues with is the only score that prose may quote.
+        # The public recipes' claim that the series argues with is the only score to be quoted.
         assert set(re.findall(r"\d+(?:\.\d+)? ?%", prose)) <= {"95 %", "97 %"}
 
 
@@ -178,9 +178,8 @@ def test_metrics_name_their_protocol(run):
 def test_metrics_hold_every_part_of_06(run):
     metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
     assert {"svm", "majority", "chance"} < set(metrics["protocols"]["speaker-independent"])
-    assert set(metrics["leakage"]) == {
-        *("leaky", "random-80-20", "speaker-independent", "speaker-text-independent")
-    }
+    protocols = {"leaky", "random-80-20", "speaker-independent", "speaker-text-independent"}
+    assert set(metrics["leakage"]) == protocols
     assert {row["grouping"] for row in metrics["groups"]} == {"sex", "pitch", "speaker"}
     assert metrics["robustness"][0]["condition"] == "as recorded"
     assert all(row["n"] == 14 for row in metrics["robustness"])

@@ -135,12 +135,6 @@ def test_plot_draws_on_the_axes_it_is_given(name, tone):
     assert ax.has_data()
     assert ax.get_xlabel() or name in ("plot_recall", "plot_spread")  # their ticks are names
     assert plt.get_fignums() == []  # nothing opened, shown or left behind
-
-
-@pytest.mark.parametrize("name", CASES)
-def test_plot_without_axes_makes_one_figure(name, tone):
-    import matplotlib.pyplot as plt
-
     ax = CASES[name](tone)
     assert plt.get_fignums() == [ax.figure.number]
     ax.figure.canvas.draw()
@@ -152,12 +146,6 @@ def test_cells_that_nobody_recorded_are_counted():
     many = pd.DataFrame({"speaker": [f"s{n:02d}" for n in range(90)], "emotion": "angry"})
     ax = plots.plot_cells(many, classes=["angry"], ax=make_axes())
     assert ax.get_title(loc="left") == "No cell is empty" and not ax.texts
-
-
-@pytest.mark.parametrize("name", ["plot_history", "plot_confusion", "plot_recall", "plot_scores"])
-def test_title_states_the_finding(name, tone):
-    ax = CASES[name](tone, ax=make_axes(), title="Fear is found")
-    assert ax.get_title(loc="left") == "Fear is found"
 
 
 @pytest.mark.parametrize(
@@ -199,9 +187,9 @@ def test_boxes_stand_in_the_order_asked_for():
 @pytest.mark.parametrize("n_epochs", [1, 2, 3])
 def test_history_draws_accuracy_and_marks_the_kept_epoch(n_epochs):
     history = make_history()[-n_epochs:].assign(kept=[True] + [False] * (n_epochs - 1))
-    ax = plots.plot_history(history, ax=make_axes())
+    ax = plots.plot_history(history, ax=make_axes(), title="It learns")
     ax.figure.canvas.draw()
-    assert ax.get_ylabel() == "accuracy"
+    assert ax.get_ylabel() == "accuracy" and ax.get_title(loc="left") == "It learns"
     validation = next(line for line in ax.lines if line.get_label() == "validation")
     np.testing.assert_array_equal(validation.get_ydata(), history["val_accuracy"])
     legend = ax.get_legend()
@@ -259,18 +247,13 @@ def test_player_keeps_the_level(peak, tone):
     np.testing.assert_allclose(heard, y, atol=1.1 / 2**15)
 
 
-def test_player_clips_overshoot_without_wrapping(tone):
-    heard, _ = decoded(player(20 * tone))
+def test_player_clips_overshoot_without_wrapping_and_is_small(tone):
+    loud = 20 * tone
+    audio = player(loud)
+    heard, _ = decoded(audio)
     np.testing.assert_allclose(heard, np.clip(20 * tone, -1, 1), atol=1.1 / 2**15)
-
-
-def test_player_is_small_and_leaves_the_array_alone(tone):
-    y = 20 * tone
-    before = y.copy()
-    audio = player(y)
-    np.testing.assert_array_equal(y, before)
-    assert 'src="data:audio/flac;base64,' in audio._repr_html_()
-    assert len(audio.data) < 2 * len(y)
+    np.testing.assert_array_equal(loud, 20 * tone)  # the array is left alone
+    assert 'src="data:audio/flac;base64,' in audio._repr_html_() and len(audio.data) < 2 * len(loud)
 
 
 # --- what is synthetic says so ---------------------------------------------------------------
