@@ -244,8 +244,8 @@ def worst_confusions(
     return table
 
 
-def format_score(score: dict, measure: str = "uar") -> str:
-    """One line with everything a score must say.
+def format_score(score: dict) -> str:
+    """One line with everything that a UAR must say.
 
     Examples
     --------
@@ -253,11 +253,9 @@ def format_score(score: dict, measure: str = "uar") -> str:
     ...               "n": 40, "n_speakers": 4, "interval_unit": "speaker"})
     'UAR 0.500 [0.250, 0.750] · random-80-20 · 40 clips of 4 speakers · 95 % interval over speakers'
     """
-    low, high = score[f"{measure}_interval"]
-    name = "UAR" if measure == "uar" else measure
+    low, high = score["uar_interval"]
     speakers = "1 speaker" if score["n_speakers"] == 1 else f"{score['n_speakers']} speakers"
     return (
-        f"{name} {score[measure]:.3f} [{low:.3f}, {high:.3f}] · {score['protocol']} · "
-        f"{score['n']} clips of {speakers} · "
-        f"95 % interval over {score['interval_unit']}s"
+        f"UAR {score['uar']:.3f} [{low:.3f}, {high:.3f}] · {score['protocol']} · "
+        f"{score['n']} clips of {speakers} · 95 % interval over {score['interval_unit']}s"
     )
