@@ -24,9 +24,9 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 _MAC = Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
 _QUIET = (
-    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
-    *("--disable-background-networking", "--disable-component-update"),
-)
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-sync "
+    "--disable-background-networking --disable-component-update"
+).split()
 #: What a reader sees where a widget could not be drawn.
 WIDGET_FAILURES = (
     "Error displaying widget",
@@ -44,7 +44,7 @@ def open_browser() -> Iterator[Browser]:
     if path is None:
         skip_or_fail("no browser: install Chromium or Chrome, or set CHROMIUM to its path")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=list(_QUIET))
+        browser = playwright.chromium.launch(executable_path=path, args=_QUIET)
         yield browser
         browser.close()
 
@@ -91,11 +91,10 @@ def open_lab(folder: Path, home: Path, **environment: str) -> Iterator[Lab]:
     kept = {k: v for k, v in os.environ.items() if k not in ("MPLBACKEND", "JUPYTER_PATH")}
     lab = Lab(f"http://127.0.0.1:{port}", secrets.token_hex(16), folder, home / "shots")
     lab.shots.mkdir()
-    command = [
-        *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"),
-        *("--ServerApp.ip=127.0.0.1", f"--ServerApp.port={port}", "--ServerApp.port_retries=0"),
-        *(f"--IdentityProvider.token={lab.token}", f"--ServerApp.root_dir={folder}"),
-    ]
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
+    command += ["--ServerApp.ip=127.0.0.1", "--ServerApp.port_retries=0"]
+    command += [f"--ServerApp.port={port}", f"--ServerApp.root_dir={folder}"]
+    command += [f"--IdentityProvider.token={lab.token}"]
     log = home / "lab.log"
     with open(log, "wb") as stream:
         server = subprocess.Popen(

@@ -10,7 +10,7 @@ from test_evaluation import CLASSES, make_predictions
 
 from helpers.cli import main
 from helpers.errors import UserError
-from helpers.evaluation.comparison import compare_runs
+from helpers.evaluation.comparison import compare_predictions, compare_runs
 from helpers.runs import Run, open_run
 
 
@@ -26,12 +26,62 @@ def make_run(
     ]  # fmt: skip
     data = {"protocols": ["speaker-independent", "random-80-20"], "classes": classes}
     run.save_json({"data": data, "checks": checks}, "metrics.json")
-    answers = answers.assign(
-        protocol="speaker-independent", model="model.keras", sha256=answers["path"]
-    )
+    answers = answers.assign(protocol="speaker-independent", model="model.keras")
     other = answers.assign(model="lstm", predicted="sad")  # not what is compared
     run.save_table(pd.concat([answers, other]), "predictions.csv")
     return run
+
+
+# ---- Two models ----
+
+
+def test_models_compared_by_hand():
+    # The second model is right where the first is and for one more speaker of three.
+    first = make_predictions(3, n_clips=8, hit=1.0, spread=0.0)
+    first.loc[first["speaker"] != "own-0", "predicted"] = "sad"
+    second = make_predictions(3, n_clips=8, hit=1.0, spread=0.0).sample(frac=1, random_state=1)
+    second.loc[second["speaker"] == "own-2", "predicted"] = "sad"
+    found = compare_predictions(first, second, CLASSES)
+    # Recalls of the others are 1/3 and 2/3, that of "sad" is 1.
+    assert found["uar"] == pytest.approx([0.5, 0.75])
+    assert found["difference"] == pytest.approx(0.25)
+    assert (found["n"], found["n_speakers"], found["interval_unit"]) == (24, 3, "speaker")
+    # Of the 8 ways to exchange, only the sign of the third speaker's gap changes anything: all
+    # are as large.
+    assert found["p_value"] == 1.0 and found["verdict"] == "equal"
+
+
+def test_a_better_model_of_the_same_speakers_is_found_and_a_twin_is_not():
+    good = make_predictions(24, hit=0.8, seed=1)
+    poor = make_predictions(24, hit=0.6, seed=2)
+    found = compare_predictions(poor, good, CLASSES)
+    assert found["verdict"] == "better" and found["p_value"] < 0.01
+    assert compare_predictions(good, poor, CLASSES)["verdict"] == "worse"
+    assert compare_predictions(good, poor, CLASSES)["difference"] == -found["difference"]
+    twin = make_predictions(24, hit=0.8, seed=3)
+    found = compare_predictions(good, twin, CLASSES)
+    low, high = found["interval"]
+    assert found["verdict"] == "equal" and low < 0 < high and found["p_value"] > 0.05
+    same = compare_predictions(good, good, CLASSES)
+    assert (same["difference"], same["interval"], same["p_value"]) == (0, [0, 0], 1)
+
+
+def test_two_models_of_one_speaker_are_compared_clip_by_clip():
+    good, poor = (make_predictions(1, n_clips=400, hit=hit, spread=0) for hit in (0.8, 0.5))
+    found = compare_predictions(poor, good, CLASSES)
+    assert found["interval_unit"] == "clip" and found["verdict"] == "better"
+    assert found["p_value"] < 0.01
+
+
+def test_only_the_same_clips_can_be_compared():
+    clips = make_predictions(3)
+    with pytest.raises(UserError, match="found 120 and 119, of which 119 are the same"):
+        compare_predictions(clips, clips[1:], CLASSES)
+    with pytest.raises(UserError, match="of which 120 are the same"):
+        compare_predictions(clips, clips.assign(emotion="sad"), CLASSES)
+
+
+# ---- Two runs ----
 
 
 @pytest.fixture(autouse=True)
@@ -74,13 +124,12 @@ def test_what_is_no_longer_passed_is_said(capsys):
 
 
 def test_other_clips_are_compared_apart():
-    other = GOOD.assign(path="/other" + GOOD["path"])
+    other = GOOD.assign(sha256="x" + GOOD["sha256"])
     found, _ = compare_runs(make_run("a", GOOD), make_run("b", other))
     assert not found["paired"] and found["difference"] == 0 and found["verdict"] == "equal"
     paired, _ = compare_runs(make_run("a", GOOD), make_run("b", TWIN))
-    apart, _ = compare_runs(
-        make_run("a", GOOD), make_run("b", TWIN.assign(path="/other" + TWIN["path"]))
-    )
+    elsewhere = TWIN.assign(sha256="x" + TWIN["sha256"])
+    apart, _ = compare_runs(make_run("a", GOOD), make_run("b", elsewhere))
     assert apart["difference"] == paired["difference"]
     low, high = apart["interval"]
     assert low < paired["interval"][0] and high > paired["interval"][1]  # it knows less
@@ -88,10 +137,14 @@ def test_other_clips_are_compared_apart():
     assert worse["verdict"] == "worse"
 
 
-def test_runs_that_mean_different_things_are_refused(capsys):
-    make_run("a", GOOD), make_run("b", GOOD, classes=[*CLASSES, "boredom"])
-    assert main(["compare", "a", "b"]) == 2
-    assert "emotions is ['neutral'" in capsys.readouterr().err
-    with pytest.raises(UserError, match="06_evaluate"):
-        compare_runs(open_run("a"), open_run("none"))
+def test_runs_that_mean_different_things_are_refused():
+    first = make_run("a", GOOD)
+    second = make_run("b", GOOD, classes=[*CLASSES, "boredom"])
+    with pytest.raises(UserError, match=r"emotions is \['neutral'"):
+        compare_runs(first, second)
+
+
+def test_a_run_without_06_is_named(capsys):
+    make_run("a", GOOD)
     assert main(["compare", "a", "none"]) == 2
+    assert "none" in capsys.readouterr().err

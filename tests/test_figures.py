@@ -21,7 +21,7 @@ SURE = np.array([0.2, 0.4, 0.6, 0.8] * 20)
 RIGHT = np.random.default_rng(0).random(80) < SURE
 
 
-def test_reliability_has_a_dot_a_bin():
+def test_reliability_has_one_dot_per_bin():
     bins = measure_reliability(SURE, RIGHT)
     ax = figures.plot_reliability({"as trained": bins, "fitted": bins}, ax=axes(), title="ECE 0.1")
     first, second = ax.collections
@@ -53,7 +53,7 @@ def make_answers() -> pd.DataFrame:
 
 def test_groups_are_named_with_their_size_and_the_lowest_stands_out():
     answers = make_answers()
-    groups = score_groups(answers, {"speaker": answers["speaker"]}, ["happy", "sad"])
+    groups, _ = score_groups(answers, {"speaker": answers["speaker"]}, ["happy", "sad"])
     ax = figures.plot_groups(groups, ax=axes())
     labels = [label.get_text() for label in ax.get_yticklabels()]
     assert len(labels) == 4 and all("(n 30)" in label for label in labels)

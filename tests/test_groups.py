@@ -18,7 +18,7 @@ CLASSES = ["neutral", "happy", "sad", "angry"]
 
 
 def make_answers(hits: dict[str, float], *, n: int, seed: int = 0) -> pd.DataFrame:
-    """``n`` clips an emotion of each speaker, of whom so many are recognised."""
+    """``n`` clips per emotion of each speaker, of which a share is recognised."""
     rng = np.random.default_rng(seed)
     rows = []
     for speaker, hit in hits.items():
@@ -32,11 +32,11 @@ def make_answers(hits: dict[str, float], *, n: int, seed: int = 0) -> pd.DataFra
 def test_gap_by_hand():
     answers = make_answers({"a": 1.0, "b": 0.0}, n=3)
     answers.loc[(answers["speaker"] == "b") & (answers["emotion"] == "sad"), "predicted"] = "sad"
-    table = score_groups(answers, {"speaker": answers["speaker"]}, CLASSES)
+    table, gaps = score_groups(answers, {"speaker": answers["speaker"]}, CLASSES)
     assert table["group"].tolist() == ["a", "b"] and table["uar"].tolist() == [1.0, 0.25]
-    (gap,) = table.attrs["gaps"]
-    assert gap["gap"] == 0.75 and (gap["worst"], gap["best"]) == ("b", "a")
-    (check,) = check_groups(table).itertuples()
+    (gap,) = gaps.itertuples()
+    assert gap.gap == 0.75 and (gap.worst, gap.best, gap.n) == ("b", "a", 24)
+    (check,) = check_groups(gaps).itertuples()
     assert check.test == "groups by speaker" and "b" in check.measure
     assert check.found == 0.75 and not check.passed and check.n == 24
 
@@ -45,7 +45,8 @@ def test_allowance_grows_as_groups_shrink():
     def allowed(n: int) -> float:
         answers = make_answers({name: 0.6 for name in "abcd"}, n=n)
         sex = answers["speaker"].map({"a": "f", "b": "f", "c": "m", "d": "m"})
-        return score_groups(answers, {"sex": sex}, CLASSES).attrs["gaps"][0]["allowed"]
+        _, gaps = score_groups(answers, {"sex": sex}, CLASSES)
+        return gaps["allowed"][0]
 
     few, some, many = allowed(2), allowed(13), allowed(400)
     assert few > some > many == MAX_GAP
@@ -58,8 +59,8 @@ def test_groups_without_a_difference_fail_one_time_in_twenty():
     failed = 0
     for seed in range(200):
         answers = make_answers({name: 0.6 for name in "abcd"}, n=8, seed=seed)
-        table = score_groups(answers, {"who": answers["speaker"]}, CLASSES, n_resamples=200)
-        failed += not check_groups(table)["passed"].iloc[0]
+        _, gaps = score_groups(answers, {"who": answers["speaker"]}, CLASSES, n_resamples=200)
+        failed += not check_groups(gaps)["passed"].iloc[0]
     assert 2 <= failed <= 20
 
 
@@ -68,11 +69,15 @@ def test_only_emotions_that_all_groups_have_are_compared():
     answers = make_answers({"a": 0.5}, n=40)
     intensity = pd.Series(np.where(np.arange(len(answers)) % 2, "strong", "normal"))
     intensity[answers["emotion"] == "neutral"] = "normal"
-    table = score_groups(answers, {"intensity": intensity}, CLASSES)
+    table, _ = score_groups(answers, {"intensity": intensity}, CLASSES)
     assert table["n"].sum() == 120
-    assert score_groups(answers, {"corpus": pd.Series("own", answers.index)}, CLASSES).empty
-    unknown = score_groups(answers, {"sex": pd.Series("", answers.index)}, CLASSES)
-    assert unknown.empty and check_groups(unknown).empty
+
+
+@pytest.mark.parametrize("name", ["own", ""], ids=["one group", "nobody knows"])
+def test_what_is_no_grouping_is_left_out(name):
+    answers = make_answers({"a": 0.5}, n=4)
+    groups, gaps = score_groups(answers, {"sex": pd.Series(name, answers.index)}, CLASSES)
+    assert groups.empty and gaps.empty and check_groups(gaps).empty
 
 
 def test_pitch_groups_are_of_speakers():

@@ -13,7 +13,8 @@ from IPython.display import Audio, Image
 from matplotlib.image import imread
 
 from helpers.app import listening
-from helpers.app.listening import browse_clips, draw_clip, read_flags
+from helpers.app.listening import ClipBrowser, draw_clip, read_flags
+from helpers.errors import UserError
 from helpers.sound.audio import SAMPLE_RATE
 
 
@@ -52,7 +53,7 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> list:
 
 @pytest.fixture
 def browser(clips: pd.DataFrame, tmp_path: Path, shown: list):
-    return browse_clips(clips, flags=tmp_path / "run" / "flags.csv")
+    return ClipBrowser(clips, flags=tmp_path / "run" / "flags.csv")
 
 
 def test_first_clip_is_shown_with_player_and_picture(browser, clips, shown):
@@ -115,7 +116,7 @@ def test_flags_are_kept_and_taken_back(browser, clips, tmp_path):
     assert read_flags(csv)["path"].tolist() == clips.loc[[1, 2], "path"].tolist()
     assert read_flags(csv).loc[0].tolist()[1:] == ["me", "me-1", "angry", 'clicks, "pops"']
 
-    again = browse_clips(clips, flags=csv)  # another kernel, another day
+    again = ClipBrowser(clips, flags=csv)  # another kernel, another day
     again.place.value = 2
     assert again.note.value == 'clicks, "pops"' and again.flag.description == "Remove the flag"
     again.flag.click()
@@ -124,7 +125,7 @@ def test_flags_are_kept_and_taken_back(browser, clips, tmp_path):
 
 def test_two_kernels_do_not_lose_each_others_flags(clips, tmp_path, shown):
     csv = tmp_path / "flags.csv"
-    one, two = browse_clips(clips, flags=csv), browse_clips(clips, flags=csv)
+    one, two = ClipBrowser(clips, flags=csv), ClipBrowser(clips, flags=csv)
     two.place.value = 3
     one.flag.click()
     two.flag.click()
@@ -134,8 +135,8 @@ def test_two_kernels_do_not_lose_each_others_flags(clips, tmp_path, shown):
 def test_foreign_csv_is_left_alone(clips, tmp_path):
     csv = tmp_path / "flags.csv"
     csv.write_text("name,size\na,1\n")
-    with pytest.raises(ValueError, match=r"found the columns name, size, expected path, corpus"):
-        browse_clips(clips, flags=csv)
+    with pytest.raises(UserError, match=r"found the columns name, size, expected path, corpus"):
+        ClipBrowser(clips, flags=csv)
     assert csv.read_text() == "name,size\na,1\n"
 
 
@@ -150,11 +151,6 @@ def test_page_without_a_kernel_shows_the_clip(browser):
     bundle = browser._repr_mimebundle_()
     assert "application/vnd.jupyter.widget-view+json" in bundle
     assert "<audio" in bundle["text/html"] and "data:image/jpeg;base64," in bundle["text/html"]
-
-
-def test_no_clips_is_an_error(clips, tmp_path):
-    with pytest.raises(ValueError, match="no clips to listen to"):
-        browse_clips(clips[:0], flags=tmp_path / "flags.csv")
 
 
 def test_picture_of_silence_and_of_a_short_sound():

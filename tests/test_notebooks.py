@@ -92,7 +92,7 @@ class TestCommitted:
 
     def test_numbers_in_prose_come_from_cells(self, step):
         prose = "\n".join(c.source for c in read(FOLDER, step).cells if c.cell_type == "markdown")
-        # The seeds' claim that the series argues with is the only score that prose may quote.
+        # The public recipes' claim that the series argues with is the only score to be quoted.
         assert set(re.findall(r"\d+(?:\.\d+)? ?%", prose)) <= {"95 %", "97 %"}
 
 
@@ -134,11 +134,10 @@ class TestExecuted:
         assert "says nothing about real speech" in text_of(read(run, step))
 
     def test_is_small_enough_to_open(self, run, step):
-        many = step in ("01_explore", "03_augment")  # a player an emotion, an augmentation
-        long = many or step == "06_evaluate"
+        long = step in ("01_explore", "03_augment", "06_evaluate")
         assert (run / f"{step}.ipynb").stat().st_size < (3e6 if long else 2e6)
         players = [o for o in outputs_of(read(run, step)) if "<audio" in str(o.get("data", ""))]
-        assert len(players) <= (10 if many else 6)
+        assert len(players) <= 6
 
 
 def test_terminal_shows_a_line_a_notebook(run):
@@ -179,9 +178,8 @@ def test_metrics_name_their_protocol(run):
 def test_metrics_hold_every_part_of_06(run):
     metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
     assert {"svm", "majority", "chance"} < set(metrics["protocols"]["speaker-independent"])
-    assert set(metrics["leakage"]) == {
-        *("leaky", "random-80-20", "speaker-independent", "speaker-text-independent")
-    }
+    protocols = {"leaky", "random-80-20", "speaker-independent", "speaker-text-independent"}
+    assert set(metrics["leakage"]) == protocols
     assert {row["grouping"] for row in metrics["groups"]} == {"sex", "pitch", "speaker"}
     assert metrics["robustness"][0]["condition"] == "as recorded"
     assert all(row["n"] == 14 for row in metrics["robustness"])

@@ -17,39 +17,13 @@ from IPython.display import HTML, Image, clear_output, display
 
 from helpers.columns import FLAGS
 from helpers.corpora import class_order
+from helpers.errors import UserError
 from helpers.features.extract import Analysis, FeatureSettings
 from helpers.report import plots
 from helpers.runs import atomic_write
-from helpers.sound.audio import AudioError, load_audio
+from helpers.sound.audio import load_audio
 
 _FILTERS = ("corpus", "emotion", "speaker", "intensity", "channel")
-_ALL = "all"
-
-
-def browse_clips(clips: pd.DataFrame, *, flags: str | Path) -> ClipBrowser:
-    """Build the listening widget.
-
-    Parameters
-    ----------
-    clips : pd.DataFrame
-        Utterance table, at least one row.
-    flags : path
-        CSV of the clips that were flagged, ``path corpus speaker emotion note``. Read if it is
-        there, written at every change; deleting it removes all flags.
-
-    Returns
-    -------
-    ipywidgets.Widget
-        To be displayed.
-
-    Raises
-    ------
-    ValueError
-        No clips, or ``flags`` is a CSV with other columns.
-    """
-    if clips.empty:
-        raise ValueError("no clips to listen to: expected an utterance table with rows")
-    return ClipBrowser(clips.reset_index(drop=True), Path(flags))
 
 
 def draw_clip(y, *, title: str = "") -> Image:
@@ -80,7 +54,7 @@ def draw_clip(y, *, title: str = "") -> Image:
         ax.set_xlabel("")
     figure.suptitle(title, x=0.01, ha="left", fontsize=11)
     picture = io.BytesIO()
-    # JPEG: a third of the size, and a notebook with a picture an emotion stays light.
+    # JPEG: a third of the size, and a notebook with several pictures stays light.
     figure.savefig(picture, format="jpeg", dpi=90, pil_kwargs={"quality": 85})
     return Image(picture.getvalue(), format="jpeg", width=840)
 
@@ -90,7 +64,7 @@ def read_flags(path: Path) -> pd.DataFrame:
 
     Raises
     ------
-    ValueError
+    UserError
         The file is no such CSV; it is left as it is.
     """
     if not path.exists():
@@ -98,9 +72,9 @@ def read_flags(path: Path) -> pd.DataFrame:
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except ValueError as error:
-        raise ValueError(f"{path}: no table of flags ({error}); rename or remove it") from error
+        raise UserError(f"{path}: no table of flags ({error}); rename or remove it") from error
     if list(table.columns) != list(FLAGS):
-        raise ValueError(
+        raise UserError(
             f"{path}: found the columns {', '.join(table.columns)}, expected "
             f"{', '.join(FLAGS)}; rename or remove it"
         )
@@ -108,9 +82,23 @@ def read_flags(path: Path) -> pd.DataFrame:
 
 
 class ClipBrowser(widgets.VBox):
-    """What :func:`browse_clips` returns."""
+    """The listening widget, to be displayed.
 
-    def __init__(self, clips: pd.DataFrame, flags: Path) -> None:
+    Parameters
+    ----------
+    clips : pd.DataFrame
+        Utterance table, at least one row.
+    flags : Path
+        CSV of the clips that were flagged, ``path corpus speaker emotion note``. Read if it is
+        there, written at every change; deleting it removes all flags.
+
+    Raises
+    ------
+    UserError
+        ``flags`` is a CSV with other columns.
+    """
+
+    def __init__(self, clips: pd.DataFrame, *, flags: Path) -> None:
         self.clips, self.flags_path, self.flags = clips, flags, read_flags(flags)
         # A column that is the same all over filters nothing.
         useful = [c for c in _FILTERS if c in clips and clips[c].nunique() > 1]
@@ -148,7 +136,7 @@ class ClipBrowser(widgets.VBox):
         values = self.clips[column]
         order = class_order(values) if column == "emotion" else sorted(values.unique())
         # An empty value is a value: clips of which nobody said how intense they are.
-        options = [(_ALL, None), *((value or "not said", value) for value in order)]
+        options = [("all", None)] + [(value or "not said", value) for value in order]
         return widgets.Dropdown(
             options=options, description=column, layout=widgets.Layout(width="17em")
         )
@@ -194,32 +182,33 @@ class ClipBrowser(widgets.VBox):
         name = f'<p style="margin:.3em 0">{title}<br><small>{html.escape(clip["path"])}</small></p>'
         try:
             y = load_audio(clip["path"])
-        except AudioError as error:
+        except UserError as error:
             return [HTML(name), HTML(f"<p>⚠ {html.escape(str(error))}</p>")]
         return [HTML(name), plots.player(y), draw_clip(y)]
 
-    def _is_flagged(self) -> bool:
-        return self.clip is not None and (self.flags["path"] == self.clip["path"]).any()
+    def _find_flag(self) -> pd.DataFrame:
+        """The flag of the clip that is shown: one row or none."""
+        path = "" if self.clip is None else self.clip["path"]
+        return self.flags[self.flags["path"] == path]
 
     def _set_flag_button(self) -> None:
-        flagged = self._is_flagged()
-        self.flag.description = "Remove the flag" if flagged else "Flag this clip"
-        self.flag.button_style = "warning" if flagged else ""
-        mine = self.flags.loc[self.flags["path"] == self.clip["path"], "note"] if flagged else [""]
-        self.note.value = next(iter(mine))
+        flag = self._find_flag()
+        self.flag.description = "Flag this clip" if flag.empty else "Remove the flag"
+        self.flag.button_style = "" if flag.empty else "warning"
+        self.note.value = "" if flag.empty else flag["note"].iloc[0]
 
     def _toggle_flag(self, _button: widgets.Button) -> None:
-        clip, known = self.clip, self._is_flagged()
+        clip, flag = self.clip, self._find_flag()
         try:
             # Somebody else, or another kernel, may have flagged since.
             flags = read_flags(self.flags_path)
             flags = flags[flags["path"] != clip["path"]]
-            if not known:
-                row = {c: str(clip.get(c, "")) for c in FLAGS} | {"note": self.note.value}
-                flags = pd.concat([flags, pd.DataFrame([row])], ignore_index=True)
+            if flag.empty:
+                new = clip.reindex(FLAGS).to_frame().T.assign(note=self.note.value)
+                flags = pd.concat([flags, new], ignore_index=True)
             with atomic_write(self.flags_path) as temporary:
                 flags.to_csv(temporary, index=False, lineterminator="\n")
-        except (OSError, ValueError) as error:  # in a callback nobody would see it
+        except (OSError, UserError) as error:  # in a callback nobody would see it
             self.message.value = f"⚠ not written: {html.escape(str(error))}"
             return
         self.flags = flags

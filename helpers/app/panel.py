@@ -28,28 +28,7 @@ _MAX_UPLOAD_MB = 10  # JupyterLab drops a larger message without a word
 _ERROR_COLOR = "#B00020"
 
 
-def build_panel(predictor, *, samples: pd.DataFrame | None = None, record_s: float = 3.0) -> Panel:
-    """Build the panel: three ways to give a sound, and below them the answer.
-
-    Parameters
-    ----------
-    predictor : helpers.models.prediction.Predictor
-    samples : pd.DataFrame, optional
-        Rows of an utterance table to choose from.
-    record_s : float
-        Length of a microphone recording in s.
-
-    Returns
-    -------
-    ipywidgets.Widget
-        To be displayed.
-    """
-    return Panel(predictor, samples=samples, record_s=record_s)
-
-
-def analyse(
-    predictor, y: np.ndarray, *, name: str = "", truth: str = ""
-) -> tuple[pd.Series, list[str]]:
+def analyse(predictor, y: np.ndarray, *, name: str, truth: str = "") -> tuple[pd.Series, list[str]]:
     """Ask the model and put its answer in words.
 
     Parameters
@@ -57,13 +36,15 @@ def analyse(
     predictor : helpers.models.prediction.Predictor
     y : np.ndarray, shape (n,), float32
         16 kHz mono.
-    name, truth : str
-        What the sound is called; its label, if it has one.
+    name : str
+        What the sound is called.
+    truth : str
+        Its label, if it has one.
 
     Returns
     -------
     probabilities : pd.Series
-        A value a class, in the order of the model.
+        One value per class, in the order of the model.
     words : list of str
         The estimate, what else it could be, what was heard and whether the label agrees.
     """
@@ -72,13 +53,12 @@ def analyse(
     answer = f"{emotion}, {_percent(row['confidence'])} sure"
     if not row["sure"]:
         answer = f"Not sure. Perhaps {emotion}, {_percent(row['confidence'])}"
+    words = [answer]
     others = probabilities.drop(emotion).sort_values(ascending=False)[:2]
-    heard = f"{len(y) / SAMPLE_RATE:.1f} s, peak {peak_dbfs(y):.0f} dBFS"
-    words = [
-        answer,
-        "Next: " + ", ".join(f"{one} {_percent(p)}" for one, p in others.items()) + ".",
-        f"Heard: {name or 'a recording'}, {heard}.",
-    ]
+    if len(others):  # a model may know one class only
+        named = [f"{other} {_percent(p)}" for other, p in others.items()]
+        words.append(f"Next: {', '.join(named)}.")
+    words.append(f"Heard: {name}, {len(y) / SAMPLE_RATE:.1f} s, peak {peak_dbfs(y):.0f} dBFS.")
     if truth and truth not in predictor.classes:
         words.append(f"The clip is labelled {truth}, which this model does not know.")
     elif truth:
@@ -118,7 +98,7 @@ def label_samples(samples: pd.DataFrame) -> list[tuple[str, int]]:
     clips = clips.assign(place=clips["emotion"].map(order))
     clips = clips.sort_values(["place", "speaker", "text", "path"])
     facts = clips[["emotion", "speaker", "text"]].astype(str)
-    labels = facts.apply(lambda row: " · ".join(part for part in row if part), axis=1)
+    labels = facts.apply(lambda row: " · ".join(filter(None, row)), axis=1)
     again = labels.groupby(labels).cumcount() + 1
     names = [f"{label} ({n})" if n > 1 else label for label, n in zip(labels, again, strict=True)]
     return list(zip(names, clips.index, strict=True))
@@ -141,13 +121,23 @@ def message_html(headline: str, *lines: str, color: str, details: str = "") -> s
 
 
 class Panel(widgets.VBox):
-    """What :func:`build_panel` returns.
+    """Three ways to give a sound, and below them the answer; to be displayed.
 
     Another source of sound, such as a microphone in the browser, needs a control of its own and
     a call of :meth:`answer`.
+
+    Parameters
+    ----------
+    predictor : helpers.models.prediction.Predictor
+    samples : pd.DataFrame, optional
+        Rows of an utterance table to choose from.
+    record_s : float
+        Length of a microphone recording in s.
     """
 
-    def __init__(self, predictor, *, samples: pd.DataFrame | None, record_s: float) -> None:
+    def __init__(
+        self, predictor, *, samples: pd.DataFrame | None = None, record_s: float = 3.0
+    ) -> None:
         self.predictor, self.record_s = predictor, record_s
         self.samples = pd.DataFrame() if samples is None else samples
         wide = widgets.Layout(width="15em")
@@ -195,11 +185,10 @@ class Panel(widgets.VBox):
             except UserError as error:
                 display(HTML(message_html("⚠ No answer", str(error), color=_ERROR_COLOR)))
             except Exception as error:  # an error in a widget's callback would be seen by nobody
-                found = f"{type(error).__name__}: {error}"
-                display(HTML(message_html(
-                    "⚠ No answer: an unexpected error", found,
-                    color=_ERROR_COLOR, details=traceback.format_exc(),
-                )))  # fmt: skip
+                headline = "⚠ No answer: an unexpected error"
+                found, details = f"{type(error).__name__}: {error}", traceback.format_exc()
+                box = message_html(headline, found, color=_ERROR_COLOR, details=details)
+                display(HTML(box))
             finally:
                 self._recorder_at_rest()
                 self._set_disabled(False)

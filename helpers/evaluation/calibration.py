@@ -7,6 +7,9 @@ import pandas as pd
 
 from helpers.models.modelfile import apply_temperature
 
+_BINS = 10  # of equal width, over confidences of 0 to 1
+_MIN_COVERAGE = 0.1  # an accuracy of three clips is chance
+
 
 def fit_temperature(
     probabilities: np.ndarray, targets: np.ndarray, *, lowest: float = 0.2
@@ -37,26 +40,22 @@ def fit_temperature(
     return float(np.exp(found.x)) if loss(found.x) < loss(0.0) else 1.0
 
 
-def measure_reliability(
-    confidence: np.ndarray, right: np.ndarray, *, n_bins: int = 10
-) -> pd.DataFrame:
-    """How often the model was right where it was so and so sure.
+def measure_reliability(confidence: np.ndarray, right: np.ndarray) -> pd.DataFrame:
+    """How often the model was right, by how sure it was: ten bins of equal width.
 
     Parameters
     ----------
     confidence : np.ndarray, shape (n,)
         Probability of the emotion that was named, 0 … 1.
     right : np.ndarray of bool, shape (n,)
-    n_bins : int
-        Of equal width over 0 … 1; empty ones are left out.
 
     Returns
     -------
     pd.DataFrame
-        A row a bin: ``low high confidence accuracy clips``.
+        One row per bin that has clips: ``low high confidence accuracy clips``.
     """
-    edges = np.linspace(0, 1, n_bins + 1)
-    place = np.clip(np.digitize(confidence, edges[1:-1], right=True), 0, n_bins - 1)
+    edges = np.linspace(0, 1, _BINS + 1)
+    place = np.clip(np.digitize(confidence, edges[1:-1], right=True), 0, _BINS - 1)
     clips = pd.DataFrame({"confidence": confidence, "accuracy": np.asarray(right, dtype=float)})
     bins = clips.groupby(place)
     table = bins.mean().assign(clips=bins.size())
@@ -65,41 +64,13 @@ def measure_reliability(
     return table.reset_index(drop=True)
 
 
-def expected_calibration_error(confidence: np.ndarray, right: np.ndarray, *, n_bins: int = 10):
-    """Mean gap between confidence and accuracy over the bins, by their clips (ECE, 0 … 1).
-
-    As in Guo et al. 2017 (arXiv 1706.04599), from :func:`measure_reliability`.
-
-    Examples
-    --------
-    >>> sure = np.array([0.9, 0.9, 0.6, 0.6])
-    >>> round(expected_calibration_error(sure, np.array([True, True, False, True])), 3)
-    0.1
-    """
-    table = measure_reliability(confidence, right, n_bins=n_bins)
-    gap = (table["confidence"] - table["accuracy"]).abs()
-    return float((gap * table["clips"]).sum() / table["clips"].sum())
-
-
-def brier_score(probabilities: np.ndarray, targets: np.ndarray) -> float:
-    """Mean squared distance of the probabilities from what was true (Brier 1950), 0 … 2.
-
-    Examples
-    --------
-    >>> round(brier_score(np.array([[0.7, 0.2, 0.1]]), np.array([0])), 2)
-    0.14
-    """
-    truth = np.eye(probabilities.shape[1])[targets]
-    return float(((probabilities - truth) ** 2).sum(axis=1).mean())
-
-
 def measure_coverage(confidence: np.ndarray, right: np.ndarray) -> pd.DataFrame:
     """Accuracy of the answers that remain when the less sure ones are withheld.
 
     Returns
     -------
     pd.DataFrame
-        A row a threshold, from answering everything to answering the surest clips only:
+        One row per threshold, from answering everything to answering the surest clips only:
         ``threshold coverage accuracy clips``, where answers of a confidence of at least the
         threshold are given.
     """
@@ -123,14 +94,13 @@ def choose_threshold(
     confidence: np.ndarray,
     right: np.ndarray,
     *,
-    target: float = 0.8,
-    min_coverage: float = 0.1,
+    target: float,
     lowest: float = 0.0,
 ) -> float:
     """Confidence below which the model had better say "not sure", from *validation* clips.
 
     The lowest threshold at which the answers given are right in ``target`` of the cases. Where
-    none is, that of the highest accuracy.
+    none is, that of the highest accuracy. At least a tenth of the clips is answered.
 
     Parameters
     ----------
@@ -138,8 +108,6 @@ def choose_threshold(
     right : np.ndarray of bool, shape (n,)
     target : float
         Share of the answers that should be right.
-    min_coverage : float
-        Share of the clips that must be answered: an accuracy of three clips is chance.
     lowest : float
         The threshold is no lower than this.
 
@@ -149,7 +117,7 @@ def choose_threshold(
         ``lowest`` … 1; ``lowest`` if the model reaches the target without withholding anything.
     """
     table = measure_coverage(confidence, right)
-    table = table[table["coverage"] >= min_coverage]
+    table = table[table["coverage"] >= _MIN_COVERAGE]
     enough = table[table["accuracy"] >= target]
     if enough.empty:
         return max(lowest, float(table.loc[table["accuracy"].idxmax(), "threshold"]))
@@ -173,15 +141,27 @@ def summarise_calibration(
     Returns
     -------
     dict
-        ``n ece brier confidence accuracy threshold coverage accuracy_when_sure``; the last is NaN
-        if it is never sure.
+        ``n ece brier confidence accuracy threshold coverage accuracy_when_sure``. ECE (Guo et al.
+        2017, arXiv 1706.04599) is the mean gap between confidence and accuracy over the bins of
+        :func:`measure_reliability`, by their clips, 0 … 1. The Brier score (Brier 1950) is the mean
+        squared distance of the probabilities from what was true, 0 … 2. The last is NaN if the
+        model is never sure.
     """
+    from sklearn.metrics import brier_score_loss
+
+    n_classes = probabilities.shape[1]
+    brier = 0.0  # of a model with one class, which scikit-learn takes for always wrong
+    if n_classes > 1:
+        labels = range(n_classes)
+        brier = brier_score_loss(targets, probabilities, labels=labels, scale_by_half=False)
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == targets
     sure = confidence >= threshold
+    bins = measure_reliability(confidence, right)
+    gaps = (bins["confidence"] - bins["accuracy"]).abs()
     return {
         "n": len(targets),
-        "ece": expected_calibration_error(confidence, right),
-        "brier": brier_score(probabilities, targets),
+        "ece": float((gaps * bins["clips"]).sum() / bins["clips"].sum()),
+        "brier": float(brier),
         "confidence": float(confidence.mean()),
         "accuracy": float(right.mean()),
         "threshold": threshold,

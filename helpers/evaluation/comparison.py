@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from helpers.evaluation.intervals import Bootstrap, count_units
-from helpers.evaluation.scores import uar
+from helpers.errors import UserError
+from helpers.evaluation.intervals import Bootstrap
+from helpers.evaluation.scores import count_units, resample, uar
 from helpers.runs import Run
 
 
@@ -27,7 +28,7 @@ def compare_predictions(
     Parameters
     ----------
     first, second : pd.DataFrame
-        A row a clip with ``path`` (or ``sha256``) ``emotion predicted speaker``; matched by it.
+        One row per clip with ``sha256 emotion predicted speaker``; matched by ``sha256``.
     classes : list of str
     n_resamples, seed : int
 
@@ -40,29 +41,24 @@ def compare_predictions(
 
     Raises
     ------
-    ValueError
+    UserError
         The tables are not about the same clips, or disagree on their emotions.
     """
-    key = "sha256" if {"sha256"} <= set(first) & set(second) else "path"
-    columns = [key, "emotion", "predicted", "speaker"]
-    first, second = (
-        table[columns].sort_values(columns, ignore_index=True) for table in (first, second)
-    )
-    if not first[[key, "emotion"]].equals(second[[key, "emotion"]]):
-        raise ValueError(
+    columns = ["sha256", "emotion", "predicted", "speaker"]
+    first = first[columns].sort_values(columns, ignore_index=True)
+    second = second[columns].sort_values(columns, ignore_index=True)
+    about = ["sha256", "emotion"]
+    if not first[about].equals(second[about]):
+        same = len(set(first["sha256"]) & set(second["sha256"]))
+        raise UserError(
             f"two models can only be compared on the same clips: found {len(first)} and "
-            f"{len(second)}, of which {len(set(first[key]) & set(second[key]))} are the same"
+            f"{len(second)}, of which {same} are the same"
         )
-    (a, unit), (b, _) = (count_units(table, classes) for table in (first, second))
-    pair = np.stack([a, b], axis=1)
+    first_counts, unit = count_units(first, classes)
+    second_counts, _ = count_units(second, classes)
+    pair = np.stack([first_counts, second_counts], axis=1)
     draws = Bootstrap.draw(pair, unit, n_resamples=n_resamples, seed=seed)
-
-    return {
-        "n": len(first),
-        "n_speakers": int(first["speaker"].nunique()),
-        **_judge(draws),
-        "p_value": _exchange(pair, n_resamples, seed),
-    }
+    return _judge(draws, second) | {"p_value": _exchange(pair, n_resamples, seed)}
 
 
 def _gap(counts: np.ndarray) -> np.ndarray:
@@ -70,9 +66,12 @@ def _gap(counts: np.ndarray) -> np.ndarray:
     return uar(counts[..., 1, :, :]) - uar(counts[..., 0, :, :])
 
 
-def _judge(draws: Bootstrap) -> dict:
+def _judge(draws: Bootstrap, clips: pd.DataFrame) -> dict:
+    """UAR of both models on these clips, the difference, and what its interval says."""
     low, high = draws.interval(_gap, low=-1.0)
     return {
+        "n": len(clips),
+        "n_speakers": int(clips["speaker"].nunique()),
         "uar": [float(uar(draws.whole[side])) for side in (0, 1)],
         "difference": float(_gap(draws.whole)),
         "interval": [low, high],
@@ -94,16 +93,13 @@ def _exchange(pair: np.ndarray, n_resamples: int, seed: int) -> float:
     return float((np.abs(_gap(sums)) >= np.abs(_gap(pair.sum(axis=0))) - 1e-12).mean())
 
 
-def compare_runs(
-    first: Run, second: Run, *, n_resamples: int = 2000, seed: int = 0
-) -> tuple[dict, list[str]]:
+def compare_runs(first: Run, second: Run) -> tuple[dict, list[str]]:
     """Is the ``model.keras`` of the second run better or worse than that of the first?
 
     Parameters
     ----------
     first, second : Run
         With the ``metrics.json`` and ``predictions.csv`` of notebook 06.
-    n_resamples, seed : int
 
     Returns
     -------
@@ -117,65 +113,63 @@ def compare_runs(
     Raises
     ------
     UserError
-        A run without notebook 06.
-    ValueError
-        The runs are about different emotions or protocols: their scores mean different things.
+        A run without notebook 06, or runs about different emotions or protocols: their scores
+        mean different things.
     """
-    (a, about_a), (b, about_b) = (_read_run(run) for run in (first, second))
-    for what in about_a:
-        if about_a[what] != about_b[what]:
-            raise ValueError(
+    first_answers, first_about = _read_run(first)
+    second_answers, second_about = _read_run(second)
+    for what in first_about:
+        if first_about[what] != second_about[what]:
+            raise UserError(
                 f"{first.name} and {second.name} cannot be compared: {what} is "
-                f"{about_a[what]} in the one and {about_b[what]} in the other"
+                f"{first_about[what]} in the one and {second_about[what]} in the other"
             )
-    classes, settings = about_a["emotions"], {"n_resamples": n_resamples, "seed": seed}
-    paired = sorted(a["sha256"]) == sorted(b["sha256"])
+    paired = sorted(first_answers["sha256"]) == sorted(second_answers["sha256"])
     compare = compare_predictions if paired else _compare_apart
-    found = {**compare(a, b, classes, **settings), "paired": paired}
-    return found, _lost_checks(first, second)
+    found = compare(first_answers, second_answers, first_about["emotions"])
+    return found | {"paired": paired}, _lost_checks(first, second)
 
 
 def _read_run(run: Run) -> tuple[pd.DataFrame, dict]:
+    """What the model of a run said about its test clips, and what that is about."""
     table = run.read_table("predictions.csv", made_by="06_evaluate")
     data = run.read_json("metrics.json", made_by="06_evaluate")["data"]
-    if "sha256" not in table:
-        raise ValueError(f"{run.folder}: of an older version, run 06 again: ser run --only 06")
     protocol = data["protocols"][0]
     about = {"protocol": protocol, "emotions": data["classes"]}
     return table[(table["model"] == "model.keras") & (table["protocol"] == protocol)], about
 
 
-def _compare_apart(
-    first: pd.DataFrame, second: pd.DataFrame, classes: list[str], *, n_resamples: int, seed: int
-) -> dict:
+def _compare_apart(first: pd.DataFrame, second: pd.DataFrame, classes: list[str]) -> dict:
     """As :func:`compare_predictions` for different clips: each is resampled for itself."""
-    draws = [
-        Bootstrap.of(table, classes, n_resamples=n_resamples, seed=seed + place)
-        for place, table in enumerate((first, second))
-    ]
+    a = resample(first, classes, n_resamples=2000, seed=0)
+    b = resample(second, classes, n_resamples=2000, seed=1)
     both = Bootstrap(
-        np.stack([one.whole for one in draws]),
-        np.stack([one.samples for one in draws], axis=1),
-        min(one.n_units for one in draws),
-        draws[1].unit,
+        np.stack([a.whole, b.whole]),
+        np.stack([a.samples, b.samples], axis=1),
+        min(a.n_units, b.n_units),
+        b.unit,
     )
-    return _judge(both) | {"n": len(second), "n_speakers": int(second["speaker"].nunique())}
+    return _judge(both, second)
 
 
 def _lost_checks(first: Run, second: Run) -> list[str]:
-    passed, failed = (
-        {
-            (check["test"], check["measure"].split(":")[0]): check
-            for check in run.read_json("metrics.json", made_by="06_evaluate").get("checks", [])
-            if check["passed"] is wanted
-        }
-        for run, wanted in ((first, True), (second, False))
-    )
-    return [
-        f"no longer passes {test}: {failed[test, measure]['measure']} is "
-        f"{failed[test, measure]['found']:.3f}, limit {failed[test, measure]['limit']:.3f}"
-        for test, measure in sorted(passed.keys() & failed.keys())
-    ]
+    """One sentence per check that the first run passed and the second does not."""
+    passed = {}
+    for check in first.read_json("metrics.json", made_by="06_evaluate")["checks"]:
+        passed[_name_check(check)] = check["passed"]
+    lost = []
+    for check in second.read_json("metrics.json", made_by="06_evaluate")["checks"]:
+        if check["passed"] is False and passed.get(_name_check(check)):
+            lost.append(
+                f"no longer passes {check['test']}: {check['measure']} is {check['found']:.3f}, "
+                f"limit {check['limit']:.3f}"
+            )
+    return sorted(lost)
+
+
+def _name_check(check: dict) -> tuple[str, str]:
+    """Test and measure, without the worst case that a measure names after its colon."""
+    return check["test"], check["measure"].split(":")[0]
 
 
 def format_comparison(found: dict, first: str, second: str) -> str:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from helpers.evaluation.intervals import Bootstrap
-from helpers.evaluation.scores import confusion_counts, score_by_emotion, uar
+from helpers.evaluation.scores import confusion_counts, resample, score_by_emotion, uar
 
 #: Limits of the suite in arXiv 2312.06270.
 MAX_GAP, MIN_RATE, MAX_SHARE_GAP = 0.075, 0.5, 0.15
@@ -44,7 +43,7 @@ def score_groups(
     *,
     n_resamples: int = 1000,
     seed: int = 0,
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """UAR of every group, and what of the gaps between them is more than chance.
 
     Parameters
@@ -59,72 +58,68 @@ def score_groups(
 
     Returns
     -------
-    pd.DataFrame
-        A row a group: ``grouping group n n_speakers uar low high``. UAR is over the emotions that
-        all groups of a grouping have. ``attrs["gaps"]`` has a row a grouping: ``grouping n gap
-        worst best chance_gap allowed``. The chance gap is what 95 % of random dealings of the same
-        clips into groups of the same sizes stay under; allowed is that, or 0.075 if it is less.
+    groups : pd.DataFrame
+        One row per group: ``grouping group n n_speakers uar low high``. UAR is over the emotions
+        that all groups of a grouping have.
+    gaps : pd.DataFrame
+        One row per grouping: ``grouping n gap worst best chance_gap allowed``. When the same clips
+        are put at random into groups of the same sizes, the gap stays under the chance gap in 95 %
+        of the cases. Allowed is that, or 0.075 if it is less.
     """
     rows, gaps = [], []
     for grouping, labels in groupings.items():
-        labels = pd.Series(np.asarray(labels, dtype=object), index=predictions.index)
-        clips = predictions.assign(group=labels)[labels.fillna("") != ""]
+        clips = predictions.assign(group=np.asarray(labels, dtype=object))
+        clips = clips[clips["group"].fillna("") != ""]
         cells = pd.crosstab(clips["group"], clips["emotion"])
-        shared = [name for name in classes if name in cells and (cells[name] > 0).all()]
+        in_all = (cells > 0).all()
+        shared = [name for name in classes if in_all.get(name, False)]
         clips = clips[clips["emotion"].isin(shared)]
         if len(cells) < 2 or not shared:
             continue
         for group, part in clips.groupby("group"):
-            draws = Bootstrap.of(part, classes, n_resamples=n_resamples, seed=seed)
+            draws = resample(part, classes, n_resamples=n_resamples, seed=seed)
             low, high = draws.interval(uar)
-            rows.append((grouping, group, len(part), part["speaker"].nunique(),
-                         float(uar(draws.whole)), low, high))  # fmt: skip
-        gaps.append({"grouping": grouping, **_measure_gap(clips, shared, n_resamples, seed)})
+            speakers = part["speaker"].nunique()
+            rows.append((grouping, group, len(part), speakers, float(uar(draws.whole)), low, high))
+        gaps.append((grouping, *_measure_gap(clips, shared, n_resamples, seed)))
     columns = ["grouping", "group", "n", "n_speakers", "uar", "low", "high"]
-    table = pd.DataFrame(rows, columns=columns)
-    table.attrs["gaps"] = gaps
-    return table
+    gap_columns = ["grouping", "n", "gap", "worst", "best", "chance_gap", "allowed"]
+    return pd.DataFrame(rows, columns=columns), pd.DataFrame(gaps, columns=gap_columns)
 
 
-def _measure_gap(clips: pd.DataFrame, shared: list[str], n_resamples: int, seed: int) -> dict:
-    """Largest gap between groups, and how large it gets when the groups are dealt by chance."""
+def _measure_gap(clips: pd.DataFrame, shared: list[str], n_resamples: int, seed: int) -> tuple:
+    """Largest gap between groups, and how large it gets when the groups are made at random."""
     codes, names = pd.factorize(clips["group"], sort=True)
     right = (clips["emotion"] == clips["predicted"]).to_numpy(float)
     emotion = clips["emotion"].map(shared.index).to_numpy()
     n = np.zeros((len(names), len(shared)))
     np.add.at(n, (codes, emotion), 1)
 
-    def by_group(codes: np.ndarray) -> np.ndarray:
+    def score_by_group(codes: np.ndarray) -> np.ndarray:
         hits = np.zeros(n.shape)
         np.add.at(hits, (codes, emotion), right)
         return (hits / n).mean(axis=1)
 
-    found = by_group(codes)
+    found = score_by_group(codes)
     rng = np.random.default_rng(seed)
     places = [np.flatnonzero(emotion == place) for place in range(len(shared))]
     chance = []
     for _ in range(n_resamples):
-        dealt = codes.copy()
+        mixed = codes.copy()
         for place in places:  # within an emotion: the groups keep their mix of emotions
-            dealt[place] = codes[rng.permutation(place)]
-        chance.append(np.ptp(by_group(dealt)))
-    chance_gap = float(np.percentile(chance, 95))
-    return {
-        "n": len(clips),
-        "gap": float(np.ptp(found)),
-        "worst": names[found.argmin()],
-        "best": names[found.argmax()],
-        "chance_gap": chance_gap,
-        "allowed": max(MAX_GAP, chance_gap),
-    }
+            mixed[place] = codes[rng.permutation(place)]
+        chance.append(np.ptp(score_by_group(mixed)))
+    gap, chance_gap = float(np.ptp(found)), float(np.percentile(chance, 95))
+    worst, best = names[found.argmin()], names[found.argmax()]
+    return len(clips), gap, worst, best, chance_gap, max(MAX_GAP, chance_gap)
 
 
-def check_groups(groups: pd.DataFrame) -> pd.DataFrame:
+def check_groups(gaps: pd.DataFrame) -> pd.DataFrame:
     """Pass or fail of each grouping: is its gap within what is allowed?
 
     Parameters
     ----------
-    groups : pd.DataFrame
+    gaps : pd.DataFrame
         From :func:`score_groups`.
 
     Returns
@@ -132,11 +127,16 @@ def check_groups(groups: pd.DataFrame) -> pd.DataFrame:
     pd.DataFrame
         ``test measure found limit passed n``.
     """
-    return _checks(
-        (f"groups by {gap['grouping']}", f"UAR gap, worst: {gap['worst']}", gap["gap"],
-         gap["allowed"], gap["gap"] <= gap["allowed"], gap["n"])
-        for gap in groups.attrs["gaps"]
-    )  # fmt: skip
+    return pd.DataFrame(
+        {
+            "test": "groups by " + gaps["grouping"],
+            "measure": "UAR gap, worst: " + gaps["worst"],
+            "found": gaps["gap"],
+            "limit": gaps["allowed"],
+            "passed": gaps["gap"] <= gaps["allowed"],
+            "n": gaps["n"],
+        }
+    )
 
 
 def check_scores(predictions: pd.DataFrame, classes: list[str]) -> pd.DataFrame:
@@ -157,17 +157,16 @@ def check_scores(predictions: pd.DataFrame, classes: list[str]) -> pd.DataFrame:
     table = score_by_emotion(counts, classes)
     table = table[table["support"] > 0]
     n = int(counts.sum())
-    share_gap = pd.Series(np.abs(counts.sum(axis=0) - counts.sum(axis=1)) / n, index=classes)
-    rows = [("scores", "UAR", float(uar(counts)), MIN_RATE, bool(uar(counts) >= MIN_RATE), n)]
+    found = float(uar(counts))
+    rows = [("UAR", found, MIN_RATE, found >= MIN_RATE, n)]
     for measure in ("recall", "precision"):
         worst, found = table[measure].idxmin(), float(table[measure].min())
-        rows.append(("scores", f"lowest {measure}: {worst}", found, MIN_RATE, found >= MIN_RATE,
-                     int(table.loc[worst, "support"])))  # fmt: skip
+        support = int(table.loc[worst, "support"])
+        rows.append((f"lowest {measure}: {worst}", found, MIN_RATE, found >= MIN_RATE, support))
+    share_gap = pd.Series(np.abs(counts.sum(axis=0) - counts.sum(axis=1)) / n, index=classes)
     worst, found = share_gap.idxmax(), float(share_gap.max())
-    rows.append(("scores", f"predicted against true share: {worst}", found, MAX_SHARE_GAP,
-                 found <= MAX_SHARE_GAP, n))  # fmt: skip
-    return _checks(rows)
-
-
-def _checks(rows) -> pd.DataFrame:
-    return pd.DataFrame(rows, columns=["test", "measure", "found", "limit", "passed", "n"])
+    name = f"predicted against true share: {worst}"
+    rows.append((name, found, MAX_SHARE_GAP, found <= MAX_SHARE_GAP, n))
+    checks = pd.DataFrame(rows, columns=["measure", "found", "limit", "passed", "n"])
+    checks.insert(0, "test", "scores")
+    return checks

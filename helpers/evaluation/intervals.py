@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 #: Fewer speakers than this cannot be resampled; clips are, and the score says so.
 MIN_SPEAKERS = 3
@@ -44,15 +43,6 @@ class Bootstrap:
     unit: str
 
     @classmethod
-    def of(
-        cls, predictions: pd.DataFrame, classes: list[str], *, n_resamples: int, seed: int
-    ) -> Bootstrap:
-        """Draw from one table of predictions (columns ``emotion predicted speaker``)."""
-        # Sorted, so that the order of the rows does not choose which clips are drawn.
-        counts, unit = count_units(predictions.sort_values(["emotion", "predicted"]), classes)
-        return cls.draw(counts, unit, n_resamples=n_resamples, seed=seed)
-
-    @classmethod
     def draw(cls, counts: np.ndarray, unit: str, *, n_resamples: int, seed: int) -> Bootstrap:
         """Draw from the counts of each unit, shape (n_units, …, n_classes, n_classes)."""
         n = len(counts)
@@ -83,16 +73,3 @@ class Bootstrap:
         below, above = np.maximum(found - ends[0], 0), np.maximum(ends[1] - found, 0)
         pairs = np.stack([found - stretch * below, found + stretch * above], axis=-1)
         return np.clip(pairs, low, high).tolist()
-
-
-def count_units(predictions: pd.DataFrame, classes: list[str]) -> tuple[np.ndarray, str]:
-    """Confusion counts of each speaker, or of each clip where there are one or two speakers."""
-    place = {name: i for i, name in enumerate(classes)}
-    true, said = (predictions[name].map(place).to_numpy(int) for name in ("emotion", "predicted"))
-    units, names = pd.factorize(predictions["speaker"], sort=True)
-    unit = "speaker" if len(names) >= MIN_SPEAKERS else "clip"
-    if unit == "clip":
-        units = np.arange(len(predictions))
-    counts = np.zeros((units.max() + 1, len(classes), len(classes)), dtype=np.int32)
-    np.add.at(counts, (units, true, said), 1)
-    return counts, unit

@@ -5,7 +5,7 @@ The conditions and their limits are in :mod:`helpers.sound.disturbances`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from helpers.errors import UserError
 from helpers.evaluation.scores import confusion_counts, uar
 from helpers.parallel import map_clips
 from helpers.sound.audio import AudioError, load_audio
@@ -29,10 +30,6 @@ from helpers.sound.disturbances import (
 _BLOCK = 24  # clips whose changed versions may wait in memory: 55 of 4 s take 14 MB
 _CHUNK = 64  # waveforms that the model is asked about at once
 _VOICES = 5
-_COLUMNS = [
-    *("group", "condition", "level", "n", "uar", "drop", "allowed_drop"),
-    *("same", "needed_same", "passed", "note"),
-]
 _EPSILON = 1e-9  # 0.55 - 0.5 is a little more than 0.05
 
 
@@ -43,7 +40,6 @@ def measure_robustness(
     voices: pd.DataFrame,
     conditions: Sequence[Condition] = CONDITIONS,
     seed: int = 0,
-    n_jobs: int = -1,
 ) -> pd.DataFrame:
     """Ask a model about clips as they are and as they are changed.
 
@@ -60,107 +56,75 @@ def measure_robustness(
     conditions : sequence of Condition
     seed : int
         What is drawn for a clip depends on it and on the clip's file name, not on the other clips.
-    n_jobs : int
-        Processes, -1 for one a core.
 
     Returns
     -------
     pd.DataFrame
-        A row a condition, before them one ``as recorded``: ``group condition level``, ``n`` (clips
-        that could be changed), ``uar`` (of the changed clips), ``drop`` (UAR of the same clips as
-        recorded minus that; < 0 where the change helps), ``allowed_drop`` (NaN: no limit),
-        ``same`` (share of clips whose predicted emotion is that of the condition compared with,
-        mostly as recorded), ``needed_same`` (NaN: no limit), ``passed`` (True, False; None without
-        a limit or a clip), ``note`` (what failed). ``attrs``: ``uar`` as recorded, ``chance``.
+        One row per condition, before them one ``as recorded``: ``group condition level``, ``n``
+        (clips that could be changed), ``uar`` (of the changed clips), ``drop`` (UAR of the same
+        clips as recorded minus that; < 0 where the change helps), ``allowed_drop`` (NaN: no
+        limit), ``same`` (share of clips whose predicted emotion is that of the condition compared
+        with, mostly as recorded), ``needed_same`` (NaN: no limit), ``passed`` (True, False; None
+        without a limit or a clip), ``note`` (what failed).
 
     Raises
     ------
-    ValueError
-        No clips, an emotion that the model does not know, conditions of one name, one that is
-        compared with a condition that is not there, or no clip that can be read.
+    UserError
+        None of the clips can be read.
     """
     conditions = [Condition(AS_RECORDED, AS_RECORDED, leave), *conditions]
-    _check(clips, conditions, predictor.classes)
-    changed = _change_clips(clips, voices, conditions, seed=seed, n_jobs=n_jobs)
-    found, errors = _predict(predictor, changed, len(clips), conditions)
-    if not (found[AS_RECORDED] != "").any():
-        raise ValueError(f"none of {len(clips)} clips can be read: {errors[AS_RECORDED].iloc[0]}")
+    found, errors = _ask(predictor, clips, voices, conditions, seed=seed)
+    if (found[AS_RECORDED] == "").all():
+        raise UserError(f"none of {len(clips)} clips can be read: {errors[AS_RECORDED].iloc[0]}")
     true = clips["emotion"].reset_index(drop=True)
     rows = [_make_row(c, found, errors, true, predictor.classes) for c in conditions]
-    table = pd.DataFrame(rows, columns=_COLUMNS)
     numbers = ["level", "uar", "drop", "allowed_drop", "same", "needed_same"]
-    table = table.astype(dict.fromkeys(numbers, float) | {"passed": object})
-    table.attrs |= {"uar": float(table.loc[0, "uar"]), "chance": 1 / true.nunique()}
-    return table
+    return pd.DataFrame(rows).astype(dict.fromkeys(numbers, float) | {"passed": object})
 
 
-def _check(clips: pd.DataFrame, conditions: list[Condition], classes: list[str]) -> None:
-    """Complain of what would otherwise stop the table after minutes, at its end."""
-    if clips.empty:
-        raise ValueError("no clips to change: expected the rows of the test side")
-    confusion_counts(clips["emotion"], clips["emotion"], classes)
-    names = [condition.name for condition in conditions]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ValueError(f"conditions {', '.join(twice)}: given more than once")
-    for condition in conditions:
-        if condition.compared_with not in names:
-            raise ValueError(
-                f"condition {condition.name!r} is compared with {condition.compared_with!r}, which "
-                "is not among the conditions: add it"
-            )
-
-
-def _change_clips(
+def _ask(
+    predictor: Any,
     clips: pd.DataFrame,
     voices: pd.DataFrame,
     conditions: list[Condition],
     *,
     seed: int,
-    n_jobs: int,
-) -> Iterator[tuple[int, str, np.ndarray | str]]:
-    """Yield place of the clip, name of the condition, and the waveform or what went wrong."""
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Predicted emotions, and errors, empty where there is none.
+
+    One row per clip, one column per condition.
+    """
+    names = [condition.name for condition in conditions]
+    found = pd.DataFrame("", index=range(len(clips)), columns=names, dtype=object)
+    errors = found.copy()
+    side = voices.assign(side="train")
     for start in range(0, len(clips), _BLOCK):
         keys, jobs = [], []
-        block = list(clips.iloc[start : start + _BLOCK].itertuples())
-        for place, clip in enumerate(block, start):
+        block = clips.iloc[start : start + _BLOCK]
+        for place, clip in enumerate(block.itertuples(), start):
             name = Path(clip.path).name
             try:
                 y = load_audio(clip.path)
             except AudioError as error:
-                yield from ((place, condition.name, str(error)) for condition in conditions)
+                errors.loc[place] = str(error)
                 continue
-            others = []
-            if any(condition.needs_voices for condition in conditions):
-                rng, side = make_rng(seed, name), voices.assign(side="train")
-                others = pick_voices(side, "side", clip.speaker, rng, n=_VOICES)
+            others = pick_voices(side, "side", clip.speaker, make_rng(seed, name), n=_VOICES)
             for condition in conditions:
                 keys.append((place, condition.name))
                 jobs.append((y, name, others if condition.needs_voices else [], condition, seed))
         label = f"Changing clips {start + 1} to {start + len(block)} of {len(clips)}"
-        results = map_clips(disturb, jobs, n_jobs=n_jobs, label=label)
-        for key, result in zip(keys, results, strict=True):
-            yield *key, result
-
-
-def _predict(
-    predictor: Any,
-    changed: Iterator[tuple[int, str, np.ndarray | str]],
-    n: int,
-    conditions: list[Condition],
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Predicted emotions and errors, a row a clip and a column a condition, empty where none is."""
-    names = [condition.name for condition in conditions]
-    found = pd.DataFrame("", index=range(n), columns=names, dtype=object)
-    errors = found.copy()
-    while chunk := list(islice(changed, _CHUNK)):
-        heard = [item for item in chunk if not isinstance(item[2], str)]
-        said = predictor.predict_waves([wave for _, _, wave in heard])["emotion"] if heard else []
-        for (place, name, _), emotion in zip(heard, said, strict=True):
-            found.loc[place, name] = emotion
-        for place, name, result in chunk:
-            if isinstance(result, str):
-                errors.loc[place, name] = result
+        results = zip(keys, map_clips(disturb, jobs, label=label), strict=True)
+        for _ in range(0, len(jobs), _CHUNK):
+            waves = {}
+            for key, result in islice(results, _CHUNK):
+                if isinstance(result, str):
+                    errors.loc[key] = result
+                else:
+                    waves[key] = result
+            if waves:
+                said = predictor.predict_waves(list(waves.values()))["emotion"]
+                for key, emotion in zip(waves, said, strict=True):
+                    found.loc[key] = emotion
     return found, errors
 
 
@@ -170,7 +134,7 @@ def _make_row(
     errors: pd.DataFrame,
     true: pd.Series,
     classes: list[str],
-) -> tuple:
+) -> dict:
     """Figures of one condition, on the clips that it and what it is compared with could change."""
     said, before = found[condition.name], found[condition.compared_with]
     heard = (said != "") & (before != "")
@@ -182,20 +146,29 @@ def _make_row(
         recall = uar(confusion_counts(true[heard], said[heard], classes))
         drop = uar(confusion_counts(true[heard], recorded, classes)) - recall
         same = float((said[heard] == before[heard]).mean())
-        limits = []
+        met = []
         if condition.max_drop is not None:
-            limits.append(drop <= condition.max_drop + _EPSILON)
+            met.append(drop <= condition.max_drop + _EPSILON)
         if condition.min_same is not None:
-            limits.append(same >= condition.min_same - _EPSILON)
-        passed = all(limits) if limits else None
-    return (
-        *(condition.group, condition.name, condition.level, int(heard.sum()), recall, drop),
-        *(condition.max_drop, same, condition.min_same, passed, note),
-    )
+            met.append(same >= condition.min_same - _EPSILON)
+        passed = all(met) if met else None
+    return {
+        "group": condition.group,
+        "condition": condition.name,
+        "level": condition.level,
+        "n": int(heard.sum()),
+        "uar": recall,
+        "drop": drop,
+        "allowed_drop": condition.max_drop,
+        "same": same,
+        "needed_same": condition.min_same,
+        "passed": passed,
+        "note": note,
+    }
 
 
 def to_checks(table: pd.DataFrame) -> pd.DataFrame:
-    """The limits of a robustness table, a row a limit, for a table with other checks.
+    """The limits of a robustness table, one row per limit, for a table with other checks.
 
     Parameters
     ----------
@@ -210,17 +183,13 @@ def to_checks(table: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for row in table.itertuples():
-        for measure, value, limit, slack in (
+        limits = (
             ("UAR drop", row.drop, row.allowed_drop, row.allowed_drop - row.drop),
             ("unchanged predictions", row.same, row.needed_same, row.same - row.needed_same),
-        ):
+        )
+        for measure, found, limit, slack in limits:
             if not np.isnan(limit):
                 passed = bool(slack >= -_EPSILON) if row.n else None
-                rows.append((row.condition, measure, value, limit, passed, row.n))
+                rows.append((row.condition, measure, found, limit, passed, row.n))
     checks = pd.DataFrame(rows, columns=["test", "measure", "found", "limit", "passed", "n"])
     return checks.astype({"passed": object})
-
-
-# --- figure -------------------------------------------------------------------------------------
-
-#: Panels of curves: what the horizontal axis says, and the groups in it with line and marker.

@@ -6,25 +6,32 @@ counts alike, however many clips it has.
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
-from helpers.evaluation.intervals import Bootstrap
+from helpers.evaluation.intervals import MIN_SPEAKERS, Bootstrap
 
 
-def confusion_counts(true: pd.Series, predicted: pd.Series, classes: list[str]) -> np.ndarray:
+def confusion_counts(
+    true: pd.Series, predicted: pd.Series, classes: list[str], *, by: Sequence[np.ndarray] = ()
+) -> np.ndarray:
     """Count clips by true (row) and predicted (column) emotion.
+
+    Parameters
+    ----------
+    true, predicted : pd.Series of str
+        One emotion per clip.
+    classes : list of str
+        All emotions that can occur, in display order.
+    by : sequence of np.ndarray of int, shape (n_clips,)
+        Numbers from 0 by which the clips are counted apart, such as that of the speaker.
 
     Returns
     -------
-    np.ndarray, shape (n_classes, n_classes), int
-
-    Raises
-    ------
-    ValueError
-        A label is not among ``classes``.
+    np.ndarray, shape (…, n_classes, n_classes), int
+        One leading dimension for each array in ``by``.
 
     Examples
     --------
@@ -32,15 +39,45 @@ def confusion_counts(true: pd.Series, predicted: pd.Series, classes: list[str]) 
     array([[1, 0],
            [1, 1]])
     """
-    unknown = sorted((set(true) | set(predicted)) - set(classes))
-    if unknown:
-        raise ValueError(
-            f"labels {', '.join(map(repr, unknown))}: expected one of {', '.join(classes)}"
-        )
     place = {name: i for i, name in enumerate(classes)}
-    counts = np.zeros((len(classes), len(classes)), dtype=int)
-    np.add.at(counts, (true.map(place).to_numpy(int), predicted.map(place).to_numpy(int)), 1)
+    rows = true.map(place).to_numpy(int)
+    columns = predicted.map(place).to_numpy(int)
+    sizes = [numbers.max() + 1 for numbers in by]
+    counts = np.zeros((*sizes, len(classes), len(classes)), dtype=int)
+    np.add.at(counts, (*by, rows, columns), 1)
     return counts
+
+
+def count_units(predictions: pd.DataFrame, classes: list[str]) -> tuple[np.ndarray, str]:
+    """Confusion counts of each speaker, or of each clip where there are one or two speakers.
+
+    Parameters
+    ----------
+    predictions : pd.DataFrame
+        One row per clip with ``emotion predicted speaker``.
+    classes : list of str
+
+    Returns
+    -------
+    counts : np.ndarray, shape (n_units, n_classes, n_classes), int
+    unit : {"speaker", "clip"}
+    """
+    units, names = pd.factorize(predictions["speaker"], sort=True)
+    unit = "speaker"
+    if len(names) < MIN_SPEAKERS:
+        unit, units = "clip", np.arange(len(predictions))
+    counts = confusion_counts(predictions["emotion"], predictions["predicted"], classes, by=[units])
+    return counts, unit
+
+
+def resample(
+    predictions: pd.DataFrame, classes: list[str], *, n_resamples: int, seed: int
+) -> Bootstrap:
+    """Draw speakers, or clips, of one table of predictions; see :func:`count_units`."""
+    # Sorted, so that the order of the rows does not choose which clips are drawn.
+    predictions = predictions.sort_values(["emotion", "predicted"])
+    counts, unit = count_units(predictions, classes)
+    return Bootstrap.draw(counts, unit, n_resamples=n_resamples, seed=seed)
 
 
 def accuracy(counts: np.ndarray) -> np.ndarray:
@@ -74,25 +111,27 @@ def uar(counts: np.ndarray) -> np.ndarray:
     return np.where(there, found, 0).sum(axis=-1) / np.maximum(there.sum(axis=-1), 1)
 
 
+def f1_scores(counts: np.ndarray) -> np.ndarray:
+    """F1 of each emotion, shape (…, n_classes); 0 where no clip is it or is called so."""
+    right = np.diagonal(counts, axis1=-2, axis2=-1)
+    return 2 * right / np.maximum(counts.sum(axis=-1) + counts.sum(axis=-2), 1)
+
+
 def macro_f1(counts: np.ndarray) -> np.ndarray:
     """Mean F1 over the emotions that occur."""
-    true, said = counts.sum(axis=-1), counts.sum(axis=-2)
-    f1 = 2 * np.diagonal(counts, axis1=-2, axis2=-1) / np.maximum(true + said, 1)
-    return np.where(true > 0, f1, 0).sum(axis=-1) / np.maximum((true > 0).sum(axis=-1), 1)
+    there = counts.sum(axis=-1) > 0
+    return np.where(there, f1_scores(counts), 0).sum(axis=-1) / np.maximum(there.sum(axis=-1), 1)
 
 
 def score_by_emotion(counts: np.ndarray, classes: list[str]) -> pd.DataFrame:
-    """Precision, recall, F1 and support of each emotion (0 where nothing was predicted)."""
-    right, true, said = np.diag(counts), counts.sum(axis=1), counts.sum(axis=0)
-    return pd.DataFrame(
-        {
-            "precision": right / np.maximum(said, 1),
-            "recall": right / np.maximum(true, 1),
-            "f1": 2 * right / np.maximum(true + said, 1),
-            "support": true,
-        },
-        index=pd.Index(classes, name="emotion"),
-    )
+    """Precision, recall, F1 and support of each emotion (0 where it does not occur)."""
+    columns = {
+        "precision": precisions(counts),
+        "recall": np.nan_to_num(recalls(counts)),
+        "f1": f1_scores(counts),
+        "support": counts.sum(axis=1),
+    }
+    return pd.DataFrame(columns, index=pd.Index(classes, name="emotion"))
 
 
 def score_predictions(
@@ -108,7 +147,7 @@ def score_predictions(
     Parameters
     ----------
     predictions : pd.DataFrame
-        A row a test clip with ``emotion``, ``predicted`` and ``speaker``.
+        One row per test clip with ``emotion``, ``predicted`` and ``speaker``.
     classes : list of str
         Emotions in display order.
     protocol : str
@@ -124,11 +163,6 @@ def score_predictions(
         recall f1 support recall_interval precision_interval`` of each emotion. Intervals are 95 %
         bootstrap intervals, see :class:`Bootstrap`.
 
-    Raises
-    ------
-    ValueError
-        No clips, or a label that is not among ``classes``.
-
     Examples
     --------
     >>> clips = pd.DataFrame({"emotion": ["a", "b"], "predicted": ["a", "a"],
@@ -137,35 +171,42 @@ def score_predictions(
     >>> score["uar"], score["n"], score["interval_unit"]
     (0.5, 2, 'clip')
     """
-    if predictions.empty:
-        raise ValueError(f"no clips to score under the protocol {protocol!r}")
     counts = confusion_counts(predictions["emotion"], predictions["predicted"], classes)
     table = score_by_emotion(counts, classes)
-    draws = Bootstrap.of(predictions, classes, n_resamples=n_resamples, seed=seed)
+    draws = resample(predictions, classes, n_resamples=n_resamples, seed=seed)
     by_emotion = table.to_dict("index")
     for measure, share in (("recall", recalls), ("precision", precisions)):
         low_high = draws.interval(share)
         for name, interval in zip(classes, low_high, strict=True):
             by_emotion[name][f"{measure}_interval"] = interval
-    whole = {"accuracy": accuracy, "uar": uar, "macro_f1": macro_f1}
-    return {
+    score = {
         "protocol": protocol,
         "n": len(predictions),
         "n_speakers": int(predictions["speaker"].nunique()),
-        **{name: float(measure(counts)) for name, measure in whole.items()},
-        **{f"{name}_interval": draws.interval(measure) for name, measure in whole.items()},
         "interval_unit": draws.unit,
         "chance": 1 / int((table["support"] > 0).sum()),
         "by_emotion": by_emotion,
         "classes": list(classes),
         "confusion": counts,
     }
+    for name, measure in (("accuracy", accuracy), ("uar", uar), ("macro_f1", macro_f1)):
+        score[name] = float(measure(counts))
+        score[f"{name}_interval"] = draws.interval(measure)
+    return score
 
 
 def worst_confusions(
     predictions: pd.DataFrame, *, n: int = 3, n_resamples: int = 2000, seed: int = 0
 ) -> pd.DataFrame:
     """The most frequent mistakes, each with its most confident clip to listen to.
+
+    Parameters
+    ----------
+    predictions : pd.DataFrame
+        One row per test clip with ``emotion predicted speaker path confidence``.
+    n : int
+        Confusions at most.
+    n_resamples, seed : int
 
     Returns
     -------
@@ -174,34 +215,37 @@ def worst_confusions(
         ``share`` is of the clips of that true emotion, ``low`` to ``high`` its 95 % interval.
     """
     wrong = predictions[predictions["emotion"] != predictions["predicted"]]
+    # The surest clip of each confusion comes first.
+    wrong = wrong.sort_values("confidence", ascending=False, kind="stable")
+    pairs = wrong.groupby(["emotion", "predicted"])
+    table = pairs[["path", "confidence"]].first()
+    table.insert(0, "clips", pairs.size())
+    table = table.reset_index()
     totals = predictions["emotion"].value_counts()
-    rows = []
-    for (true, said), clips in wrong.groupby(["emotion", "predicted"]):
-        surest = clips.nlargest(1, "confidence").iloc[0]
-        rows.append((true, said, len(clips), len(clips) / totals[true],
-                     surest["path"], surest["confidence"]))  # fmt: skip
-    columns = ["emotion", "predicted", "clips", "share", "path", "confidence"]
-    table = pd.DataFrame(rows, columns=columns)
+    table.insert(3, "share", table["clips"] / table["emotion"].map(totals))
     table = table.sort_values(["clips", "share"], ascending=False, ignore_index=True).head(n)
     classes = sorted(set(predictions["emotion"]) | set(predictions["predicted"]))
-    draws = Bootstrap.of(predictions, classes, n_resamples=n_resamples, seed=seed)
-    ends = []
-    for row in table.itertuples():
-        cell = classes.index(row.emotion), classes.index(row.predicted)
-        ends.append(draws.interval(partial(_share, cell=cell)))
-    table.insert(4, "low", [low for low, _ in ends])
-    table.insert(5, "high", [high for _, high in ends])
+    draws = resample(predictions, classes, n_resamples=n_resamples, seed=seed)
+    rows = [classes.index(name) for name in table["emotion"]]
+    columns = [classes.index(name) for name in table["predicted"]]
+
+    def share(counts: np.ndarray) -> np.ndarray:
+        support = counts.sum(axis=-1)[..., rows]
+        return np.divide(
+            counts[..., rows, columns],
+            support,
+            out=np.full(support.shape, np.nan),
+            where=support > 0,
+        )
+
+    ends = np.reshape(draws.interval(share), (-1, 2)) if rows else np.empty((0, 2))
+    table.insert(4, "low", ends[:, 0])
+    table.insert(5, "high", ends[:, 1])
     return table
 
 
-def _share(counts: np.ndarray, cell: tuple[int, int]) -> np.ndarray:
-    """Share of a cell in its row of a confusion matrix."""
-    support = counts[..., cell[0], :].sum(axis=-1)
-    return np.where(support > 0, counts[..., cell[0], cell[1]] / np.maximum(support, 1), np.nan)
-
-
-def format_score(score: dict, measure: str = "uar") -> str:
-    """One line with everything a score must say.
+def format_score(score: dict) -> str:
+    """One line with everything that a UAR must say.
 
     Examples
     --------
@@ -209,11 +253,9 @@ def format_score(score: dict, measure: str = "uar") -> str:
     ...               "n": 40, "n_speakers": 4, "interval_unit": "speaker"})
     'UAR 0.500 [0.250, 0.750] · random-80-20 · 40 clips of 4 speakers · 95 % interval over speakers'
     """
-    low, high = score[f"{measure}_interval"]
-    name = "UAR" if measure == "uar" else measure
+    low, high = score["uar_interval"]
     speakers = "1 speaker" if score["n_speakers"] == 1 else f"{score['n_speakers']} speakers"
     return (
-        f"{name} {score[measure]:.3f} [{low:.3f}, {high:.3f}] · {score['protocol']} · "
-        f"{score['n']} clips of {speakers} · "
-        f"95 % interval over {score['interval_unit']}s"
+        f"UAR {score['uar']:.3f} [{low:.3f}, {high:.3f}] · {score['protocol']} · "
+        f"{score['n']} clips of {speakers} · 95 % interval over {score['interval_unit']}s"
     )

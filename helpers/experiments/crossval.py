@@ -260,7 +260,7 @@ def summarise(
     }
     first = once[once["seed"] == once["seed"].min()]
     named = {name: first[name] for name in ("gender", "intensity", "corpus") if name in first}
-    groups = score_groups(first, named, classes)
+    groups, gaps = score_groups(first, named, classes)
     draws = _draw_all_seeds(once, classes)
     whole = {}
     for name, measure in (("uar", uar), ("accuracy", accuracy)):
@@ -281,7 +281,7 @@ def summarise(
         **whole,
         "interval_unit": draws.unit,
         "groups": groups.to_dict("records"),
-        "gaps": groups.attrs["gaps"],
+        "gaps": gaps.to_dict("records"),
     }
 
 
@@ -292,12 +292,11 @@ def _draw_all_seeds(predictions: pd.DataFrame, classes: list[str]) -> Bootstrap:
     resampled.
     """
     unit = "speaker" if predictions["speaker"].nunique() >= MIN_SPEAKERS else "clip"
-    units, names = pd.factorize(predictions["speaker" if unit == "speaker" else "path"], sort=True)
-    seeds, every = pd.factorize(predictions["seed"], sort=True)
-    place = {name: i for i, name in enumerate(classes)}
-    true, said = (predictions[name].map(place).to_numpy(int) for name in ("emotion", "predicted"))
-    counts = np.zeros((len(names), len(every), len(classes), len(classes)), dtype=np.int32)
-    np.add.at(counts, (units, seeds, true, said), 1)
+    units, _ = pd.factorize(predictions["speaker" if unit == "speaker" else "path"], sort=True)
+    seeds, _ = pd.factorize(predictions["seed"], sort=True)
+    counts = confusion_counts(
+        predictions["emotion"], predictions["predicted"], classes, by=[units, seeds]
+    )
     return Bootstrap.draw(counts, unit, n_resamples=2000, seed=0)
 
 

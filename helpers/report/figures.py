@@ -1,22 +1,23 @@
 """Figures of notebook 06: calibration, groups, corpora, robustness, explanation.
 
-Look and colours are those of :mod:`helpers.report.plots`.
+Look, colours, ``ax`` and ``title`` are those of :mod:`helpers.report.plots`. Two that need a whole
+figure take no ``ax`` and return the figure.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
 from helpers.evaluation.explanation import Explanation
 from helpers.evaluation.robustness import AS_RECORDED
-from helpers.features.families import FeatureSettings
 from helpers.report.plots import emotion_colors, new_axes
 from helpers.sound.audio import SAMPLE_RATE
 
-_BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#767676"
+_BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#00825F", "#767676"  # Okabe & Ito 2008
 
 
 def plot_reliability(curves: dict[str, pd.DataFrame], *, ax=None, title: str = ""):
@@ -27,8 +28,6 @@ def plot_reliability(curves: dict[str, pd.DataFrame], *, ax=None, title: str = "
     curves : dict of str to pd.DataFrame
         Label → result of :func:`helpers.evaluation.calibration.measure_reliability`, at most two.
         The size of a dot is the number of its clips.
-    ax : matplotlib.axes.Axes, optional
-    title : str
     """
     ax = new_axes(ax, figsize=(4.5, 4))
     ax.plot([0, 1], [0, 1], color="#BBBBBB", linestyle=":")
@@ -59,8 +58,6 @@ def plot_coverage(
         The one that the model uses; marked by a dot.
     target : float
         Accuracy for which it was chosen on the validation side.
-    ax : matplotlib.axes.Axes, optional
-    title : str
     """
     ax = new_axes(ax, figsize=(4.5, 4))
     shown = curve[curve["clips"] >= min(10, curve["clips"].max())]  # of fewer, all is chance
@@ -85,8 +82,6 @@ def plot_groups(groups: pd.DataFrame, *, ax=None, title: str = ""):
     ----------
     groups : pd.DataFrame
         From :func:`helpers.evaluation.groups.score_groups`.
-    ax : matplotlib.axes.Axes, optional
-    title : str
     """
     ax = new_axes(ax, figsize=(9, 1 + 0.28 * (len(groups) + groups["grouping"].nunique())))
     y, ticks, labels = 0.0, [], []
@@ -113,25 +108,21 @@ def plot_cross(scores: list[dict], *, ax=None, title: str = ""):
     ----------
     scores : list of dict
         From :func:`helpers.experiments.crosscorpus.cross_corpora`.
-    ax : matplotlib.axes.Axes, optional
-    title : str
     """
     import seaborn
 
     table = pd.DataFrame(scores)
+    low, high = zip(*table["uar_interval"], strict=True)
+    cells = zip(table["uar"], low, high, table["n"], strict=True)
+    table["note"] = [f"{uar:.2f}\n[{a:.2f}, {b:.2f}]\nn {n}" for uar, a, b, n in cells]
     # In the order in which they come: the diagonal stays one.
     rows, columns = table["train"].drop_duplicates(), table["test"].drop_duplicates()
     rows = [*columns[columns.isin(rows)], *rows[~rows.isin(columns)]]
-    uar = table.pivot(index="train", columns="test", values="uar").loc[rows, columns]
-    ends = pd.DataFrame(table["uar_interval"].tolist(), index=table.index, columns=["low", "high"])
-    text = [
-        f"{row.uar:.2f}\n[{low:.2f}, {high:.2f}]\nn {row.n}"
-        for row, low, high in zip(table.itertuples(), ends["low"], ends["high"], strict=True)
-    ]
-    notes = table.assign(note=text).pivot(index="train", columns="test", values="note")
+    wide = table.pivot(index="train", columns="test").loc[rows]
+    uar, notes = wide["uar"][columns], wide["note"][columns].fillna("")
     ax = new_axes(ax, figsize=(2.6 + 1.5 * len(columns), 1.3 + 0.8 * len(rows)))
     seaborn.heatmap(
-        uar, annot=notes.loc[rows, columns].fillna(""), fmt="", cmap="Blues", vmin=0, vmax=1,
+        uar, annot=notes, fmt="", cmap="Blues", vmin=0, vmax=1,
         ax=ax, linewidths=1, annot_kws={"fontsize": 8}, cbar_kws={"label": "UAR"},
     )  # fmt: skip
     ax.set(xlabel="tested on", ylabel="trained on", title=title)
@@ -146,8 +137,6 @@ def plot_confusions(worst: pd.DataFrame, *, ax=None, title: str = ""):
     ----------
     worst : pd.DataFrame
         From :func:`helpers.evaluation.scores.worst_confusions`.
-    ax : matplotlib.axes.Axes, optional
-    title : str
     """
     ax = new_axes(ax, figsize=(9, 0.9 + 0.35 * len(worst)))
     place = np.arange(len(worst))
@@ -161,31 +150,32 @@ def plot_confusions(worst: pd.DataFrame, *, ax=None, title: str = ""):
     return ax
 
 
-_FOR, _AGAINST = "#D55E00", "#0072B2"  # after Okabe & Ito 2008: told apart by the colour-blind
+_FOR, _AGAINST = _ORANGE, _BLUE
+_TICKS_HZ = (125, 250, 500, 1000, 2000, 4000, 8000)
 _CURVES = {
     "signal-to-noise ratio (dB)": ("white noise", "babble", "music"),
     "bit rate (kbit/s)": ("MP3", "AAC", "Opus"),
     "heard from the onset of the voice (s)": ("first",),
 }
-_LINES = (("#0072B2", "o", "-"), ("#D55E00", "s", "--"), ("#00825F", "^", "-."))
+_LINES = ((_BLUE, "o", "-"), (_ORANGE, "s", "--"), (_GREEN, "^", "-."))
 _MARKS = {
-    True: {"color": "#0072B2", "marker": "o", "s": 34, "label": "within its limits"},
-    False: {"color": "#D55E00", "marker": "X", "s": 52, "label": "beyond a limit"},
-    None: {"facecolor": "white", "edgecolor": "#767676", "marker": "D", "s": 20,
-           "label": "no limit"},
-}  # fmt: skip
+    True: {"color": _BLUE, "marker": "o", "s": 34, "label": "within its limits"},
+    False: {"color": _ORANGE, "marker": "X", "s": 52, "label": "beyond a limit"},
+    None: {"facecolor": "white", "edgecolor": _GREY, "marker": "D", "s": 20, "label": "no limit"},
+}
 
 
-def plot_robustness(table: pd.DataFrame, *, title: str = ""):
+def plot_robustness(table: pd.DataFrame, *, chance: float, title: str = ""):
     """Curves of UAR against noise, bit rate and time on the left; every condition on the right.
 
     Where UAR falls further than its limit, the drop stands beside the mark.
 
     Parameters
     ----------
-    table: pd.DataFrame
-        From:func:`measure_robustness`.
-    title: str
+    table : pd.DataFrame
+        From :func:`helpers.evaluation.robustness.measure_robustness`.
+    chance : float
+        UAR of guessing.
 
     Returns
     -------
@@ -193,37 +183,32 @@ def plot_robustness(table: pd.DataFrame, *, title: str = ""):
     """
     import matplotlib.pyplot as plt
 
+    recorded = table.loc[0, "uar"]
     changed = table[table["group"] != AS_RECORDED].reset_index(drop=True)
-    panels = {
-        label: [group for group in groups if (changed["group"] == group).any()]
-        for label, groups in _CURVES.items()
-    }
-    panels = {label: groups for label, groups in panels.items() if groups}
-    height = max(3.2, 1.2 + 0.17 * len(changed))
+    height = max(4, 1.2 + 0.17 * len(changed))
     figure = plt.figure(figsize=(11, height), layout="constrained")
-    grid = figure.add_gridspec(max(len(panels), 1), 2, width_ratios=(1, 1.25))
-    for place, (label, groups) in enumerate(panels.items()):
+    grid = figure.add_gridspec(len(_CURVES), 2, width_ratios=(1, 1.25))
+    for place, (label, groups) in enumerate(_CURVES.items()):
         ax = figure.add_subplot(grid[place, 0])
-        _plot_curves(ax, changed, groups, table)
+        _plot_curves(ax, changed, groups, recorded, chance)
         ax.set_xlabel(label)
-    _plot_conditions(figure.add_subplot(grid[:, 1] if panels else grid[:, :]), changed)
+    _plot_conditions(figure.add_subplot(grid[:, 1]), changed)
     figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
     return figure
 
 
-def _plot_curves(ax, changed: pd.DataFrame, groups: list[str], table: pd.DataFrame) -> None:
-    """UAR against level, one line a group, between UAR as recorded and chance."""
+def _plot_curves(
+    ax, changed: pd.DataFrame, groups: tuple[str, ...], recorded: float, chance: float
+) -> None:
+    """UAR against level, one line per group, between UAR as recorded and chance."""
     for group, (color, marker, line) in zip(groups, _LINES, strict=False):
         rows = changed[changed["group"] == group].sort_values("level")
         ax.plot(rows["level"], rows["uar"], color=color, marker=marker, linestyle=line, label=group)
-    levels = {"as recorded": (table.loc[0, "uar"], "#555555", "-")}
-    if "chance" in table.attrs:
-        levels["chance"] = (table.attrs["chance"], "#767676", ":")
-    for name, (value, color, line) in levels.items():
-        ax.axhline(value, color=color, linewidth=1, linestyle=line)
-        ax.text(0.995, value + 0.01, name, color=color, ha="right", va="bottom", fontsize=8,
+    for name, value, line in (("as recorded", recorded, "-"), ("chance", chance, ":")):
+        ax.axhline(value, color=_GREY, linewidth=1, linestyle=line)
+        ax.text(0.995, value + 0.01, name, color=_GREY, ha="right", va="bottom", fontsize=8,
                 transform=ax.get_yaxis_transform())  # fmt: skip
-    top = max(table.loc[0, "uar"], changed["uar"].max())
+    top = max(recorded, changed["uar"].max())
     ax.set(ylabel="UAR", ylim=(0, min(top + 0.12, 1.05)))
     ax.set_xticks(sorted(set(changed.loc[changed["group"].isin(groups), "level"])))
     if len(groups) > 1:
@@ -234,21 +219,19 @@ def _plot_conditions(ax, changed: pd.DataFrame) -> None:
     """Share of unchanged predictions of each condition, with its limit as a line."""
     breaks = (changed["group"] != changed["group"].shift()).cumsum()
     height = np.arange(len(changed)) + 0.6 * (breaks - 1)
-    passed = [None if pd.isna(value) else bool(value) for value in changed["passed"]]
     for kind, look in _MARKS.items():
-        rows = np.array([value is kind for value in passed])
-        if rows.any():
-            ax.scatter(changed.loc[rows, "same"], height[rows], zorder=3, **look)
+        rows = np.array([passed is kind for passed in changed["passed"]])
+        ax.scatter(changed.loc[rows, "same"], height[rows], zorder=3, **look)
     limits = changed["needed_same"].notna()
     ax.scatter(changed.loc[limits, "needed_same"], height[limits], marker="|", s=110,
                color="black", linewidth=1.4, zorder=2, label="limit")  # fmt: skip
     text = {"ha": "right", "va": "center", "textcoords": "offset points", "fontsize": 7.5}
     for place, row in zip(height, changed.itertuples(), strict=True):
         if not row.n:
-            ax.annotate("not tested", (0.12, place), (0, 0), color="#767676", **text)
+            ax.annotate("not tested", (0.12, place), (0, 0), color=_GREY, **text)
         elif row.drop > row.allowed_drop + 1e-9:
-            color = _MARKS[False]["color"]
-            ax.annotate(f"UAR −{row.drop:.2f}", (row.same, place), (-8, 0), color=color, **text)
+            drop = f"UAR −{row.drop:.2f}"
+            ax.annotate(drop, (row.same, place), (-8, 0), color=_ORANGE, **text)
     ax.set_yticks(height, changed["condition"], fontsize=8)
     ax.set_ylim(height.max() + 1, -1)
     ax.grid(axis="y", color="#EEEEEE", zorder=0)
@@ -266,12 +249,12 @@ def plot_explanation(explanation: Explanation, *, title: str = ""):
     Parameters
     ----------
     explanation : Explanation
-    title : str
 
     Returns
     -------
     matplotlib.figure.Figure
     """
+    import librosa
     from matplotlib.figure import Figure  # not pyplot: nothing to close, nothing shown twice
     from scipy.ndimage import gaussian_filter
 
@@ -293,8 +276,8 @@ def plot_explanation(explanation: Explanation, *, title: str = ""):
     time_s, bands = np.arange(len(frames)) * step_s, np.arange(frames.shape[1])
     _fill(above.fill_between, time_s, credit.sum(axis=1))
     _fill(side.fill_betweenx, bands, credit.sum(axis=0))
-    places, labels = _mel_ticks(settings)
-    picture.set_yticks(places, labels)
+    band = librosa.hz_to_mel(SAMPLE_RATE / 2, htk=True) / (settings.n_mels + 1)
+    picture.set_yticks(librosa.hz_to_mel(_TICKS_HZ, htk=True) / band - 1, map(str, _TICKS_HZ))
     picture.set(xlabel="time (s)", ylabel="mel frequency (Hz)", xlim=(0, settings.clip_s))
     above.set(yticks=[], ylabel="over\nfrequency", title=title)
     side.set(xticks=[], xlabel="over time")
@@ -305,69 +288,48 @@ def plot_explanation(explanation: Explanation, *, title: str = ""):
 
 
 def plot_profile(profile: pd.DataFrame, *, ax=None, title: str = ""):
-    """Share of the attribution over frequency, a line an emotion in its colour.
+    """Share of the attribution over frequency, one line per emotion in its colour.
 
     For display only, each line is smoothed with a Gaussian (a standard deviation of one band).
 
     Parameters
     ----------
     profile : pd.DataFrame
-        From :func:`listening_profile`.
-    ax : matplotlib.axes.Axes, optional
-    title : str
+        From :func:`helpers.evaluation.explanation.listening_profile`.
 
     Returns
     -------
     matplotlib.axes.Axes
     """
+    import librosa
     from scipy.ndimage import gaussian_filter1d
 
     ax = new_axes(ax, figsize=(9, 3.2))
     for name, color in emotion_colors(list(profile)).items():
         smooth = gaussian_filter1d(profile[name], 1.0, mode="nearest")
         ax.plot(profile.index, 100 * smooth, color=color, label=name)
-    ax.axhline(100 / len(profile), color="#999999", linestyle=":", linewidth=1)
-    ax.text(SAMPLE_RATE / 2, 100 / len(profile), "all alike ", color="#767676", fontsize=8,
+    ax.axhline(100 / len(profile), color=_GREY, linestyle=":", linewidth=1)
+    ax.text(SAMPLE_RATE / 2, 100 / len(profile), "all alike ", color=_GREY, fontsize=8,
             ha="right", va="bottom")  # fmt: skip
-    ax.set_xscale("function", functions=(_to_mel, _from_mel))
-    ax.set_xticks(_TICKS_HZ, [str(hz) for hz in _TICKS_HZ])
-    ax.set(xlabel="mel frequency (Hz)", ylabel="share a mel band (%)", title=title)
+    to_mel, to_hz = partial(librosa.hz_to_mel, htk=True), partial(librosa.mel_to_hz, htk=True)
+    ax.set_xscale("function", functions=(to_mel, to_hz))
+    ax.set_xticks(_TICKS_HZ, map(str, _TICKS_HZ))
+    ax.set(xlabel="mel frequency (Hz)", ylabel="share of each mel band (%)", title=title)
     ax.set(xlim=(0, SAMPLE_RATE / 2), ylim=(0, None))
     ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return ax
-
-
-_TICKS_HZ = (125, 250, 500, 1000, 2000, 4000, 8000)
-
-
-def _mel_ticks(settings: FeatureSettings) -> tuple[list[float], list[str]]:
-    """Places of round frequencies among the bands, counted from 0, and their labels."""
-    step = _to_mel(SAMPLE_RATE / 2) / (settings.n_mels + 1)
-    return [_to_mel(hz) / step - 1 for hz in _TICKS_HZ], [str(hz) for hz in _TICKS_HZ]
-
-
-def _to_mel(hz):
-    import librosa
-
-    return librosa.hz_to_mel(hz, htk=True)
-
-
-def _from_mel(mel):
-    import librosa
-
-    return librosa.mel_to_hz(mel, htk=True)
 
 
 def _two_colors():
     """From blue over transparent to orange; what counts little leaves the grey below as it is."""
     from matplotlib.colors import ListedColormap, to_rgb
 
-    strength = np.linspace(-1, 1, 255)
-    opacity = 0.95 * np.abs(strength[:, None]) ** 1.4
-    hues = np.where(strength[:, None] > 0, to_rgb(_FOR), to_rgb(_AGAINST))
-    return ListedColormap(np.hstack([hues, opacity]), name="against_for")
+    strength = np.linspace(-1, 1, 255)[:, None]
+    hues = np.where(strength > 0, to_rgb(_FOR), to_rgb(_AGAINST))
+    return ListedColormap(np.hstack([hues, 0.95 * np.abs(strength) ** 1.4]))
 
 
 def _fill(draw: Callable, place: np.ndarray, credit: np.ndarray) -> None:
-    for color, part in ((_FOR, np.maximum(credit, 0)), (_AGAINST, np.minimum(credit, 0))):
-        draw(place, part, color=color, linewidth=0)
+    """Sums for the emotion above 0, and those against it below."""
+    draw(place, np.maximum(credit, 0), color=_FOR, linewidth=0)
+    draw(place, np.minimum(credit, 0), color=_AGAINST, linewidth=0)

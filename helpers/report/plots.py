@@ -1,6 +1,7 @@
 """One look for every figure: the same emotion order and colours everywhere.
 
-Functions take ``ax=None`` and return the axes; nothing is shown or saved unless asked for.
+Functions take ``ax=None``, for axes of a new figure, and return the axes; some take a ``title``.
+Nothing is shown or saved unless asked for.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from helpers.runs import Run
+from helpers.sound.audio import SAMPLE_RATE
 
 SYNTHETIC_NOTICE = "Synthetic demo voices: says nothing about real speech"
 
@@ -28,6 +30,12 @@ EMOTION_COLORS = {
 }
 _SPARE_COLORS = ("#332288", "#88CCEE", "#999933", "#882255", "#44AA99", "#DDCC77", "#117733")
 _FONTS = ("DejaVu Sans", "Noto Sans CJK JP", "Noto Sans Arabic", "Noto Sans Devanagari", "Arial")
+#: Axis of each kind of spectrogram: librosa's name, what it says, and what its colours say.
+_AXES = {
+    "mel": ("mel", "mel frequency (Hz)", "dB below the loudest"),
+    "stft": ("linear", "frequency (Hz)", "dB below the loudest"),
+    "chroma": ("chroma", "pitch class", "relative energy"),
+}
 
 
 def use_style() -> None:
@@ -47,7 +55,6 @@ def use_style() -> None:
             "axes.titlelocation": "left",
             "axes.titlesize": 11,
             "axes.titleweight": "bold",
-            "axes.grid": False,
             "legend.frameon": False,
             "image.cmap": "magma",
             "font.size": 9.5,
@@ -66,14 +73,12 @@ def emotion_colors(emotions: list[str]) -> dict[str, str]:
 
 def new_axes(ax, **size):
     """``ax`` itself, or those of a new figure."""
-    if ax is not None:
-        return ax
     import matplotlib.pyplot as plt
 
-    return plt.subplots(**size)[1]
+    return ax or plt.subplots(**size)[1]
 
 
-def player(y: np.ndarray, *, sr: int = 16_000):
+def player(y: np.ndarray):
     """An audio player at the recording's own level.
 
     ``IPython.display.Audio`` scales an array to full level unless told not to, and then a whisper
@@ -82,7 +87,7 @@ def player(y: np.ndarray, *, sr: int = 16_000):
     Parameters
     ----------
     y : np.ndarray, shape (n,)
-    sr : int
+        Waveform at 16 kHz.
 
     Returns
     -------
@@ -92,7 +97,7 @@ def player(y: np.ndarray, *, sr: int = 16_000):
     from IPython.display import Audio
 
     buffer = io.BytesIO()
-    soundfile.write(buffer, np.clip(y, -1, 1), sr, format="FLAC", subtype="PCM_16")
+    soundfile.write(buffer, np.clip(y, -1, 1), SAMPLE_RATE, format="FLAC", subtype="PCM_16")
     audio = Audio(data=buffer.getvalue())
     audio.mimetype = "audio/flac"  # IPython calls all bytes audio/wav, and not every browser sniffs
     return audio
@@ -134,72 +139,46 @@ def synthetic_notice(synthetic: bool):
     )
 
 
-def plot_waveform(y: np.ndarray, *, sr: int = 16_000, ax=None, color: str = "#444444"):
-    """Amplitude against time."""
+def plot_waveform(y: np.ndarray, *, ax=None):
+    """Amplitude of a waveform at 16 kHz against time."""
     ax = new_axes(ax, figsize=(9, 2))
-    ax.plot(np.arange(len(y)) / sr, y, linewidth=0.5, color=color)
-    ax.set(xlabel="time (s)", ylabel="amplitude", xlim=(0, len(y) / sr))
+    ax.plot(np.arange(len(y)) / SAMPLE_RATE, y, linewidth=0.5, color="#444444")
+    ax.set(xlabel="time (s)", ylabel="amplitude", xlim=(0, len(y) / SAMPLE_RATE))
     return ax
 
 
-def plot_spectrogram(
-    y: np.ndarray, *, sr: int = 16_000, kind: str = "mel", ax=None, colorbar: bool = True
-):
+def plot_spectrogram(y: np.ndarray, *, kind: str = "mel", ax=None, colorbar: bool = True):
     """Spectrogram or chromagram of a waveform.
 
     Parameters
     ----------
     y : np.ndarray, shape (n,)
-    sr : int
+        16 kHz.
     kind : {"mel", "stft", "chroma"}
-        Mel or linear frequency in dB below the loudest bin, or energy a pitch class.
-    ax : matplotlib.axes.Axes, optional
+        Mel or linear frequency in dB below the loudest bin, or energy of each pitch class.
     colorbar : bool
-
-    Raises
-    ------
-    ValueError
-        ``kind`` is none of the three.
     """
     import librosa
     import librosa.display
 
-    labels = {"mel": "mel frequency (Hz)", "stft": "frequency (Hz)", "chroma": "pitch class"}
-    if kind not in labels:
-        raise ValueError(f"kind={kind!r}: expected one of {', '.join(labels)}")
-
     ax = new_axes(ax, figsize=(9, 2.6))
-    spectrum = np.abs(librosa.stft(y, n_fft=1024, hop_length=256)) ** 2
+    image = np.abs(librosa.stft(y, n_fft=1024, hop_length=256)) ** 2
+    axis, label, unit = _AXES[kind]
     if kind == "chroma":
-        image, axis, unit = librosa.feature.chroma_stft(S=spectrum, sr=sr, tuning=0), "chroma", ""
+        loudness = image.sum(axis=0)
+        image = librosa.feature.chroma_stft(S=image, sr=SAMPLE_RATE, tuning=0)
         # Each frame is scaled to its own strongest class: in a pause that would be noise.
-        image[:, spectrum.sum(axis=0) < 1e-5 * spectrum.sum(axis=0).max()] = 0
+        image[:, loudness < 1e-5 * loudness.max()] = 0
     else:
         if kind == "mel":
-            spectrum = librosa.feature.melspectrogram(S=spectrum, sr=sr, n_mels=64)
-        image = librosa.power_to_db(spectrum, ref=np.max, top_db=80)
-        axis, unit = ("mel" if kind == "mel" else "linear"), "dB below the loudest"
+            image = librosa.feature.melspectrogram(S=image, sr=SAMPLE_RATE, n_mels=64)
+        image = librosa.power_to_db(image, ref=np.max, top_db=80)
     drawn = librosa.display.specshow(
-        image, sr=sr, hop_length=256, x_axis="s", y_axis=axis, ax=ax, cmap="magma"
+        image, sr=SAMPLE_RATE, hop_length=256, x_axis="s", y_axis=axis, ax=ax, cmap="magma"
     )
-    ax.set(xlabel="time (s)", ylabel=labels[kind])
+    ax.set(xlabel="time (s)", ylabel=label)
     if colorbar:
-        ax.figure.colorbar(drawn, ax=ax, label=unit or "relative energy", pad=0.01)
-    return ax
-
-
-def plot_counts(clips: pd.DataFrame, *, by: str = "corpus", classes: list[str], ax=None):
-    """Clips an emotion, stacked by another column."""
-    ax = new_axes(ax, figsize=(9, 3))
-    counts = clips.groupby(["emotion", by]).size().unstack(fill_value=0)
-    counts = counts.reindex(classes, fill_value=0)
-    shades = np.linspace(0.35, 0.85, counts.shape[1])
-    bottom = np.zeros(len(counts))
-    for shade, (name, values) in zip(shades, counts.items(), strict=True):
-        ax.bar(counts.index, values, bottom=bottom, color=str(shade), label=name or "not given")
-        bottom += values.to_numpy()
-    ax.set(xlabel="emotion", ylabel="clips", ylim=(0, bottom.max() * 1.22))
-    ax.legend(ncols=min(6, counts.shape[1]), loc="upper right")
+        ax.figure.colorbar(drawn, ax=ax, label=unit, pad=0.01)
     return ax
 
 
@@ -212,17 +191,16 @@ def plot_cells(clips: pd.DataFrame, *, classes: list[str], ax=None):
         Utterance table.
     classes : list of str
         Emotions in display order.
-    ax : matplotlib.axes.Axes, optional
     """
     import seaborn
 
-    cells = pd.crosstab(clips["speaker"], clips["emotion"])
-    cells = cells.reindex(columns=classes, fill_value=0)
-    n, few = len(cells), len(cells) <= 40
-    ax = new_axes(ax, figsize=(1.8 + 0.7 * len(classes), 1.2 + (0.21 * n if few else 7.5)))
+    cells = pd.crosstab(clips["speaker"], clips["emotion"]).reindex(columns=classes, fill_value=0)
+    few = len(cells) <= 40  # or neither the numbers nor the names can be read
+    height = 1.2 + 0.21 * len(cells) if few else 8.7
+    ax = new_axes(ax, figsize=(1.8 + 0.7 * len(classes), height))
     seaborn.heatmap(
         cells, mask=cells == 0, annot=few, fmt="d", cmap="Blues", vmin=0, ax=ax,
-        yticklabels=1 if few else n // 20, linewidths=0.5 if few else 0,
+        yticklabels=1 if few else len(cells) // 20, linewidths=0.5 if few else 0,
         cbar_kws={"label": "clips"}, annot_kws={"fontsize": 7},
     )  # fmt: skip
     ax.set_facecolor("#F2C9C5")  # what nobody recorded
@@ -237,7 +215,7 @@ def plot_cells(clips: pd.DataFrame, *, classes: list[str], ax=None):
 def plot_spread(
     clips: pd.DataFrame, column: str, *, by: str, order: list[str], label: str, ax=None
 ):
-    """Quartiles and range of a measure, a box a group.
+    """Quartiles and range of a measure, one box per group.
 
     Parameters
     ----------
@@ -248,11 +226,9 @@ def plot_spread(
         The boxes from left to right; emotions have their own colours.
     label : str
         What the axis says, with the unit.
-    ax : matplotlib.axes.Axes, optional
     """
     ax = new_axes(ax, figsize=(5, 3.2))
-    groups = clips.groupby(by)[column]
-    values = [groups.get_group(name).dropna() for name in order]
+    values = [clips.loc[clips[by] == name, column].dropna() for name in order]
     boxes = ax.boxplot(values, patch_artist=True, showfliers=False)
     colors = emotion_colors(order) if by == "emotion" else dict.fromkeys(order, "#7FA7C9")
     for box, name in zip(boxes["boxes"], order, strict=True):
@@ -263,14 +239,20 @@ def plot_spread(
 
 
 def plot_history(history: pd.DataFrame, *, ax=None, title: str = ""):
-    """Training and validation UAR or accuracy over epochs, with the epoch that was kept."""
+    """Training and validation accuracy over epochs, with the epoch that was kept.
+
+    Parameters
+    ----------
+    history : pd.DataFrame
+        From :func:`helpers.models.training.fit_model`: ``epoch accuracy val_accuracy kept``.
+    """
     ax = new_axes(ax, figsize=(9, 3))
     ax.plot(history["epoch"], history["accuracy"], color="#999999", label="training")
     ax.plot(history["epoch"], history["val_accuracy"], color="#0072B2", label="validation")
     kept = int(history.loc[history["kept"], "epoch"].iloc[0])
     ax.axvline(kept, color="#0072B2", linestyle=":", label=f"kept: epoch {kept}")
     ax.set(xlabel="epoch", ylabel="accuracy", ylim=(0, 1.02), title=title)
-    ax.legend(loc="lower right")
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1))  # beside the lines, wherever they go
     return ax
 
 
@@ -279,7 +261,6 @@ def plot_confusion(counts: np.ndarray, classes: list[str], *, ax=None, title: st
     import seaborn
 
     ax = new_axes(ax, figsize=(1.6 + 0.62 * len(classes), 1.2 + 0.5 * len(classes)))
-    counts = np.asarray(counts)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     seaborn.heatmap(
         share, annot=counts, fmt="d", cmap="Blues", vmin=0, vmax=1, ax=ax, square=True,
@@ -295,25 +276,22 @@ def plot_confusion(counts: np.ndarray, classes: list[str], *, ax=None, title: st
 def plot_recall(by_emotion: pd.DataFrame, *, ax=None, title: str = ""):
     """Recall, precision and F1 of each emotion as bars; recall in the emotion's colour."""
     ax = new_axes(ax, figsize=(9, 3.2))
-    place, colors = np.arange(len(by_emotion)), emotion_colors(list(by_emotion.index))
-    ax.bar(place - 0.28, by_emotion["recall"], 0.28, color=list(colors.values()), label="recall")
-    if "recall_interval" in by_emotion:
-        low, high = np.array(by_emotion["recall_interval"].tolist(), dtype=float).T
-        recall = by_emotion["recall"].to_numpy(float)
-        ax.errorbar(place - 0.28, recall, yerr=[recall - low, high - recall], fmt="none",
-                    color="#444444", capsize=3, linewidth=1)  # fmt: skip
+    place, recall = np.arange(len(by_emotion)), by_emotion["recall"].to_numpy(float)
+    colors = emotion_colors(list(by_emotion.index)).values()
+    low, high = np.array(by_emotion["recall_interval"].tolist(), dtype=float).T
+    ax.bar(place - 0.28, recall, 0.28, color=list(colors))
+    ax.errorbar(place - 0.28, recall, yerr=[recall - low, high - recall], fmt="none",
+                color="#444444", capsize=3, linewidth=1)  # fmt: skip
     ax.bar(place, by_emotion["precision"], 0.28, color="#BBBBBB", label="precision")
     ax.bar(place + 0.28, by_emotion["f1"], 0.28, color="#666666", label="F1")
     ax.set_xticks(place, by_emotion.index)
     ax.set(ylim=(0, 1.02), ylabel="share", title=title)
-    handles, labels = ax.get_legend_handles_labels()
-    ax.legend(handles[1:], labels[1:], title="recall in colour", loc="upper left",
-              bbox_to_anchor=(1, 1))  # fmt: skip
+    ax.legend(title="recall in colour", loc="upper left", bbox_to_anchor=(1, 1))
     return ax
 
 
 def plot_probabilities(probabilities: pd.Series, *, ax=None, title: str = ""):
-    """One bar an emotion, in the usual order, the likeliest in full colour."""
+    """One bar per emotion, in the usual order, the likeliest in full colour."""
     ax = new_axes(ax, figsize=(6, 0.6 + 0.32 * len(probabilities)))
     colors, best = emotion_colors(list(probabilities.index)), probabilities.idxmax()
     bars = ax.barh(probabilities.index, probabilities, color=list(colors.values()))
@@ -332,24 +310,26 @@ def plot_scores(scores: dict[str, dict], *, measure: str = "uar", ax=None, title
     ----------
     scores : dict
         Label → result of :func:`helpers.evaluation.scores.score_predictions`.
+    measure : {"uar", "accuracy", "macro_f1"}
     """
     ax = new_axes(ax, figsize=(9, 0.8 + 0.42 * len(scores)))
-    for place, (name, score) in enumerate(scores.items()):
-        low, high = score[f"{measure}_interval"]
-        ax.plot([low, high], [place, place], color="#0072B2", linewidth=5, alpha=0.35)
-        ax.plot(score[measure], place, "o", color="#0072B2", markersize=8, clip_on=False)
-        ax.annotate(f"{score[measure]:.2f}", (score[measure], place), (0, 8),
-                    textcoords="offset points", ha="center")  # fmt: skip
-        ax.axvline(score["chance"], color="#999999", linestyle=":", linewidth=1)
-        ax.text(-0.01, place, name, ha="right", va="center", transform=ax.get_yaxis_transform())
+    places = range(len(scores))
+    values = [score[measure] for score in scores.values()]
+    low, high = zip(*(score[f"{measure}_interval"] for score in scores.values()), strict=True)
+    ax.hlines(places, low, high, color="#0072B2", linewidth=5, alpha=0.35)
+    ax.plot(values, places, "o", color="#0072B2", markersize=8, clip_on=False)
+    for value, place in zip(values, places, strict=True):
+        ax.annotate(f"{value:.2f}", (value, place), (0, 8), textcoords="offset points", ha="center")
     chance = next(iter(scores.values()))["chance"]
+    ax.axvline(chance, color="#999999", linestyle=":", linewidth=1)
     ax.text(chance, len(scores) - 0.45, " chance", color="#767676", va="bottom", fontsize=8)
-    ax.set(xlim=(0, 1), ylim=(len(scores) - 0.4, -0.8), yticks=[], title=title)
+    ax.set_yticks(places, scores)
+    ax.set(xlim=(0, 1), ylim=(len(scores) - 0.4, -0.8), title=title)
     ax.set_xlabel(f"{'UAR' if measure == 'uar' else measure}, with its 95 % interval")
     return ax
 
 
-def plot_pitch(f0: np.ndarray, *, hop: int, sr: int = 16_000, ax=None):
+def plot_pitch(f0: np.ndarray, *, hop: int, ax=None):
     """Pitch contour, with gaps where nothing is voiced.
 
     Parameters
@@ -357,13 +337,12 @@ def plot_pitch(f0: np.ndarray, *, hop: int, sr: int = 16_000, ax=None):
     f0 : np.ndarray, shape (n_frames,)
         Hz, NaN where unvoiced.
     hop : int
-        Samples from frame to frame.
-    sr : int
+        Samples from frame to frame, at 16 kHz.
     ax : matplotlib.axes.Axes, optional
         Such as a mel spectrogram, over which the contour is drawn.
     """
     ax = new_axes(ax, figsize=(9, 2))
-    time_s = np.arange(len(f0)) * hop / sr
+    time_s = np.arange(len(f0)) * hop / SAMPLE_RATE
     # Two lines: white on black is seen on any spectrogram.
     for width, color in ((3.2, "black"), (1.6, "white")):
         ax.plot(time_s, f0, color=color, linewidth=width, solid_capstyle="round")

@@ -25,8 +25,8 @@ from conftest import skip_or_fail
 from IPython.display import HTML, Audio, Image
 from scipy import signal
 
-from helpers.app import panel as live
-from helpers.app.panel import analyse, build_panel, draw_answer, label_samples, message_html
+from helpers.app import panel as module
+from helpers.app.panel import Panel, analyse, draw_answer, label_samples, message_html
 from helpers.errors import UserError
 from helpers.sound.audio import SAMPLE_RATE
 from helpers.sound.microphone import record_microphone
@@ -70,8 +70,8 @@ def samples(tmp_path: Path) -> pd.DataFrame:
 def shown(monkeypatch: pytest.MonkeyPatch) -> list:
     """What the panel displayed last."""
     objects: list = []
-    monkeypatch.setattr(live, "display", objects.append)
-    monkeypatch.setattr(live, "clear_output", lambda wait: objects.clear())
+    monkeypatch.setattr(module, "display", objects.append)
+    monkeypatch.setattr(module, "clear_output", lambda wait: objects.clear())
     return objects
 
 
@@ -110,13 +110,20 @@ def test_analyse_puts_the_answer_in_words():
     ],
 )  # fmt: skip
 def test_words_say_how_sure_it_is(peak: float, truth: str, first: str, last: str):
-    words = analyse(LoudIsAngry(), tone(peak), truth=truth)[1]
+    words = analyse(LoudIsAngry(), tone(peak), name="a", truth=truth)[1]
     assert words[0] == first and words[-1].endswith(last)
+
+
+def test_a_model_of_one_class_names_no_other():
+    predictor = LoudIsAngry()
+    predictor.classes = ["angry"]
+    _, words = analyse(predictor, tone(0.5), name="a.wav")
+    assert words == ["angry, 100% sure", "Heard: a.wav, 1.0 s, peak -6 dBFS."]
 
 
 def test_drawing_leaves_no_figure_open():
     before = plt.get_fignums()
-    picture = draw_answer(tone(), analyse(LoudIsAngry(), tone())[0])
+    picture = draw_answer(tone(), analyse(LoudIsAngry(), tone(), name="a")[0])
     assert picture.data.startswith(b"\x89PNG") and plt.get_fignums() == before
 
 
@@ -147,7 +154,7 @@ def test_hostile_text_stays_text():
 
 
 def test_a_sample_is_answered_with_words_player_and_pictures(samples: pd.DataFrame, shown: list):
-    panel = build_panel(LoudIsAngry(), samples=samples)
+    panel = Panel(LoudIsAngry(), samples=samples)
     panel.sample.value = 0
     panel.listen.click()
     assert [type(one) for one in shown] == [HTML, Audio, Image]
@@ -158,7 +165,7 @@ def test_a_sample_is_answered_with_words_player_and_pictures(samples: pd.DataFra
 
 
 def test_an_upload_is_answered_and_the_same_file_can_be_chosen_again(shown: list):
-    panel = build_panel(LoudIsAngry())
+    panel = Panel(LoudIsAngry())
     file = io.BytesIO()
     soundfile.write(file, np.stack([tone(0.4)] * 2, axis=1), SAMPLE_RATE, format="FLAC")
     for _ in range(2):
@@ -169,7 +176,7 @@ def test_an_upload_is_answered_and_the_same_file_can_be_chosen_again(shown: list
 
 
 def test_errors_end_up_on_the_page(samples: pd.DataFrame, shown: list):
-    panel = build_panel(LoudIsAngry(), samples=samples)
+    panel = Panel(LoudIsAngry(), samples=samples)
     upload(panel, "notes.txt", b"not a sound at all" * 50)
     assert "notes.txt: found text" in text_of(shown) and "Details" not in text_of(shown)
     panel.sample.value = 2
@@ -183,7 +190,7 @@ def test_errors_end_up_on_the_page(samples: pd.DataFrame, shown: list):
 
 
 def test_nothing_can_be_pressed_while_it_is_busy(samples: pd.DataFrame, shown: list):
-    panel = build_panel(LoudIsAngry(), samples=samples)
+    panel = Panel(LoudIsAngry(), samples=samples)
 
     def hear() -> np.ndarray:
         assert all(c.disabled for c in (panel.upload, panel.listen, panel.sample, panel.record))
@@ -194,7 +201,7 @@ def test_nothing_can_be_pressed_while_it_is_busy(samples: pd.DataFrame, shown: l
 
 
 def test_recording_shows_its_state_and_its_level(shown: list, monkeypatch: pytest.MonkeyPatch):
-    panel, seen = build_panel(LoudIsAngry(), record_s=2.5), []
+    panel, seen = Panel(LoudIsAngry(), record_s=2.5), []
 
     def record(duration_s: float, *, on_level) -> np.ndarray:
         seen.append(panel.record.description)
@@ -202,7 +209,7 @@ def test_recording_shows_its_state_and_its_level(shown: list, monkeypatch: pytes
         seen.extend([panel.record.description, panel.hint.value, panel.level.value])
         return tone(duration_s=duration_s)
 
-    monkeypatch.setattr(live, "record_microphone", record)
+    monkeypatch.setattr(module, "record_microphone", record)
     assert panel.record.description == "Record 2.5 s"
     panel.record.click()
     assert seen[:2] == ["Opening…", "Recording…"] and seen[3] == -12
@@ -215,14 +222,14 @@ def test_a_missing_microphone_is_explained_on_the_page(shown: list, monkeypatch)
     def record(duration_s: float, **_) -> np.ndarray:
         raise UserError("No microphone was found")
 
-    monkeypatch.setattr(live, "record_microphone", record)
-    build_panel(LoudIsAngry()).record.click()
+    monkeypatch.setattr(module, "record_microphone", record)
+    Panel(LoudIsAngry()).record.click()
     assert text_of(shown).split() == "⚠ No answer No microphone was found".split()
 
 
 def test_synthetic_voices_are_announced():
     def notice(predictor) -> str:
-        return build_panel(predictor).children[0].value
+        return Panel(predictor).children[0].value
 
     assert notice(LoudIsAngry()) == ""
     synthetic = LoudIsAngry()
@@ -231,9 +238,9 @@ def test_synthetic_voices_are_announced():
 
 
 def test_without_samples_there_is_no_menu(samples: pd.DataFrame):
-    assert len(build_panel(LoudIsAngry(), samples=samples).children) == 5
-    assert len(build_panel(LoudIsAngry(), samples=samples[:0]).children) == 4
-    assert len(build_panel(LoudIsAngry()).children) == 4
+    assert len(Panel(LoudIsAngry(), samples=samples).children) == 5
+    assert len(Panel(LoudIsAngry(), samples=samples[:0]).children) == 4
+    assert len(Panel(LoudIsAngry()).children) == 4
 
 
 # ---- The microphone that is not there ----
@@ -289,10 +296,10 @@ ctypes.util.find_library = lambda name: None  # where sounddevice looks first
 # and, on macOS and Windows, second: the library in its own wheel
 sys.modules["_sounddevice_data"] = type(sys)("_sounddevice_data")
 sys.modules["_sounddevice_data"].__path__ = ["nowhere"]
-from helpers.app.panel import build_panel, record_microphone
+from helpers.app.panel import Panel, record_microphone
 from helpers.errors import UserError
 assert "sounddevice" not in sys.modules, "imported before it was asked for"
-build_panel(type("Predictor", (), {"classes": ["sad"], "is_synthetic": False}))
+Panel(type("Predictor", (), {"classes": ["sad"], "is_synthetic": False}))
 try:
     record_microphone(1)
 except UserError as error:
