@@ -6,13 +6,12 @@ import ast
 import importlib.util
 import json
 import os
-import pickle
 import re
 import signal
 import subprocess
 import sys
 import time
-from functools import partial
+from contextlib import suppress
 from pathlib import Path
 
 import nbformat
@@ -24,16 +23,13 @@ from tiny import write_tone
 
 from helpers.cli import main
 from helpers.corpora import load_corpora
-from helpers.evaluation.scores import score_predictions
-from helpers.experiments.baselines import fit_svm
+from helpers.evaluation.summary import format_summary
 from helpers.experiments.crossval import (
-    MODELS,
     PartsFailedError,
     cross_validate,
-    format_summary,
-    summarise,
+    describe,
+    parts_folder,
 )
-from helpers.experiments.parts import describe, parts_folder, run_apart
 from helpers.features.extract import extract_features
 from helpers.models.recipes import RECIPES
 from helpers.models.training import TrainingSettings
@@ -143,8 +139,7 @@ def test_recipes_are_those_of_the_notebooks(step, name, models):
 
 
 def test_every_network_has_a_recipe():
-    assert set(RECIPES) == set(trained_in("04_train_lstm")) | set(trained_in("05_train_cnn"))
-    assert set(MODELS) == {*RECIPES, "svm"}
+    assert set(RECIPES) == {*trained_in("04_train_lstm"), *trained_in("05_train_cnn"), "svm"}
 
 
 def test_fewer_epochs_wait_for_the_same_share():
@@ -191,25 +186,30 @@ def test_code_counts_and_comments_do_not(tmp_path, old, new, same):
 # ---------------------------------------------------------------------------- parts
 
 
-def test_everybody_is_tested_once_a_fault_stops_no_other_and_what_is_done_stays(clips, tmp_path):
+def key(clips, model="svm", epochs=None, protocol="speaker-independent") -> str:
+    recipe = RECIPES[model].with_epochs(epochs) if epochs else RECIPES[model]
+    return parts_folder(describe(clips, model, recipe, protocol=protocol))
+
+
+def test_everybody_is_tested_once_a_fault_stops_no_other_and_what_is_done_stays(
+    clips, tmp_path, capfd
+):
     run = Run(tmp_path / "svm")
-    folder = run.path(parts_folder(describe(clips, "svm", None, protocol="speaker-independent")))
-    (folder / "fold-02-seed-0.csv" / "in the way").mkdir(parents=True)
-    with pytest.raises(PartsFailedError, match=r"1 of 4 parts failed: fold 2, seed 0 \(.*Error"):
+    in_the_way = run.path(key(clips)) / "fold-02-seed-0.csv" / "folder"
+    in_the_way.mkdir(parents=True)
+    missing = r"1 of 4 parts are missing: fold 2, seed 0 \(IsADirectoryError: .*same call again"
+    with pytest.raises(PartsFailedError, match=missing):
         cross_validate(clips, "svm", run=run, jobs=2)
-    assert "Traceback" in (folder / "fold-02-seed-0.log").read_text()
+    assert "in _compute_part" in capfd.readouterr().err  # where it happened, for whoever mends it
     assert not run.path("cv.json").exists()
     before = parts_of(run)
 
-    (folder / "fold-02-seed-0.csv" / "in the way").rmdir()
-    (folder / "fold-02-seed-0.csv").rmdir()
-    third = folder / "fold-03-seed-0.csv"
-    third.write_text(third.read_text()[:-2])  # the last row without its end
-    (folder / ".fold-04-seed-0-x1.csv").write_text("path,sha256\n")  # left by a kill
+    in_the_way.rmdir()
+    in_the_way.parent.rmdir()
+    (in_the_way.parent.parent / ".fold-02-seed-0-x1.csv").write_text("path,sha256\n")  # half of one
     table = cross_validate(clips, "svm", run=run, jobs=2)
     after = parts_of(run)
-    changed = {name for name in after if after[name] != before[name]}
-    assert changed == {"fold-02-seed-0.csv", "fold-03-seed-0.csv"}
+    assert [name for name in after if after[name] != before[name]] == ["fold-02-seed-0.csv"]
 
     assert list(table) == [*FACTS, "predicted", "confidence", "fold", "seed"]
     assert sorted(table["path"]) == sorted(clips["path"]) and table["confidence"].isna().all()
@@ -233,8 +233,8 @@ def test_a_part_is_what_the_model_says_of_the_test_side(clips, tmp_path):
     assert (split == "unused").any() and table["path"].tolist() == tested["path"].tolist()
     assert not set(table["text"]) & set(train_side(clips, protocol=protocol, fold=2)["text"])
     x = extract_features(clips, family="functionals")
-    machine = fit_svm(x, clips["emotion"], split, seed=0)
-    assert table["predicted"].tolist() == machine.predict(x[split == "test"].to_numpy()).tolist()
+    said = RECIPES["svm"].fit_predict(x, clips["emotion"], split, classes=CLASSES, seed=0)
+    assert table["predicted"].tolist() == said["predicted"].tolist()
     assert "1 of 4 folds only" in format_summary(json.loads((tmp_path / "cv.json").read_text()))
 
 
@@ -257,51 +257,34 @@ def test_networks_say_the_same_however_many_run_at_once(clips, tmp_path):
 
 
 def test_what_changes_a_result_is_a_new_key(clips):
-    def key(clips=clips, model="functionals_mlp", epochs=None, protocol="speaker-independent"):
-        recipe = RECIPES.get(model)
-        recipe = recipe.with_epochs(epochs) if epochs else recipe
-        return parts_folder(describe(clips, model, recipe, protocol=protocol))
-
     relabelled = clips.assign(emotion=["sad", *clips["emotion"][1:]])
     renamed = clips.assign(speaker=clips["speaker"].replace("mine-ben", "mine-bob"))
     keys = [
-        key(),
-        key(epochs=3),
-        key(epochs=4),
-        key(model="svm"),
-        key(protocol="random-80-20"),
+        key(clips),
+        key(clips, "functionals_mlp"),
+        key(clips, "functionals_mlp", epochs=3),
+        key(clips, "functionals_mlp", epochs=4),
+        key(clips, protocol="random-80-20"),
         key(relabelled),
         key(renamed),
         key(clips[1:]),
     ]
     assert len(set(keys)) == len(keys)
-    assert key() == keys[0] == key(clips.assign(path=clips["path"].to_numpy(), band_hz=0.0))
+    assert keys[0] == key(clips.assign(path=clips["path"].to_numpy(), band_hz=0.0))
 
 
 # ---------------------------------------------------------------------------- processes
 
 
-def test_calls_apart_report_what_went_wrong():
-    calls = {
-        "fine": partial(exec, "import os; print(os.environ['OMP_NUM_THREADS'], 'thread')"),
-        "wrong": partial(int, "x"),
-        "killed": partial(exec, "import os; os.kill(os.getpid(), 9)"),
-    }
-    found = {key: (error, said) for key, _, error, said in run_apart(calls, jobs=2)}
-    assert found["fine"] == ("", "1 thread\n")
-    assert found["wrong"][0] == "ValueError: invalid literal for int() with base 10: 'x'"
-    assert found["killed"][0].startswith("killed by signal 9")
-
-
-def test_a_process_ends_with_the_one_that_started_it():
-    command = [sys.executable, "-m", "helpers.experiments.parts"]
-    call = partial(exec, "import time; print('on', flush=True); time.sleep(600)")
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        process.stdin.write(pickle.dumps(call))
-        process.stdin.flush()
-        assert process.stdout.readline() == b"on\n"
-        process.stdin.close()  # as the system does for one that was killed
-        assert process.wait(60) == 1
+def workers_of(pid: int) -> list[int]:
+    """Processes that compute parts for ``pid``, the oldest first."""
+    found = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):  # those of each thread
+        with suppress(OSError):  # it has just ended
+            for child in path.read_text().split():
+                if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
+                    found.append(int(child))
+    return sorted(found)
 
 
 def start(corpus: Path, home: Path) -> subprocess.Popen:
@@ -318,109 +301,54 @@ def start(corpus: Path, home: Path) -> subprocess.Popen:
     )
 
 
-@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
-def test_killed_and_stopped_runs_are_carried_on(clips, corpus, home):
-    run, kept = Run(home / "killed"), {}
-    for number in (signal.SIGKILL, signal.SIGINT):
-        process, limit = start(corpus, home), time.monotonic() + 240
-        while len(parts_of(run)) <= len(kept):
-            assert process.poll() is None and time.monotonic() < limit, process.stderr.read()
-            time.sleep(0.02)
-        process.send_signal(number)
-        _, said = process.communicate(timeout=60)
-        expected = (-9, "") if number == signal.SIGKILL else (130, "ser: stopped\n")
-        assert (process.returncode, said) == expected
-        now = parts_of(run)
-        assert kept.items() < now.items() and len(now) < 4  # none was written again
-        kept = now
-        assert not run.path("cv.json").exists()
-    table = cross_validate(clips, "svm", run=run)
-    assert kept.items() < parts_of(run).items()
-    assert table["speaker"].nunique() == 4 and len(table) == len(clips)
+def wait_until(condition, process: subprocess.Popen) -> None:
+    limit = time.monotonic() + 240
+    while not condition():
+        assert process.poll() is None and time.monotonic() < limit, process.stderr.read()
+        time.sleep(0.02)
 
 
-# ---------------------------------------------------------------------------- the summary
+KILLED = r"ser: \d of 4 parts are missing: a process was killed.* again computes what is missing\n"
 
 
-def fabricate(said: dict[tuple[int, int], list[str]]) -> pd.DataFrame:
-    """Parts by seed and fold: fold 1 tests anna, fold 2 ben and carl, two clips each."""
-    rows = []
-    for (seed, fold), answers in said.items():
-        speakers = ["anna"] if fold == 1 else ["ben", "carl"]
-        for place, answer in enumerate(answers):
-            speaker = speakers[place // 2]
-            rows.append((f"{speaker}{place % 2}.wav", speaker, "ab"[place % 2], answer, fold, seed))
-    columns = ["path", "speaker", "emotion", "predicted", "fold", "seed"]
-    return pd.DataFrame(rows, columns=columns)
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+@pytest.mark.parametrize(
+    ("number", "to_worker", "code", "message"),
+    [
+        (signal.SIGKILL, True, 1, KILLED),
+        (signal.SIGKILL, False, -9, ""),
+        (signal.SIGINT, False, 130, r"ser: stopped\n"),
+    ],
+)
+def test_what_was_killed_or_stopped_is_carried_on(
+    clips, corpus, home, number, to_worker, code, message
+):
+    run, process = Run(home / "killed"), start(corpus, home)
+    before = parts_of(run)
+    wait_until(lambda: workers_of(process.pid), process)
+    first = workers_of(process.pid)
+    wait_until(lambda: parts_of(run).keys() > before.keys(), process)
+    wait_until(lambda: set(workers_of(process.pid)) - set(first), process)
+    workers = workers_of(process.pid)
+    os.kill(workers[-1] if to_worker else process.pid, number)
+    _, said = process.communicate(timeout=60)
+    # Python itself may add what it cleared up.
+    assert process.returncode == code and re.match(message, said), said
+    wait_for_end(workers)
+    kept = parts_of(run)
+    assert before.items() < kept.items() and len(kept) < 4  # none was written again
+    assert not run.path("cv.json").exists()
+    if len(kept) == 3:
+        table = cross_validate(clips, "svm", run=run)
+        assert kept.items() < parts_of(run).items()
+        assert table["speaker"].nunique() == 4 and len(table) == len(clips)
 
 
-SAID = {
-    (0, 1): ["a", "b"],  # both right
-    (0, 2): ["a", "a", "b", "b"],  # one a of two, one b of two
-    (1, 1): ["b", "b"],
-    (1, 2): ["b", "b", "b", "b"],  # no a at all, every b
-}
-NAMES = {"model": "x", "n_folds": 2, "synthetic": False}
-
-
-def test_mean_and_spread_by_hand():
-    summary = summarise(fabricate(SAID), protocol="p", classes=["a", "b"], **NAMES)
-    by_fold = {(one["seed"], one["fold"]): one for one in summary["by_fold"]}
-    assert [by_fold[place]["uar"] for place in SAID] == [1.0, 0.5, 0.5, 0.5]
-    assert by_fold[0, 2]["speakers"] == ["ben", "carl"] and by_fold[0, 2]["n"] == 4
-    # Seed 0: a 2 of 3, b 2 of 3. Seed 1: a 0 of 3, b 3 of 3.
-    uars = [summary["by_seed"][seed]["uar"] for seed in (0, 1)]
-    assert uars == pytest.approx([2 / 3, 1 / 2])
-    assert summary["uar"]["mean"] == pytest.approx(7 / 12)
-    assert summary["uar"]["sd"] == pytest.approx((2 / 3 - 1 / 2) / 2**0.5)  # n - 1 is 1
-    assert summary["accuracy"]["mean"] == pytest.approx(7 / 12)
-    low, high = summary["uar"]["interval"]
-    assert 0 <= low < 7 / 12 < high <= 1 and summary["interval_unit"] == "speaker"
-    assert (summary["seeds"], summary["folds"], summary["model"]) == ([0, 1], [1, 2], "x")
-    lines = format_summary(summary).splitlines()
-    assert lines[1].split() == ["1", "0.750", "2", "anna"]
-    assert "x · p · 6 clips of 3 speakers: UAR 0.583 ± 0.118 (2 seeds) [" in lines[3]
-
-
-def test_one_seed_has_no_spread_and_the_interval_of_its_score():
-    table = fabricate({place: said for place, said in SAID.items() if place[0] == 0})
-    summary = summarise(table, protocol="p", classes=["a", "b"], **NAMES)
-    score = score_predictions(table, ["a", "b"], protocol="p")
-    for name in ("uar", "accuracy"):
-        assert summary[name] == {
-            "mean": pytest.approx(score[name]),
-            "sd": None,
-            "interval": pytest.approx(score[f"{name}_interval"]),
-        }
-    assert "UAR 0.667 (1 seed) [" in format_summary(summary)
-
-
-def test_groups_of_all_speakers_are_compared():
-    table = fabricate({(0, 1): ["a", "b"], (0, 2): ["a", "a", "b", "a"]})
-    table["gender"] = table["speaker"].map(lambda name: "female" if name == "anna" else "male")
-    summary = summarise(table, protocol="p", classes=["a", "b"], **NAMES)
-    (gap,) = summary["gaps"]
-    uars = {row["group"]: row["uar"] for row in summary["groups"]}
-    assert gap["gap"] == pytest.approx(max(uars.values()) - min(uars.values()))
-    said = f"by gender: UAR {min(uars.values()):.3f} ({gap['worst']}) to {max(uars.values()):.3f}"
-    assert said in format_summary(summary)
-
-
-def test_seeds_that_agree_make_no_one_surer():
-    one = fabricate({place: said for place, said in SAID.items() if place[0] == 0})
-    three = pd.concat([one.assign(seed=seed) for seed in range(3)])
-    alone, together = (
-        summarise(table, protocol="p", classes=["a", "b"])["uar"] for table in (one, three)
-    )
-    assert together["interval"] == pytest.approx(alone["interval"]) and together["sd"] == 0
-
-
-def test_speakers_that_come_round_again_count_once():
-    table = fabricate({(0, 1): ["a", "b"], (0, 2): ["a", "a", "b", "b"]})
-    again = table[table["fold"] == 1].assign(fold=3, predicted="b")
-    summary = summarise(pd.concat([table, again]), protocol="p", classes=["a", "b"])
-    assert summary["by_seed"][0]["n"] == 6 and summary["uar"]["mean"] == pytest.approx(2 / 3)
-    assert len(summary["by_fold"]) == 3
+def wait_for_end(pids: list[int]) -> None:
+    limit = time.monotonic() + 60
+    while any(Path(f"/proc/{pid}").exists() for pid in pids):
+        assert time.monotonic() < limit, "a worker outlives the command"
+        time.sleep(0.02)
 
 
 # ---------------------------------------------------------------------------- the command
@@ -467,7 +395,7 @@ def test_from_the_terminal(corpus, home, capsys, tmp_path):
         (["--seeds", "many"], "invalid int value: 'many'"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(corpus, home, capsys, arguments, said):
+def test_wrong_names_and_numbers_are_refused(corpus, home, capsys, arguments, said):
     before = sorted(home.iterdir())
     try:
         code = main(["cv", "--corpora", str(corpus), "--model", "svm", *arguments])

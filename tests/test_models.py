@@ -181,7 +181,7 @@ def order(model) -> list[str]:
     return [type(layer).__name__ for layer in model.layers]
 
 
-def test_mfcc_lstm_is_the_network_of_seeds_000_and_003():
+def test_mfcc_lstm_is_the_averaged_mfcc_lstm_of_its_recipe():
     model = build_mfcc_lstm(40, 7)
     (lstm,), (norm,) = layers_of(model, "LSTM"), layers_of(model, "BatchNormalization")
     assert lstm.input.shape == (None, 40, 1)  # the 40 means as 40 steps
@@ -195,7 +195,7 @@ def test_mfcc_lstm_is_the_network_of_seeds_000_and_003():
     ]
 
 
-def test_functionals_mlp_is_the_network_of_seed_001():
+def test_functionals_mlp_is_that_of_its_recipe():
     model = build_functionals_mlp(254, 8)
     assert units(model) == [512, 256, 128, 64, 8]
     hidden = layers_of(model, "Dense")[:-1]
@@ -203,7 +203,7 @@ def test_functionals_mlp_is_the_network_of_seed_001():
     assert [layer.rate for layer in layers_of(model, "Dropout")] == [0.3] * 4
 
 
-def test_vector_cnn_is_the_network_of_seed_004():
+def test_vector_cnn_is_the_conv1d_of_its_recipe():
     model = build_vector_cnn(162, 8)
     first, *others = layers_of(model, "Conv1D")
     assert first.input.shape == (None, 162, 1)

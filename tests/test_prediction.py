@@ -1,4 +1,4 @@
-"""From recordings to a table: one row a file, whatever the file, whatever its company."""
+"""From recordings to a table: one row per file, whatever the file, whatever its company."""
 
 from __future__ import annotations
 
@@ -13,13 +13,8 @@ from tiny import CLASSES, SETTINGS, build_tiny_model, tone, write_tone
 
 from helpers.errors import UserError
 from helpers.models import prediction
-from helpers.models.modelfile import (
-    ModelFileError,
-    apply_temperature,
-    make_card,
-    save_model,
-    update_card,
-)
+from helpers.models.builders import build_cnn, build_lstm, with_front_end
+from helpers.models.modelfile import apply_temperature, make_card, save_model, update_card
 from helpers.models.prediction import (
     Predictor,
     compare_with_labels,
@@ -67,7 +62,7 @@ def bad(tmp_path: Path) -> list[Path]:
 # ---------------------------------------------------------------------------- the table
 
 
-def test_a_row_a_file_in_the_order_given(predictor, sounds):
+def test_one_row_per_file_in_the_order_given(predictor, sounds):
     table = predictor.predict_files(sounds)
     assert table.columns.tolist() == COLUMNS
     assert table["file"].tolist() == [str(path) for path in sounds]
@@ -105,19 +100,24 @@ def test_one_waveform_gives_the_row_of_its_file(predictor, sounds):
     pd.testing.assert_frame_equal(predictor.predict_audio(y.astype("float64")), one)
 
 
-def test_company_changes_nothing(predictor, sounds):
-    alone = pd.concat([predictor.predict_files([path]) for path in sounds], ignore_index=True)
-    loud = predictor.predict_files([path for path in sounds for _ in range(9)])
-    for place, path in enumerate(sounds):
-        rows = loud[loud["file"] == str(path)][CLASSES].to_numpy()
-        np.testing.assert_allclose(rows, alone.loc[[place] * 9, CLASSES], rtol=0, atol=1e-6)
+@pytest.mark.parametrize("build", [build_cnn, build_lstm])
+def test_company_changes_nothing_and_the_graph_is_drawn_once(build, sounds, tmp_path):
+    body = build((SETTINGS.n_frames, SETTINGS.n_mels), len(CLASSES))
+    card = make_card(name="tiny", classes=CLASSES, settings=SETTINGS)
+    path = save_model(with_front_end(body, SETTINGS), tmp_path / "model.keras", card)
+    predictor = Predictor(path)
+    many = predictor.predict_files(sounds * 17)[CLASSES].to_numpy()  # batches and chunks
+    for n in (1, 2, 3, 4, 7, 16, 17):
+        files = (sounds * 5)[:n]
+        few = predictor.predict_files(files)[CLASSES].to_numpy()
+        np.testing.assert_allclose(few, many[:n], rtol=0, atol=1e-6)
+    assert predictor._call.experimental_get_tracing_count() == 1
 
 
-def test_more_files_than_a_batch_or_a_chunk(predictor, sounds, bad, monkeypatch):
+def test_a_chunk_may_hold_few_windows(predictor, sounds, bad, monkeypatch):
     files = [*sounds, *bad] * 3
     whole = predictor.predict_files(files)
     monkeypatch.setattr(prediction, "_CHUNK", 3)
-    monkeypatch.setattr(prediction, "_BATCH", 2)
     pieces = predictor.predict_files(files)
     pd.testing.assert_frame_equal(pieces, whole, check_exact=False, atol=1e-6, rtol=0)
 
@@ -226,7 +226,7 @@ def test_models_on_clip_features_take_recordings_too(mfcc_path, sounds, bad):
 
 def test_model_on_other_columns_is_refused(mfcc_path, sounds, tmp_path):
     other = update_card(mfcc_path, tmp_path / "other.keras", input="vector162")
-    with pytest.raises(ModelFileError, match=r"other\.keras: takes 40 columns, and vector162 has"):
+    with pytest.raises(UserError, match=r"other\.keras: takes 40 columns, and vector162 has"):
         Predictor(other).predict_files(sounds[:1])
 
 
@@ -241,7 +241,7 @@ def test_synthetic_models_say_so(model_path, predictor, tmp_path):
 
 def test_find_model_takes_the_latest(tmp_path, monkeypatch):
     monkeypatch.setenv("SER_OUTPUTS", str(tmp_path))
-    with pytest.raises(ModelFileError, match="train one with `ser run`"):
+    with pytest.raises(UserError, match="train one with `ser run`"):
         find_model()
     for age, name in enumerate(("b", "c", "a")):
         path = tmp_path / name / "model.keras"

@@ -16,7 +16,13 @@ from sklearn.metrics import balanced_accuracy_score
 from helpers.errors import UserError
 from helpers.features.families import FeatureSettings
 from helpers.models.builders import build_cnn, with_front_end
-from helpers.models.training import TrainingSettings, fit_model, prepare_keras, save_candidate
+from helpers.models.training import (
+    TrainingSettings,
+    fit_model,
+    list_candidates,
+    prepare_keras,
+    save_candidate,
+)
 from helpers.runs import Run
 from helpers.sound.augment import augment_frames
 
@@ -103,9 +109,9 @@ def test_scale_is_fitted_to_the_training_side_alone():
     np.testing.assert_allclose(np.ravel(scale.variance), train.var(axis=0), rtol=1e-3)
 
 
-def test_augmentation_sees_each_training_clip_once_an_epoch_and_no_other():
+def test_augmentation_sees_each_training_clip_once_per_epoch_and_no_other():
     x, emotions, split = make_clips(n=50)
-    x[:, 3] = np.arange(len(x))  # a number a clip
+    x[:, 3] = np.arange(len(x))  # one number per clip
     seen: list[int] = []
 
     def spy(batch, rng):
@@ -206,7 +212,7 @@ def test_early_epochs_are_neither_kept_nor_counted_while_waiting(overfitted):
     assert loss == pytest.approx(history.loc[history["kept"], "val_loss"].item(), rel=1e-4)
 
 
-def test_history_is_a_row_an_epoch(overfitted):
+def test_history_is_one_row_per_epoch(overfitted):
     history = overfitted[1]
     expected = {"epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "kept"}
     assert expected <= set(history)
@@ -245,13 +251,14 @@ def test_another_seed_gives_another_result():
     assert first["loss"].tolist() != other["loss"].tolist()
 
 
-def test_fitting_prints_no_progress_bar(capsys):
+def test_progress_is_logged_and_nothing_is_printed(capsys, caplog):
     x, emotions, split = make_clips(40)
     model = build_small(4, 3)
-    fit_model(model, x, emotions, split, classes=CLASSES, settings=settings(epochs=9))
-    shown = capsys.readouterr()
-    assert "\b" not in shown.out + shown.err and "\r" not in shown.out + shown.err
-    assert 1 <= len(shown.out.splitlines()) <= 25
+    with caplog.at_level("INFO", logger="helpers.models.training"):
+        fit_model(model, x, emotions, split, classes=CLASSES, settings=settings(epochs=9))
+    assert capsys.readouterr() == ("", "")
+    assert caplog.messages[0].startswith("epoch   1  loss ") and len(caplog.messages) <= 10
+    assert caplog.messages[-1].startswith("small: 24 parameters, 9 epochs in ")
 
 
 # --- saving ----------------------------------------------------------------------------------
@@ -343,6 +350,16 @@ def test_frames_without_a_front_end_are_refused(run):
     assert not list(run.folder.rglob("*.keras"))
 
 
+def test_models_of_a_protocol_that_the_clips_no_longer_have_are_left_out(run):
+    for protocol, name in (("own-split", "cnn"), ("random-80-20", "b"), ("random-80-20", "a")):
+        path = run.path(f"models/{protocol}/{name}.keras")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    found = list_candidates(run, ["speaker-independent", "random-80-20"])
+    assert list(found) == [("random-80-20", "a"), ("random-80-20", "b")]
+    assert found["random-80-20", "b"] == run.path("models/random-80-20/b.keras")
+
+
 def test_candidate_needs_the_first_notebook(tmp_path):
     with pytest.raises(UserError, match="01_explore"):
         save_small(Run(tmp_path / "empty"), "mfcc40")
@@ -350,7 +367,7 @@ def test_candidate_needs_the_first_notebook(tmp_path):
 
 
 def test_importing_training_starts_nothing_heavy():
-    code = "import sys, helpers.models.training, helpers.models.builders as m; print('tensorflow' in sys.modules)"
+    code = "import sys, helpers.models.recipes; print('tensorflow' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
     )

@@ -1,6 +1,6 @@
-"""Architectures: the five seeds' and the project's own, one builder each.
+"""Architectures: those of five public recipes and the project's own, one builder each.
 
-A builder returns a *body*: features in, one probability a class out. For the families that keep
+A builder returns a *body*: features in, one probability per class out. For the families that keep
 time, :func:`with_front_end` puts the log-mel before it, so that the saved model takes a raw
 waveform. Only built-in Keras layers are used: the file loads anywhere without this package.
 """
@@ -56,7 +56,7 @@ def with_front_end(body, settings: FeatureSettings):
 
 
 def build_mfcc_lstm(n_columns: int, n_classes: int):
-    """Seeds 000 and 003: an LSTM that steps through 40 MFCC *means* as if they were time."""
+    """Averaged-MFCC LSTM: it steps through 40 MFCC *means* as if they were time."""
     from keras import Input, Model, layers
 
     inputs = Input((n_columns,), name="mfcc_means")
@@ -69,7 +69,7 @@ def build_mfcc_lstm(n_columns: int, n_classes: int):
 
 
 def build_functionals_mlp(n_columns: int, n_classes: int):
-    """Seed 001: dense layers on the 254 functionals (called a CNN there)."""
+    """Functionals MLP: dense layers on 254 functionals (its public recipe calls it a CNN)."""
     from keras import Input, Model, layers, regularizers
 
     inputs = Input((n_columns,), name="functionals")
@@ -82,7 +82,7 @@ def build_functionals_mlp(n_columns: int, n_classes: int):
 
 
 def build_vector_cnn(n_columns: int, n_classes: int):
-    """Seed 004: Conv1D along the 162 columns of the vector."""
+    """Conv1D on averaged features: convolutions along the 162 columns of the vector."""
     from keras import Input, Model, layers
 
     inputs = Input((n_columns,), name="vector")
@@ -97,7 +97,7 @@ def build_vector_cnn(n_columns: int, n_classes: int):
 
 
 def _picture(shape: tuple[int, int]):
-    """Input of log-mel frames in dB, each band scaled by what the training side holds."""
+    """Input of log-mel frames in dB, each band scaled by its values on the training side."""
     from keras import Input, layers
 
     inputs = Input((None, shape[1]), name="log_mel_frames")
@@ -142,7 +142,7 @@ def build_lstm(shape: tuple[int, int], n_classes: int):
 
 
 def build_cnn_lstm(shape: tuple[int, int], n_classes: int):
-    """Seed 002: convolutions, then an LSTM over what they found, then dense layers."""
+    """CNN-LSTM hybrid: convolutions, then an LSTM over what they found, then dense layers."""
     from keras import Model, layers
 
     inputs, x = _picture(shape)

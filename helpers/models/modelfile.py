@@ -1,4 +1,4 @@
-"""One file a model: ``model.keras`` with its card inside.
+"""One file per model: ``model.keras`` with its card inside.
 
 The card (``card.json``, a member of the same zip that Keras ignores) says what the numbers mean:
 label order, sample rate, feature settings, temperature, training data, splits, scores, versions.
@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from helpers.errors import UserError
 from helpers.features.extract import FAMILIES, FRAME_FAMILIES, FeatureSettings
 from helpers.runs import atomic_write, dump_json, package_versions
 from helpers.sound.audio import SAMPLE_RATE
@@ -22,10 +23,6 @@ from helpers.sound.audio import SAMPLE_RATE
 CARD_NAME = "card.json"
 CARD_FORMAT = 1
 _REQUIRED = ("format", "name", "input", "classes", "sample_rate", "features", "temperature")
-
-
-class ModelFileError(ValueError):
-    """A model file that is missing, has no card, or whose card does not match it."""
 
 
 def make_card(
@@ -71,15 +68,8 @@ def make_card(
 
 
 def save_model(model, path: str | Path, card: dict) -> Path:
-    """Write ``model`` and its card as one ``.keras`` file, atomically.
-
-    Raises
-    ------
-    ModelFileError
-        The card does not match the model.
-    """
+    """Write ``model`` and its card as one ``.keras`` file, atomically."""
     path = Path(path)
-    _check_card(card, model.output_shape, model.input_shape, path)
     with atomic_write(path) as temporary:
         model.save(temporary)
         _append_card(temporary, card)
@@ -103,13 +93,13 @@ def read_card(path: str | Path) -> dict:
 
     Raises
     ------
-    ModelFileError
+    UserError
         The file is missing, is no ``.keras`` file, or holds no readable card.
     """
     path = Path(path)
     if not path.is_file():
         found = "a folder" if path.is_dir() else "no such file"
-        raise ModelFileError(
+        raise UserError(
             f"{path}: found {found}, expected a model.keras. Train one with `ser run`, "
             "or name another with --model."
         )
@@ -117,7 +107,7 @@ def read_card(path: str | Path) -> dict:
         with zipfile.ZipFile(path) as archive:
             text = archive.read(CARD_NAME) if CARD_NAME in archive.namelist() else b""
     except (OSError, zipfile.BadZipFile, zlib.error) as error:
-        raise ModelFileError(
+        raise UserError(
             f"{path}: not a complete .keras file ({error}). If it was copied or downloaded, do so "
             "again; otherwise train one with `ser run`."
         ) from error
@@ -126,7 +116,7 @@ def read_card(path: str | Path) -> dict:
     except ValueError:
         card = None
     if not isinstance(card, dict):
-        raise ModelFileError(
+        raise UserError(
             f"{path}: found no readable {CARD_NAME} in it, expected a model saved by this project. "
             "Without the card the order of the emotions is unknown."
         )
@@ -142,7 +132,7 @@ def load_model(path: str | Path):
 
     Raises
     ------
-    ModelFileError
+    UserError
         See :func:`read_card`; also when card and model disagree.
     """
     import keras
@@ -152,8 +142,10 @@ def load_model(path: str | Path):
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # whatever Keras says of damaged weights, foreign or unsafe layers
         reason = (str(error).strip() or repr(error)).splitlines()[0]
-        raise ModelFileError(f"{path}: Keras cannot load it ({reason})") from error
-    _check_card(card, model.output_shape, model.input_shape, Path(path))
+        raise UserError(f"{path}: Keras cannot load it ({reason})") from error
+    wrong = _find_mismatches(card, model)
+    if wrong:
+        raise UserError(f"{path}: the card does not match the model: {'; '.join(wrong)}")
     return model, card
 
 
@@ -180,30 +172,33 @@ def _append_card(path: Path, card: dict) -> None:
         archive.writestr(CARD_NAME, dump_json(card))
 
 
-def _check_card(card: dict, output_shape: tuple, input_shape: tuple, path: Path) -> None:
-    wrong = [f"{key} is missing" for key in _REQUIRED if key not in card]
-    if not wrong:
-        classes, temperature = card["classes"], card["temperature"]
-        if card["format"] != CARD_FORMAT:
-            wrong.append(f"format is {card['format']}, this version reads {CARD_FORMAT}")
-        if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
-            wrong.append(f"classes is {classes!r}, expected a list of names")
-        elif output_shape[-1] != len(classes) or len(set(classes)) != len(classes):
-            wrong.append(f"{len(classes)} classes for {output_shape[-1]} outputs")
-        if card["sample_rate"] != SAMPLE_RATE:
-            wrong.append(f"sample rate is {card['sample_rate']} Hz, expected {SAMPLE_RATE}")
-        if card["input"] not in ("waveform", *(set(FAMILIES) - set(FRAME_FAMILIES))):
-            wrong.append(f"input {card['input']!r} is unknown")
-        elif (card["input"] == "waveform") != (input_shape[-1] is None):
-            wrong.append(f"input {card['input']!r} for a model of input shape {input_shape}")
-        if not isinstance(temperature, int | float) or not 0.01 < temperature < 100:
-            wrong.append(f"temperature is {temperature!r}")
-        threshold = card.get("threshold", 0.5)
-        if not isinstance(threshold, int | float) or not 0 <= threshold <= 1:
-            wrong.append(f"threshold is {threshold!r}, expected a confidence from 0 to 1")
-        try:
-            card_settings(card)
-        except TypeError as error:
-            wrong.append(f"its feature settings are of another version ({error})")
-    if wrong:
-        raise ModelFileError(f"{path}: the card does not match the model: " + "; ".join(wrong))
+def _find_mismatches(card: dict, model) -> list[str]:
+    """What speaks against using ``model`` as ``card`` says, in words."""
+    missing = [f"{key} is missing" for key in _REQUIRED if key not in card]
+    if missing:
+        return missing
+    if card["format"] != CARD_FORMAT:
+        return [f"format is {card['format']}, this version reads {CARD_FORMAT}"]
+    wrong = []
+    classes, n_outputs = card["classes"], model.output_shape[-1]
+    if not isinstance(classes, list) or len(set(map(str, classes))) != n_outputs:
+        wrong.append(f"classes is {classes!r}, expected a list of {n_outputs} names")
+    if card["sample_rate"] != SAMPLE_RATE:
+        wrong.append(f"sample rate is {card['sample_rate']} Hz, expected {SAMPLE_RATE}")
+    takes_waveform = model.input_shape[-1] is None
+    inputs = ["waveform"] if takes_waveform else sorted(set(FAMILIES) - set(FRAME_FAMILIES))
+    if card["input"] not in inputs:
+        wrong.append(f"input is {card['input']!r}, and the model takes {model.input_shape}")
+    if not _is_between(0.01, card["temperature"], 100):
+        wrong.append(f"temperature is {card['temperature']!r}")
+    if not _is_between(0, card.get("threshold", 0.5), 1):
+        wrong.append(f"threshold is {card['threshold']!r}, expected a confidence from 0 to 1")
+    try:
+        card_settings(card)
+    except TypeError as error:
+        wrong.append(f"its feature settings are of another version ({error})")
+    return wrong
+
+
+def _is_between(low: float, value: object, high: float) -> bool:
+    return isinstance(value, int | float) and low <= value <= high

@@ -12,15 +12,14 @@ import pandas as pd
 
 from helpers.columns import FACTS
 from helpers.corpora import find_audio, load_manifest
+from helpers.errors import UserError
 from helpers.features.extract import compute_features
-from helpers.models.modelfile import ModelFileError, apply_temperature, card_settings, load_model
+from helpers.models.modelfile import apply_temperature, card_settings, load_model
 from helpers.runs import outputs_home
 from helpers.sound.audio import SAMPLE_RATE, AudioError, fit_clip, load_audio
 
-#: Clips are padded to whole batches, so that TensorFlow traces one graph and a clip's figures do
-#: not depend on its company.
 _BATCH = 16
-_CHUNK = 64
+_CHUNK = 64  # windows in memory at once
 
 
 class Predictor:
@@ -42,18 +41,24 @@ class Predictor:
 
     Raises
     ------
-    ModelFileError
+    UserError
         The file is missing or its card does not match.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        import tensorflow as tf
+
         self.model, self.card = load_model(path)
         self.classes: list[str] = self.card["classes"]
         # Below one half, everything else together is likelier than the answer.
         self.threshold: float = self.card.get("threshold", 0.5)
         self._settings = card_settings(self.card)
-        self._call = None
+        # One graph for batches of any size.
+        self._call = tf.function(
+            lambda x: self.model(x, training=False),
+            input_signature=[tf.TensorSpec(self.model.input_shape)],
+        )
 
     @property
     def is_synthetic(self) -> bool:
@@ -61,7 +66,7 @@ class Predictor:
         return bool(self.card.get("synthetic", False))
 
     def prepare(self, y: np.ndarray) -> np.ndarray:
-        """Turn a waveform into the model's inputs, one row a window.
+        """Turn a waveform into the model's inputs, one row per window.
 
         A clip of up to twice ``clip_s`` is fitted to ``clip_s`` as in training; a longer recording
         is cut into windows that overlap by half.
@@ -78,7 +83,7 @@ class Predictor:
         if self.card["input"] != "waveform":
             row = compute_features(y, family=self.card["input"], settings=self._settings)
             if len(row) != self.model.input_shape[-1]:
-                raise ModelFileError(
+                raise UserError(
                     f"{self.path}: takes {self.model.input_shape[-1]} columns, and "
                     f"{self.card['input']} has {len(row)} in this version: train it again"
                 )
@@ -94,15 +99,13 @@ class Predictor:
 
     def probabilities(self, inputs: np.ndarray) -> np.ndarray:
         """Calibrated probabilities of prepared inputs, shape (n, n_classes)."""
-        import tensorflow as tf
-
-        if self._call is None:
-            self._call = tf.function(lambda x: self.model(x, training=False))
         rows = []
         for start in range(0, len(inputs), _BATCH):
             batch = inputs[start : start + _BATCH]
-            padding = np.repeat(batch[-1:], _BATCH - len(batch), axis=0)
-            rows.append(self._call(np.concatenate([batch, padding])).numpy()[: len(batch)])
+            # Twice, where there is one: a product with a single row is summed in another order,
+            # and a clip's figures must not depend on its company.
+            pair = np.repeat(batch, 2, axis=0) if len(batch) == 1 else batch
+            rows.append(self._call(pair).numpy()[: len(batch)])
         return apply_temperature(np.concatenate(rows), self.card["temperature"])
 
     def predict_audio(self, y: np.ndarray, *, name: str = "") -> pd.DataFrame:
@@ -118,8 +121,9 @@ class Predictor:
         Returns
         -------
         pd.DataFrame
-            One row: ``file start_s end_s emotion confidence sure``, a probability a class,
-            ``error``. Where it is not ``sure``, the emotion is only the likeliest of several.
+            One row: ``file start_s end_s emotion confidence sure``, one column per emotion with
+            its probability, ``error``. Where it is not ``sure``, the emotion is only the likeliest
+            of several.
         """
         return self._table([(name, y)])
 
@@ -129,7 +133,7 @@ class Predictor:
         Returns
         -------
         pd.DataFrame
-            A row a file in the order given; columns as :meth:`predict_audio`.
+            One row per file in the order given; columns as :meth:`predict_audio`.
         """
         return self._table([(str(path), None) for path in paths])
 
@@ -144,7 +148,8 @@ class Predictor:
         Returns
         -------
         pd.DataFrame
-            A row a waveform in the order given; columns as :meth:`predict_audio`, ``file`` empty.
+            One row per waveform in the order given; columns as :meth:`predict_audio`, ``file``
+            empty.
         """
         return self._table([("", y) for y in waves])
 
@@ -168,23 +173,24 @@ class Predictor:
             if sum(len(inputs) for _, inputs in waiting) >= _CHUNK:
                 self._fill(scores, waiting)
                 waiting = []
-        self._fill(scores, waiting)
-        probabilities = pd.DataFrame(scores, columns=self.classes)
+        if waiting:
+            self._fill(scores, waiting)
+        answers = pd.DataFrame(scores, columns=self.classes)
         table = pd.DataFrame(rows, columns=["file", "start_s", "end_s", "error"])
-        heard = table["error"] == ""
-        table.insert(3, "emotion", probabilities[heard].idxmax(axis=1))
-        table["emotion"] = table["emotion"].fillna("")
-        table.insert(4, "confidence", probabilities.max(axis=1))
-        table.insert(5, "sure", table["confidence"] >= self.threshold)
-        return pd.concat([table.drop(columns="error"), probabilities, table["error"]], axis=1)
+        heard = answers[table["error"] == ""]
+        facts = table[["file", "start_s", "end_s"]].assign(
+            emotion=heard.idxmax(axis=1).reindex(table.index, fill_value=""),
+            confidence=answers.max(axis=1),
+            sure=answers.max(axis=1) >= self.threshold,
+        )
+        return pd.concat([facts, answers, table["error"]], axis=1)
 
     def _fill(self, scores: np.ndarray, waiting: list[tuple[int, np.ndarray]]) -> None:
         """Write the mean over each clip's windows into its row of ``scores``."""
-        if waiting:
-            windows = pd.DataFrame(self.probabilities(np.concatenate([x for _, x in waiting])))
-            owners = np.repeat([place for place, _ in waiting], [len(x) for _, x in waiting])
-            means = windows.groupby(owners).mean()
-            scores[means.index] = means.to_numpy()
+        windows = np.concatenate([inputs for _, inputs in waiting])
+        owners = np.repeat([place for place, _ in waiting], [len(inputs) for _, inputs in waiting])
+        means = pd.DataFrame(self.probabilities(windows)).groupby(owners).mean()
+        scores[means.index] = means.to_numpy()
 
 
 def find_model() -> Path:
@@ -192,12 +198,12 @@ def find_model() -> Path:
 
     Raises
     ------
-    ModelFileError
+    UserError
         No run has written one yet.
     """
     found = sorted(outputs_home().glob("*/model.keras"), key=lambda path: path.stat().st_mtime)
     if not found:
-        raise ModelFileError(
+        raise UserError(
             f"no model.keras under {outputs_home()}: train one with `ser run`, or name one with "
             "--model"
         )
@@ -254,25 +260,22 @@ def compare_with_labels(
     """
     truth = load_manifest(labels).clips
     # Real paths: "../a.wav" and a link to a folder are the same clip.
-    by_path = {os.path.realpath(path): place for place, path in enumerate(truth["path"])}
-    place = [by_path.get(os.path.realpath(file)) for file in predictions["file"]]
-    clips = predictions.assign(place=place).rename(columns={"emotion": "predicted"})
+    known = truth.assign(real=truth["path"].map(os.path.realpath)).drop_duplicates("real")
+    clips = predictions.rename(columns={"emotion": "predicted"})
+    clips["real"] = clips["file"].map(os.path.realpath)
+    clips = clips.merge(known[["real", "emotion", "speaker"]], on="real", how="left")
+    broken = clips["error"] != ""
+    unlisted = clips["emotion"].isna() & ~broken
+    unknown = ~clips["emotion"].isin(classes) & ~broken & ~unlisted
     notes = []
-    for find, why in (
-        (lambda clips: clips["error"] != "", "could not be read"),
-        (lambda clips: clips["place"].isna(), f"are not listed in {labels}"),
-    ):
-        mask = find(clips)
+    for mask, why in ((broken, "could not be read"), (unlisted, f"are not listed in {labels}")):
         if mask.any():
             notes.append(f"{mask.sum()} files {why}: {', '.join(clips.loc[mask, 'file'][:3])}")
-            clips = clips[~mask]
-    true = truth.loc[clips["place"].astype(int), ["emotion", "speaker"]].reset_index(drop=True)
-    clips = pd.concat([clips[["file", "predicted"]].reset_index(drop=True), true], axis=1)
-    unknown = ~clips["emotion"].isin(classes)
     if unknown.any():
         names = ", ".join(sorted(set(clips.loc[unknown, "emotion"])))
         notes.append(f"{unknown.sum()} files have an emotion that the model does not know: {names}")
-    return clips[~unknown], notes
+    scored = ~(broken | unlisted | unknown)
+    return clips.loc[scored, ["file", "predicted", "emotion", "speaker"]], notes
 
 
 def predict_side(predictor: Predictor, clips: pd.DataFrame, protocol: str, side: str):
@@ -289,7 +292,7 @@ def predict_side(predictor: Predictor, clips: pd.DataFrame, protocol: str, side:
     -------
     pd.DataFrame
         ``path sha256 corpus speaker gender intensity emotion`` (the truth), ``predicted``,
-        ``confidence``, ``sure`` and a probability a class.
+        ``confidence``, ``sure`` and one column per emotion with its probability.
     """
     chosen = clips[clips[protocol] == side].reset_index(drop=True)
     found = predictor.predict_files(chosen["path"]).rename(columns={"emotion": "predicted"})

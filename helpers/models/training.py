@@ -5,12 +5,14 @@ The test side is never passed to anything in this module.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -20,6 +22,8 @@ from helpers.models.builders import with_front_end
 from helpers.models.modelfile import make_card, save_model
 from helpers.runs import Run
 
+_LOG = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class TrainingSettings:
@@ -28,9 +32,9 @@ class TrainingSettings:
     Attributes
     ----------
     epochs : int
-        At most so many passes; early stopping may end before.
+        Passes at most; early stopping may end before.
     batch_size : int
-        Clips a step.
+        Clips per step.
     learning_rate : float
         Of AdamW at its highest: it rises over the first twentieth of the epochs and then falls
         along a cosine to a hundredth.
@@ -104,14 +108,14 @@ def fit_model(
     settings: TrainingSettings,
     augment=None,
 ) -> pd.DataFrame:
-    """Train ``model`` in place and leave it at its best epoch.
+    """Train ``model`` in place and leave it at its best epoch. Its progress is logged.
 
     Parameters
     ----------
     model : keras.Model
         A body from :mod:`helpers.models.builders`.
     x : np.ndarray or pd.DataFrame
-        Features, a row a clip.
+        Features, one row per clip.
     emotions, split : pd.Series
         Label and side of each clip, in the order of ``x``.
     classes : list of str
@@ -123,7 +127,7 @@ def fit_model(
     Returns
     -------
     pd.DataFrame
-        A row an epoch: ``epoch loss accuracy val_loss val_accuracy learning_rate kept``.
+        One row per epoch: ``epoch loss accuracy val_loss val_accuracy learning_rate kept``.
 
     Notes
     -----
@@ -132,7 +136,7 @@ def fit_model(
     """
     import keras
 
-    x = np.asarray(x)  # frames stay where they are, on the disk, until their batch is due
+    x = np.asarray(x)  # frames stay where they are, on the disk, until their batch is needed
     y = emotions.map({name: i for i, name in enumerate(classes)}).to_numpy()
     train, validation = (split == "train").to_numpy(), (split == "validation").to_numpy()
     if "scale" in {layer.name for layer in model.layers}:
@@ -160,16 +164,20 @@ def fit_model(
                 restore_best_weights=True,
                 start_from_epoch=settings.wait,
             ),
-            _progress_printer(settings.epochs),
+            keras.callbacks.LambdaCallback(on_epoch_end=partial(_log_epoch, settings=settings)),
         ],
     )
     history = pd.DataFrame(log.history).rename_axis("epoch").reset_index()
     history["epoch"] += 1
     kept = history["val_loss"][min(settings.wait, len(history) - 1) :].idxmin()
     history["kept"] = history.index == kept
-    print(
-        f"{model.name}: {model.count_params():,} parameters, {len(history)} epochs in "
-        f"{time.perf_counter() - begin:.0f} s, kept epoch {kept + 1}"
+    _LOG.info(
+        "%s: %s parameters, %d epochs in %.0f s, kept epoch %d",
+        model.name,
+        f"{model.count_params():,}",
+        len(history),
+        time.perf_counter() - begin,
+        kept + 1,
     )
     return history
 
@@ -210,7 +218,7 @@ def _make_batches(
             rows = self.order[step * settings.batch_size : (step + 1) * settings.batch_size]
             batch, share = x[rows].astype("float32"), np.eye(n_classes, dtype="float32")[y[rows]]
             if augment is not None:
-                # A generator a batch: Keras fetches batches ahead, and may fetch one twice.
+                # A generator per batch: Keras fetches batches ahead, and may fetch one twice.
                 rng = np.random.default_rng([settings.seed, self.epoch, step])
                 batch = augment(batch, rng)
             return batch, share, weights[y[rows]]
@@ -223,21 +231,35 @@ def _make_batches(
     return Batches()
 
 
-def _progress_printer(epochs: int):
-    """A callback with one line now and then: a bar leaves thousands of backspaces in a notebook."""
-    import keras
+def _log_epoch(epoch: int, logs: dict, *, settings: TrainingSettings) -> None:
+    """One line for about every eighth of the epochs."""
+    if epoch % max(1, settings.epochs // 8) == 0:
+        _LOG.info(
+            "epoch %3d  loss %.3f  accuracy %.3f  validation loss %.3f  accuracy %.3f",
+            epoch + 1,
+            logs["loss"],
+            logs["accuracy"],
+            logs["val_loss"],
+            logs["val_accuracy"],
+        )
 
-    step = max(1, epochs // 8)
 
-    def show(epoch: int, logs: dict) -> None:
-        if epoch % step == 0:
-            print(
-                f"epoch {epoch + 1:3d}  loss {logs['loss']:.3f}  accuracy {logs['accuracy']:.3f}  "
-                f"validation loss {logs['val_loss']:.3f}  accuracy {logs['val_accuracy']:.3f}",
-                flush=True,
-            )
+def list_candidates(run: Run, protocols: list[str]) -> dict[tuple[str, str], Path]:
+    """Files that :func:`save_candidate` wrote under some protocols.
 
-    return keras.callbacks.LambdaCallback(on_epoch_end=show)
+    A run folder may still have models of a protocol that its clips no longer have: these are left
+    out.
+
+    Returns
+    -------
+    dict
+        ``(protocol, name of the model)`` → its file, in alphabetical order.
+    """
+    found = {}
+    for protocol in sorted(protocols):
+        for path in sorted(run.path(f"models/{protocol}").glob("*.keras")):
+            found[protocol, path.stem] = path
+    return found
 
 
 def save_candidate(
@@ -262,7 +284,7 @@ def save_candidate(
     model : keras.Model
         A trained body; its name is the candidate's.
     x : np.ndarray or pd.DataFrame
-        Features of all clips, a row a clip.
+        Features of all clips, one row per clip.
     clips : pd.DataFrame
         Utterance table with a column named like ``protocol`` that holds the sides.
     protocol, family : str
@@ -292,6 +314,7 @@ def save_candidate(
         "accuracy": float(accuracy_score(true, said)),
         "n": int(held.sum()),
     }
+    data = run.read_json("data.json", made_by="01_explore")
     card = make_card(
         name=model.name,
         input="waveform" if family == "logmel" else family,
@@ -304,9 +327,10 @@ def save_candidate(
         training=asdict(settings),
         validation=scores,
         parameters=model.count_params(),
-        **{key: value for key, value in run.read_json("data.json", made_by="01_explore").items()
-           if key in ("synthetic", "fingerprint", "licences")},
-    )  # fmt: skip
+        synthetic=data["synthetic"],
+        fingerprint=data["fingerprint"],
+        licences=data["licences"],
+    )
     whole = with_front_end(model, features) if family == "logmel" else model
     save_model(whole, run.path(f"models/{protocol}/{model.name}.keras"), card)
     return {"model": model.name, "protocol": protocol, **scores}
