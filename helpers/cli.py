@@ -7,6 +7,7 @@ import os
 import sys
 from pathlib import Path
 
+from helpers.errors import UserError
 from helpers.runs import MissingStepError, atomic_write, open_run
 
 _SHOWN_A_CHECK = 50
@@ -27,7 +28,7 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (MissingStepError, ValueError) as error:
+    except (MissingStepError, UserError, ValueError) as error:
         print(f"ser: {error}", file=sys.stderr)
         return 2
     except OSError as error:  # a full disk, a missing permission: the system says which file

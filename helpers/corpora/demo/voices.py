@@ -1,23 +1,26 @@
-"""eSpeak NG through ctypes: text, a voice and a rate in, samples out, the same ones every time.
+"""How the demo corpus is spoken: eSpeak NG through ctypes, then voice quality, room, file formats.
 
-eSpeak NG is GPL-3.0-or-later. It is loaded only inside :func:`open_synthesizer`, which only the
-demo corpus calls: nothing else of the project needs it or links to it.
+The same text, voice and rate give the same samples every time. eSpeak NG is GPL-3.0-or-later. It is
+loaded only inside :func:`open_synthesizer`, which only the demo corpus calls: nothing else of the
+project needs it or links to it.
 """
 
 from __future__ import annotations
 
 import ctypes
+import io
 import os
 import shutil
 import tempfile
 import threading
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
-from helpers.corpora.table import CorpusError
+from helpers.errors import UserError
 
 _LANGUAGE, _LANGUAGE_FILE = "en-us", "lang/gmw/en-US"
 _DATA_FILES = ("phontab", "phonindex", "phondata", "intonations", "en_dict", _LANGUAGE_FILE)
@@ -29,6 +32,7 @@ _CALLBACK = ctypes.CFUNCTYPE(
 )
 # The library keeps its state in globals.
 _LOCK = threading.Lock()
+_MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 class _VoiceInfo(ctypes.Structure):
@@ -59,7 +63,7 @@ class Synthesizer:
         home = str(data.parent).encode("mbcs") if os.name == "nt" else os.fsencode(data.parent)
         self.sr = library.espeak_Initialize(_SYNCHRONOUS, 0, home, _DONT_EXIT)
         if self.sr <= 0:
-            raise CorpusError(_explain(f"it did not start (code {self.sr})"))
+            raise UserError(_explain(f"it did not start (code {self.sr})"))
         self.version = library.espeak_Info(None).decode()
         # Kept on self: the library would call a freed function otherwise.
         self._callback = _CALLBACK(self._collect)
@@ -81,7 +85,7 @@ class Synthesizer:
             The voice, as the text of an eSpeak variant file (``docs/voices.md`` of espeak-ng).
             Without ``flutter 0`` and ``roughness 0`` no two calls sound the same.
         rate_wpm : float
-            Words a minute, 80 to 450.
+            Words per minute, 80 to 450.
 
         Returns
         -------
@@ -90,7 +94,7 @@ class Synthesizer:
 
         Raises
         ------
-        CorpusError
+        UserError
             eSpeak does not take the variant or the text.
         """
         self._select(variant)
@@ -101,7 +105,7 @@ class Synthesizer:
             spoken, ctypes.c_size_t(len(spoken) + 1), 0, 1, 0, _UTF8, None, None
         )
         if code != 0 or not self._blocks:
-            raise CorpusError(_explain(f"it could not speak {text!r} (code {code})"))
+            raise UserError(_explain(f"it could not speak {text!r} (code {code})"))
         return np.concatenate(self._blocks).astype(np.float32) / 32768
 
     def _select(self, variant: str) -> None:
@@ -111,7 +115,7 @@ class Synthesizer:
         found = self._library.espeak_GetCurrentVoice().contents.identifier or b""
         # An unknown variant is no error to eSpeak, which then speaks with its plain voice.
         if code != 0 or not found.decode(errors="replace").endswith(f"+{self._variant_file.name}"):
-            raise CorpusError(_explain(f"it did not take the voice {voice!r} (found {found!r})"))
+            raise UserError(_explain(f"it did not take the voice {voice!r} (found {found!r})"))
 
 
 @contextmanager
@@ -120,7 +124,7 @@ def open_synthesizer() -> Iterator[Synthesizer]:
 
     Raises
     ------
-    CorpusError
+    UserError
         eSpeak NG is not installed, or does not work on this platform.
     """
     library, source = _load_library()
@@ -131,7 +135,7 @@ def open_synthesizer() -> Iterator[Synthesizer]:
         for name in _DATA_FILES:
             # Checked here because eSpeak crashes on an empty one.
             if not (source / name).is_file() or not (source / name).stat().st_size:
-                raise CorpusError(_explain(f"its file {source / name} is missing or empty"))
+                raise UserError(_explain(f"its file {source / name} is missing or empty"))
             (data / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source / name, data / name)
         synthesizer = Synthesizer(library, data)
@@ -148,7 +152,7 @@ def _load_library() -> tuple[ctypes.CDLL, Path]:
         library = ctypes.CDLL(espeakng_loader.get_library_path())
         data = Path(espeakng_loader.get_data_path())
     except (ImportError, OSError, RuntimeError) as error:
-        raise CorpusError(_explain(str(error))) from error
+        raise UserError(_explain(str(error))) from error
     library.espeak_Info.restype = ctypes.c_char_p
     library.espeak_GetCurrentVoice.restype = ctypes.POINTER(_VoiceInfo)
     return library, data
@@ -161,3 +165,86 @@ def _explain(cause: str) -> str:
         "platforms. All else works without it: use recordings instead, for example "
         "--corpora ravdess, or copy a demo corpus made on another machine to data/demo/"
     )
+
+
+def trim(y: np.ndarray) -> np.ndarray:
+    """Cut off the digital silence before and after the speech."""
+    loud = np.flatnonzero(np.abs(y) > 0.005)
+    return y[loud[0] : loud[-1] + 1]
+
+
+def wobble(y: np.ndarray, sr: int, *, depth: float, hz: float, phase: float) -> np.ndarray:
+    """Raise and lower the pitch by the part ``depth``, ``hz`` times a second.
+
+    Examples
+    --------
+    >>> y = np.sin(np.arange(2000) / 10)
+    >>> bool(np.allclose(wobble(y, 16_000, depth=0, hz=7, phase=0), y))
+    True
+    """
+    from scipy.ndimage import map_coordinates
+
+    t = np.arange(len(y)) / sr
+    # Reading at t + d(t) multiplies the pitch by 1 + d'(t).
+    warped = t + depth / (2 * np.pi * hz) * np.sin(2 * np.pi * hz * t + phase)
+    return map_coordinates(y, [warped * sr], order=3, mode="nearest")
+
+
+def tilt(y: np.ndarray, sr: int, *, db_per_octave: float) -> np.ndarray:
+    """Brighten or dull the sound: a straight slope from 100 Hz to 8 kHz, 0 dB at 1 kHz."""
+    from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
+
+    n = next_fast_len(len(y), real=True)
+    octaves = np.log2(rfftfreq(n, 1 / sr).clip(100, 8000) / 1000)
+    return irfft(rfft(y, n) * 10 ** (db_per_octave * octaves / 20), n)[: len(y)]
+
+
+def record(
+    y: np.ndarray, sr: int, *, to_sr: int, level_dbfs: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Resample, set the RMS level, and put 50 to 200 ms of a quiet room on each side.
+
+    Returns
+    -------
+    ndarray of float32, shape (n_samples,)
+        At ``to_sr``, no sample above 0.9.
+    """
+    import soxr
+
+    y = soxr.resample(y, sr, to_sr)
+    y = y * 10 ** (level_dbfs / 20) / np.sqrt(np.mean(y**2))
+    before, after = rng.integers(to_sr * 50 // 1000, to_sr * 200 // 1000, size=2)
+    y = np.pad(y, (before, after))
+    # No recording has silence of zeros.
+    y = y + 10 ** (-72 / 20) * rng.standard_normal(len(y))
+    return (y * min(1.0, 0.9 / np.abs(y).max())).astype(np.float32)
+
+
+def write_clip(path: Path, y: np.ndarray, sr: int) -> None:
+    """Write ``y`` in the format of the suffix; the same samples give the same bytes."""
+    import soundfile
+
+    content = io.BytesIO()
+    soundfile.write(content, y, sr, format=path.suffix[1:].upper())
+    encoded = content.getvalue()
+    path.write_bytes(_without_serial(encoded) if path.suffix == ".ogg" else encoded)
+
+
+def _without_serial(ogg: bytes) -> bytes:
+    """Set the random serial number of an Ogg stream to 0, and its checksums right."""
+    pages = []
+    while ogg:
+        n_segments = ogg[26]
+        length = 27 + n_segments + sum(ogg[27 : 27 + n_segments])
+        page = bytearray(ogg[:length])
+        page[14:18] = page[22:26] = bytes(4)
+        page[22:26] = _ogg_checksum(page).to_bytes(4, "little")
+        pages.append(page)
+        ogg = ogg[length:]
+    return b"".join(pages)
+
+
+def _ogg_checksum(page: bytes | bytearray) -> int:
+    # Ogg's CRC is zlib's with all bits mirrored and nothing inverted.
+    mirrored = zlib.crc32(page.translate(_MIRRORED), 0xFFFFFFFF) ^ 0xFFFFFFFF
+    return int(f"{mirrored:032b}"[::-1], 2)
