@@ -7,6 +7,7 @@ in place at the end. After a break, the next call fetches only what is missing.
 from __future__ import annotations
 
 import errno
+import importlib
 import json
 import logging
 import re
@@ -34,7 +35,7 @@ _ALWAYS_ALLOWED = 64_000_000
 _LARGEST_TEXT = 4_000_000
 # A licence has to stay with what it covers, and some publishers put labels into tables.
 _TEXT = re.compile(r".*\.(txt|md|csv|tsv)|readme|licen[cs]e|copying", re.IGNORECASE)
-# Absolute, out of the folder, a path of another system, or letters that no terminal can show.
+# Absolute, out of the folder, a path of another system, or with letters that hide what it is.
 _UNSAFE = re.compile(r"^/|(^|/)\.\.(/|$)|[\\:]|[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _GIT_LFS_POINTER = b"version https://git-lfs.github.com/spec"
 
@@ -88,14 +89,14 @@ def download_corpus(
     corpus = CORPORA[name]
     try:
         root = _fetch(corpus, source, force, progress)
-        clips = corpus.load(root)
+        clips, unparsed = _load(corpus, root)
     except OSError as error:
         raise UserError(
             f"corpus {name!r} cannot be put into {data_home()}: {error}. Is the disk full, or the "
             "folder read-only? SER_DATA may name another one"
         ) from error
-    if clips.empty:
-        raise UserError(f"fetched, but {not_found(corpus, root, unparsed=clips.attrs['unparsed'])}")
+    if not clips:
+        raise UserError(f"fetched, but {not_found(corpus, root, unparsed=unparsed)}")
     if len(clips) < corpus.n_clips:
         _LOG.warning("%s: %d of %d clips in %s", name, len(clips), corpus.n_clips, root)
     return root
@@ -121,12 +122,11 @@ def _fetch(corpus: Corpus, source: str, force: bool, progress: bool) -> Path:
             _tell(progress, f"{corpus.name}: another process has fetched it")
             return root
         _tell(progress, f"{corpus.name}: {corpus.title}, licence {corpus.licence}")
-        work.mkdir(exist_ok=True)
         if source == "kaggle":
             files = _fetch_from_kaggle(corpus, force, progress)
             # Copies hold other corpora too, or a clip twice: take what the loader would.
-            wanted = [Path(path) for path in corpus.load(files)["path"]]
-            _check_free_disk(work, sum(path.stat().st_size for path in wanted))
+            wanted, _ = _load(corpus, files)
+            _check_free_disk(work.parent, sum(path.stat().st_size for path in wanted))
             put = shutil.copyfile
         else:
             files = _fetch_from_publisher(corpus, work, progress)
@@ -135,16 +135,23 @@ def _fetch(corpus: Corpus, source: str, force: bool, progress: bool) -> Path:
         for path in wanted:
             with atomic_write(root / path.relative_to(files)) as temporary:
                 put(path, temporary)
-        shutil.rmtree(work)
+        shutil.rmtree(work, ignore_errors=True)  # none, if it came from Kaggle
     return root
 
 
+def _load(corpus: Corpus, root: Path) -> tuple[list[Path], list[str]]:
+    """The clips in ``root``, and the files there that the corpus' rule does not name."""
+    table = corpus.load(root)
+    return [Path(path) for path in table["path"]], table.attrs["unparsed"]
+
+
 def _is_complete(corpus: Corpus, root: Path) -> bool:
-    return len(corpus.load(root)) >= max(1, corpus.n_clips)
+    clips, _ = _load(corpus, root)
+    return len(clips) >= max(1, corpus.n_clips)
 
 
 def _check_offer(corpus: Corpus, root: Path, source: str) -> None:
-    """Say before anything is fetched that there is nothing to fetch it from, or with."""
+    """Refuse what cannot be fetched, before anything is."""
     if source == "kaggle" and not corpus.kaggle:
         raise UserError(f"no copy of {corpus.name!r} on Kaggle is known. See {corpus.url}")
     if source == "publisher" and not corpus.is_offered:
@@ -152,11 +159,10 @@ def _check_offer(corpus: Corpus, root: Path, source: str) -> None:
         raise UserError(
             f"{corpus.title} cannot be fetched from here: its publisher hands it out on request, "
             f"or in no archive that could be checked (licence: {corpus.licence}). Ask at "
-            f"{corpus.url}{copy}. It is expected in {root}, like this:\n{corpus.layout}"
+            f"{corpus.url}{copy}. It is expected in {root}, like this:{corpus.layout}"
         )
     try:
-        import kagglehub  # noqa: F401
-        import pooch  # noqa: F401
+        importlib.import_module("kagglehub" if source == "kaggle" else "pooch")
     except ImportError as error:
         raise UserError(
             f"downloading needs a package that is not installed ({error}). It comes with the extra "
@@ -192,7 +198,7 @@ def _fetch_from_publisher(corpus: Corpus, work: Path, progress: bool) -> Path:
     _fetch_files(corpus, archives, work, progress, room=1 + _UNPACKED_PER_PACKED)
     with atomic_folder(files) as made:
         for name, remote in archives.items():
-            _tell(progress, f"{corpus.name}: unpacking {name}")
+            _tell(progress, f"{corpus.name}: unpacking {remote.url}")
             try:
                 _unpack(work / name, made / remote.folder)
             except UserError:
@@ -207,8 +213,7 @@ def _list_files(corpus: Corpus, work: Path) -> dict[str, Remote]:
     dataset = corpus.dataverse
     path = work / "listing.json"
     path.unlink(missing_ok=True)  # the publisher may have changed it since
-    answer = Remote(dataset.listing, checksum="", size=0)
-    _fetch_files(corpus, {path.name: answer}, work, progress=False)
+    _fetch_files(corpus, {path.name: Remote(dataset.listing, "", 0)}, work, progress=False)
     remotes = {}
     try:
         for entry in json.loads(path.read_bytes())["data"]["latestVersion"]["files"]:
@@ -220,20 +225,19 @@ def _list_files(corpus: Corpus, work: Path) -> dict[str, Remote]:
         raise UserError(
             f"{dataset.listing}: found an answer that begins with {path.read_bytes()[:60]!r} "
             f"({error!r}), expected Dataverse's list of files as JSON, with MD5 and size of each. "
-            "A proxy or login page may have answered in its place: try again later. Or get the "
-            f"recordings with a browser from {dataset.page}, or a copy with --source kaggle"
+            "A login page may have answered in its place: try again later. Or get the recordings "
+            f"with a browser from {dataset.page}, or a copy with --source kaggle"
         ) from error
     _refuse_unsafe(remotes, dataset.listing)
-    return {name: remote for name, remote in remotes.items() if _is_wanted(name, remote.size)}
+    return {name: remote for name, remote in remotes.items() if _is_wanted(Path(name), remote.size)}
 
 
 def _fetch_files(
     corpus: Corpus, remotes: dict[str, Remote], folder: Path, progress: bool, *, room: int = 1
 ) -> None:
-    """Fetch ``remotes``, given by path below ``folder``, a few at a time.
+    """Fetch those of ``remotes``, given by path below ``folder``, that are not there already.
 
-    Files that are there with the right checksum are not asked for again. ``room`` is how many
-    bytes of the disk each byte that is fetched will need.
+    ``room`` is how many bytes of the disk each byte that is fetched will need.
     """
     import pooch
     from requests import RequestException
@@ -242,8 +246,8 @@ def _fetch_files(
     missing = sum(r.size for name, r in remotes.items() if not (folder / name).exists())
     folder.mkdir(parents=True, exist_ok=True)
     _check_free_disk(folder, room * missing)
-    for name in remotes:  # here, since pooch's threads would get in each other's way
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    for parent in {(folder / name).parent for name in remotes}:  # threads would race for it
+        parent.mkdir(parents=True, exist_ok=True)
     pooch.get_logger().setLevel("WARNING")  # it would log each file
     store = pooch.create(
         path=folder,
@@ -252,7 +256,7 @@ def _fetch_files(
         registry={name: remote.checksum or None for name, remote in remotes.items()},
         retry_if_failed=_RETRIES,
     )
-    is_one = len(remotes) == 1
+    is_one = len(remotes) == 1  # its bar counts bytes; that of many counts files
 
     def fetch(name: str) -> None:
         downloader = pooch.HTTPDownloader(progressbar=progress and is_one, **_HTTP)
@@ -261,9 +265,8 @@ def _fetch_files(
         except (RequestException, ValueError) as error:  # ValueError: a wrong checksum
             raise UserError(
                 f"{store.get_url(name)} cannot be fetched: {error}. Check the connection and run "
-                "the same again: files that came are kept. A proxy or login page may have answered "
-                "in its place. If it stays so, the publisher moved or replaced the file: get the "
-                f"recordings with a browser from {corpus.url}"
+                "the same again: files that came are kept. If it stays so, a login page answers or "
+                f"the publisher replaced the file: get it with a browser from {corpus.url}"
             ) from error
 
     with ThreadPoolExecutor(_AT_A_TIME) as pool:
@@ -283,62 +286,56 @@ def _unpack(archive: Path, folder: Path) -> None:
             with zipfile.ZipFile(archive) as opened:
                 # Not `filename`: on Windows it has slashes where the archive has backslashes.
                 sizes = {info.orig_filename: info.file_size for info in opened.infolist()}
-                _check_members(archive, folder, sizes)
+                _check_members(archive, sizes)
                 opened.extractall(folder)
         else:
             with tarfile.open(archive) as opened:
                 members = [info for info in opened if info.isreg()]
-                _check_members(archive, folder, {info.name: info.size for info in members})
+                _check_members(archive, {info.name: info.size for info in members})
                 opened.extractall(folder, members, filter="data")
     except (UserError, OSError):
         raise
     except Exception as error:  # what a damaged archive raises shares no class
         raise UserError(
-            f"{archive}: no zip or tar archive, or damaged or encrypted ({error}). Delete it and "
-            "run the same again"
+            f"{archive}: damaged, encrypted, or no zip or tar archive ({error}): delete it"
         ) from error
     for path in _find_wanted(folder):
         with open(path, "rb") as file:
             if file.read(len(_GIT_LFS_POINTER)) == _GIT_LFS_POINTER:
                 raise UserError(
-                    f"{archive}: refused, its {path.name!a} is a git-lfs pointer, expected the "
-                    "recording: the publisher's server left the large files out. Clone its "
-                    "repository with git-lfs installed, or fetch a copy with --source kaggle"
+                    f"{archive}: refused, its {path.name!a} is a git-lfs pointer, no recording. "
+                    "Clone the repository with git-lfs installed, or fetch with --source kaggle"
                 )
 
 
-def _check_members(archive: Path, folder: Path, sizes: dict[str, int]) -> None:
+def _check_members(archive: Path, sizes: dict[str, int]) -> None:
     _refuse_unsafe(sizes, archive)
     total = sum(sizes.values())
     allowed = max(_ALWAYS_ALLOWED, _LARGEST_RATIO * archive.stat().st_size)
     if total > allowed:
-        raise UserError(
-            f"{archive}: refused, it would come to {total:,} bytes, expected at most {allowed:,}"
-        )
+        raise UserError(f"{archive}: refused, it unpacks to {total:,} bytes, more than {allowed:,}")
     _check_free_disk(archive.parent, total)
 
 
 def _refuse_unsafe(names: Iterable[str], source: Path | str) -> None:
     for name in names:
         if _UNSAFE.search(name):
-            raise UserError(
-                f"{source}: refused, its member {name!a} could lead out of the folder, or has a "
-                "name that cannot be read"
-            )
+            raise UserError(f"{source}: refused, {name!a} could lead out of the folder")
 
 
 def _find_wanted(folder: Path) -> list[Path]:
     """Recordings and small texts below ``folder``."""
     files = [path for path in folder.rglob("*") if path.is_file()]
-    return [p for p in files if _is_wanted(p.relative_to(folder).as_posix(), p.stat().st_size)]
+    return [path for path in files if _is_wanted(path.relative_to(folder), path.stat().st_size)]
 
 
-def _is_wanted(name: str, size: int) -> bool:
+def _is_wanted(path: Path, size: int) -> bool:
     # A Mac's archive has "._x.wav" files and __MACOSX folders that hold no sound.
-    if any(part.startswith((".", "__MACOSX")) for part in name.split("/")):
+    if any(part.startswith((".", "__MACOSX")) for part in path.parts):
         return False
-    is_text = _TEXT.fullmatch(name.rpartition("/")[2]) is not None
-    return Path(name).suffix.lower() in AUDIO_SUFFIXES or (is_text and size <= _LARGEST_TEXT)
+    if path.suffix.lower() in AUDIO_SUFFIXES:
+        return True
+    return size <= _LARGEST_TEXT and _TEXT.fullmatch(path.name) is not None
 
 
 def _check_free_disk(folder: Path, needed: int) -> None:
