@@ -359,7 +359,7 @@ def test_disk_is_looked_at_again_before_unpacking(home, site, offer, monkeypatch
 
 # --- hostile archives ---
 
-ESCAPES = ["../e.wav", "a/../../e.wav", "/e.wav", "C:/e.wav", "..\\e.wav", "e\x1b[2J.wav"]
+ESCAPES = ["../e.wav", "a/../../e.wav", "/deep/e.wav", "C:/e.wav", "..\\e.wav", "e\x1b[2J.wav"]
 HOSTILE = {
     "bomb": (zipped({"bad.wav": bytes(100_000_000)}), "unpacks to 100,000,000 bytes"),
     "tar bomb": (tarred({"a.wav": bytes(70_000_000)}), "unpacks to"),
