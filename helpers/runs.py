@@ -10,12 +10,14 @@ import ast
 import hashlib
 import inspect
 import json
+import logging
 import os
 import platform
+import shutil
 import tempfile
 import textwrap
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -37,6 +39,7 @@ NOTEBOOKS = (
     "06_evaluate",
     "07_predict_live",
 )
+_LOG = logging.getLogger(__name__)
 _VERSIONS_OF = ("tensorflow", "keras", "librosa", "numpy", "pandas", "scikit-learn", "soundfile")
 
 
@@ -89,6 +92,64 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """Yield an empty folder beside ``path`` and put it in the place of ``path`` on success.
+
+    An error leaves ``path`` as it was. What a killed process left beside it is removed by the next
+    call, so only one call at a time may make a folder: see :func:`one_at_a_time`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as home:
+    ...     with atomic_folder(Path(home) / "a") as made:
+    ...         _ = (made / "note.txt").write_text("hello")
+    ...     [str(path.relative_to(home)) for path in Path(home).rglob("*.txt")]
+    ['a/note.txt']
+    """
+    path = Path(path)
+    made = path.with_name(f".{path.name}-new")
+    replaced = path.with_name(f".{path.name}-old")
+    shutil.rmtree(made, ignore_errors=True)
+    made.mkdir(parents=True)
+    try:
+        yield made
+        shutil.rmtree(replaced, ignore_errors=True)
+        if path.exists():
+            path.rename(replaced)
+        made.rename(path)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+        shutil.rmtree(replaced, ignore_errors=True)
+
+
+@contextmanager
+def one_at_a_time(path: str | Path) -> Iterator[None]:
+    """Let one process or thread work on ``path``; the others wait, and say so in the log.
+
+    The system gives the lock back when a process ends, however it ends: none is ever stale.
+    """
+    from filelock import FileLock, Timeout
+
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = path.with_name(f".{path.name}.lock")
+    lock = FileLock(file)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        _LOG.warning("another process works on %s: waiting for it", path)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        # While it is locked: whoever waits notices, and makes a new file.
+        with suppress(OSError):  # Windows keeps an open file; an empty one does no harm
+            file.unlink()
+        lock.release()
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import matplotlib.figure
@@ -18,12 +19,14 @@ from helpers.errors import UserError
 from helpers.runs import (
     PROJECT_ROOT,
     Run,
+    atomic_folder,
     atomic_write,
     cache_home,
     data_home,
     dump_json,
     find_run,
     fingerprint,
+    one_at_a_time,
     open_run,
     outputs_home,
     package_versions,
@@ -189,3 +192,41 @@ def test_versions_are_those_installed():
 def test_notebooks_listed_are_those_there():
     found = sorted(path.stem for path in (PROJECT_ROOT / "notebooks").glob("*.ipynb"))
     assert found == list(runs.NOTEBOOKS)
+
+
+def test_a_folder_is_replaced_as_a_whole_or_stays(tmp_path):
+    folder = tmp_path / "home/a"
+    with atomic_folder(folder) as made:
+        (made / "old.txt").write_text("old")
+    with pytest.raises(KeyError), atomic_folder(folder) as made:
+        (made / "half.txt").write_text("half")
+        raise KeyError
+    assert os.listdir(folder) == ["old.txt"]
+    with atomic_folder(folder) as made:
+        (made / "new.txt").write_text("new")
+        assert os.listdir(folder) == ["old.txt"]
+    assert os.listdir(folder) == ["new.txt"]
+    assert os.listdir(folder.parent) == ["a"]
+
+
+def test_a_killed_process_leaves_nothing_in_the_way(tmp_path):
+    (tmp_path / ".a-new").mkdir()
+    (tmp_path / ".a-new/half.txt").touch()
+    (tmp_path / ".a.lock").touch()
+    with one_at_a_time(tmp_path / "a"), atomic_folder(tmp_path / "a") as made:
+        (made / "whole.txt").touch()
+    assert os.listdir(tmp_path) == ["a"]
+    assert os.listdir(tmp_path / "a") == ["whole.txt"]
+
+
+def test_one_at_a_time_is_one_at_a_time(tmp_path):
+    """Although each takes the file of the lock away, and makes its own folder of one name."""
+
+    def work(_):
+        with one_at_a_time(tmp_path / "home/a"):
+            (tmp_path / "busy").mkdir()  # fails where it is there
+            (tmp_path / "busy").rmdir()
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(100)))
+    assert os.listdir(tmp_path / "home") == []

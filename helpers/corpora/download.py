@@ -1,44 +1,44 @@
 """Fetch a corpus from its publisher, or a copy of it from Kaggle, and put it in its folder.
 
-``download_corpus("ravdess")`` looks at the disk, fetches the archives, compares their checksums,
-unpacks them aside and moves the recordings in place when all of them are there. Until then, all
-lies in a hidden folder beside it, ``.ravdess-download``, from where the next call carries on. What
-a publisher offers file by file is fetched, compared and moved in the same way.
+All is fetched, checked and unpacked in a hidden folder beside it, ``.ravdess-download``, and moved
+in place at the end. After a break, the next call fetches only what is missing.
 """
 
 from __future__ import annotations
 
+import errno
+import importlib
+import json
 import logging
-import os
 import re
 import shutil
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import tarfile
+import zipfile
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from helpers.corpora import CORPORA, locate
-from helpers.corpora._archive import ArchiveError, move_into, unpack_archive
-from helpers.corpora._dataverse import fetch_files, list_files
-from helpers.corpora._transfer import (
-    UNPACKED_PER_PACKED,
-    DownloadError,
-    check_free_disk,
-    fetch_file,
-    file_name,
-    import_extra,
-)
-from helpers.corpora.corpus import Corpus, Remote, not_found
-from helpers.corpora.table import Listing
+from helpers.corpora import CORPORA
+from helpers.corpora.corpus import Corpus, Remote, locate, not_found
+from helpers.corpora.table import AUDIO_SUFFIXES
 from helpers.errors import UserError
-from helpers.runs import data_home
+from helpers.runs import atomic_folder, atomic_write, data_home, one_at_a_time
 
-__all__ = ["SOURCES", "DownloadError", "download_corpus"]
-
-SOURCES = ("publisher", "kaggle")
-_POLL_S = 0.5
 _LOG = logging.getLogger(__name__)
+_HTTP = {"timeout": (10, 60), "headers": {"User-Agent": "ser-corpora"}, "chunk_size": 1 << 16}
+_RETRIES = 3
+_AT_A_TIME = 4  # with small files the time goes into asking; more would be impolite
+_UNPACKED_PER_PACKED = 3  # WAV of quiet rooms
+# More than recordings unpack to; silence may, if it is short.
+_LARGEST_RATIO = 20
+_ALWAYS_ALLOWED = 64_000_000
+_LARGEST_TEXT = 4_000_000
+# A licence has to stay with what it covers, and some publishers put labels into tables.
+_TEXT = re.compile(r".*\.(txt|md|csv|tsv)|readme|licen[cs]e|copying", re.IGNORECASE)
+# Absolute, out of the folder, a path of another system, or with letters that hide what it is.
+_UNSAFE = re.compile(r"^/|(^|/)\.\.(/|$)|[\\:]|[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_GIT_LFS_POINTER = b"version https://git-lfs.github.com/spec"
 
 
 def download_corpus(
@@ -46,9 +46,8 @@ def download_corpus(
 ) -> Path:
     """Fetch a corpus into its folder in :func:`helpers.runs.data_home`.
 
-    A complete corpus is left as it is, without asking the network. An interrupted download is
-    carried on. What lies in the folder stays; only files that the archive has under the same name
-    are replaced. Of two calls at a time, the second waits for the first.
+    A complete corpus is left as it is, without asking the network. What lies in the folder stays;
+    only files that come under the same name are replaced. Of two calls at a time, the second waits.
 
     Parameters
     ----------
@@ -61,7 +60,7 @@ def download_corpus(
     force : bool
         Fetch again what is complete.
     progress : bool
-        Say on standard error what happens, with a bar for each archive, or one for all files.
+        Say on standard error what happens, with a bar.
 
     Returns
     -------
@@ -70,243 +69,278 @@ def download_corpus(
 
     Raises
     ------
-    DownloadError
-        The only error: an unknown name, nothing to fetch it from, a package that is not
-        installed, no connection, a wrong checksum, a full disk, an archive that is not safe, or
-        no clip in it. The message says what to do.
+    UserError
+        An unknown name, nothing to fetch it from, no connection, a wrong checksum, a full disk, an
+        archive that is not safe, or no clip in it. The message says what to do.
 
     Examples
     --------
     >>> download_corpus("ravdes")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
-    helpers.corpora._transfer.DownloadError: unknown corpus 'ravdes': known are demo, ...
+    helpers.errors.UserError: unknown corpus 'ravdes': known are demo, ...
     """
     if name not in CORPORA:
-        raise DownloadError(
+        raise UserError(
             f"unknown corpus {name!r}: known are {', '.join(CORPORA)}. Your own recordings need no "
             "download: name their folder or manifest instead"
         )
+    if source not in ("publisher", "kaggle"):
+        raise UserError(f"source {source!r}: expected one of publisher, kaggle")
     corpus = CORPORA[name]
     try:
-        _fetch(corpus, locate(corpus), source, force, progress)
-        root = locate(corpus)
-        _compare(corpus, root)
-    except DownloadError:
-        raise
-    except UserError as error:  # from making a generated one
-        raise DownloadError(str(error)) from error
+        root = _fetch(corpus, source, force, progress)
+        clips, unparsed = _load(corpus, root)
     except OSError as error:
-        raise DownloadError(
+        raise UserError(
             f"corpus {name!r} cannot be put into {data_home()}: {error}. Is the disk full, or the "
             "folder read-only? SER_DATA may name another one"
         ) from error
+    if not clips:
+        raise UserError(f"fetched, but {not_found(corpus, root, unparsed=unparsed)}")
+    if len(clips) < corpus.n_clips:
+        _LOG.warning("%s: %d of %d clips in %s", name, len(clips), corpus.n_clips, root)
     return root
 
 
-def _fetch(corpus: Corpus, root: Path, source: str, force: bool, progress: bool) -> None:
+def _fetch(corpus: Corpus, source: str, force: bool, progress: bool) -> Path:
+    """Put the corpus in its folder, unless it is complete there, and return the folder."""
+    root = locate(corpus)
     if corpus.generated:  # it makes itself when it is loaded
-        return
+        return root
     if not force and _is_complete(corpus, root):
         _tell(progress, f"{corpus.name}: already complete, nothing to fetch")
-        return
-    _check_source(corpus, root, source)
-    if corpus.parts and root == data_home():  # gathered from its parts' own folders, which stay so
+        return root
+    _check_offer(corpus, root, source)
+    if root == data_home():  # gathered from its parts' own folders, which stay as they are
         root = root / corpus.folder
-    with _work_folder(root, progress) as (work, waited):
-        if waited and _is_complete(corpus, root):
-            _tell(progress, f"{corpus.name}: the other process has fetched it")
-            return
+    work = root.parent / f".{corpus.name}-download"
+    with one_at_a_time(work):
+        if not force and _is_complete(corpus, root):
+            _tell(progress, f"{corpus.name}: another process has fetched it")
+            return root
         _tell(progress, f"{corpus.name}: {corpus.title}, licence {corpus.licence}")
-        made = work / "unpacked"
-        files = work / f"{corpus.name}-files"  # single ones; they outlive an interrupted call
         if source == "kaggle":
-            _copy_from_kaggle(corpus, made, force, progress)
-        elif corpus.dataverse:
-            made = files
-            fetch_files(
-                list_files(corpus.dataverse, work), made, name=corpus.name, progress=progress
-            )
+            files = _fetch_from_kaggle(corpus, force, progress)
+            # Copies hold other corpora too, or a clip twice: take what the loader would.
+            wanted, _ = _load(corpus, files)
+            _check_free_disk(work.parent, sum(path.stat().st_size for path in wanted))
+            put = shutil.copyfile
         else:
-            _fetch_remotes(corpus, work, made, progress)
-        move_into(made, root)
-        # Only now: until all is in place, another try needs no network.
-        shutil.rmtree(files, ignore_errors=True)
-        for remote in corpus.remotes:
-            for path in work.glob(f"{_archive_name(remote)}*"):
-                path.unlink()
+            files = _fetch_from_publisher(corpus, work, progress)
+            wanted = _find_wanted(files)
+            put = shutil.move
+        for path in wanted:
+            with atomic_write(root / path.relative_to(files)) as temporary:
+                put(path, temporary)
+        shutil.rmtree(work, ignore_errors=True)  # none, if it came from Kaggle
+    return root
 
 
-def _fetch_remotes(corpus: Corpus, work: Path, made: Path, progress: bool) -> None:
-    paths = {remote: work / _archive_name(remote) for remote in corpus.remotes}
-    needed = 0
-    for remote, path in paths.items():
-        part = path.with_name(f"{path.name}.part")
-        there = sum(p.stat().st_size for p in (path, part) if p.exists())
-        needed += max(0, remote.size - there) + UNPACKED_PER_PACKED * remote.size
-    check_free_disk(work, needed, what=f"corpus {corpus.name!r}")
-    for remote, path in paths.items():
-        fetch_file(remote, path, progress=progress)
-    for remote, path in paths.items():
-        _tell(progress, f"{corpus.name}: unpacking {path.name}")
-        try:
-            unpack_archive(path, made / remote.folder)
-        except ArchiveError:
-            if not remote.checksum:  # nothing else would ever find it wrong
-                path.unlink()
-            raise
+def _load(corpus: Corpus, root: Path) -> tuple[list[Path], list[str]]:
+    """The clips in ``root``, and the files there that the corpus' rule does not name."""
+    listing = corpus.load(root)
+    return [Path(path) for path in listing.clips["path"]], listing.paths("unparsed")
 
 
-def _copy_from_kaggle(corpus: Corpus, made: Path, force: bool, progress: bool) -> None:
-    kagglehub = import_extra("kagglehub")
+def _is_complete(corpus: Corpus, root: Path) -> bool:
+    clips, _ = _load(corpus, root)
+    return len(clips) >= max(1, corpus.n_clips)
+
+
+def _check_offer(corpus: Corpus, root: Path, source: str) -> None:
+    """Refuse what cannot be fetched, before anything is."""
+    if source == "kaggle" and not corpus.kaggle:
+        raise UserError(f"no copy of {corpus.name!r} on Kaggle is known. See {corpus.url}")
+    if source == "publisher" and not corpus.is_offered:
+        copy = f", or fetch {corpus.kaggle} with --source kaggle" if corpus.kaggle else ""
+        raise UserError(
+            f"{corpus.title} cannot be fetched from here: its publisher hands it out on request, "
+            f"or in no archive that could be checked (licence: {corpus.licence}). Ask at "
+            f"{corpus.url}{copy}. It is expected in {root}, like this:{corpus.layout}"
+        )
+    try:
+        importlib.import_module("kagglehub" if source == "kaggle" else "pooch")
+    except ImportError as error:
+        raise UserError(
+            f"downloading needs a package that is not installed ({error}). It comes with the extra "
+            "'download': pip install -e '.[download]' in the project folder"
+        ) from error
+
+
+def _fetch_from_kaggle(corpus: Corpus, force: bool, progress: bool) -> Path:
+    import kagglehub
+
     _tell(progress, f"{corpus.name}: fetching {corpus.kaggle} from Kaggle")
     try:
-        # Into Kaggle's own cache: it carries on there after a break.
-        copy = Path(kagglehub.dataset_download(corpus.kaggle, force_download=force))
+        copy = kagglehub.dataset_download(corpus.kaggle, force_download=force)
     except Exception as error:  # its errors, and those of what it uses, share no class
-        raise DownloadError(
+        raise UserError(
             f"{corpus.kaggle} cannot be fetched from Kaggle: {error}. Check the connection, and "
             "whether the dataset asks for an account: then put a token from kaggle.com/settings "
             f"into ~/.kaggle. Or get the recordings by hand: {corpus.url}"
         ) from error
-    # Copies hold other corpora too, or the same clip twice: take what the loader would.
-    clips = [Path(path) for path in corpus.load(copy).clips["path"]]
-    if not clips:
-        raise not_found(corpus, copy)
-    size = sum(clip.stat().st_size for clip in clips)
-    check_free_disk(made, size, what=f"corpus {corpus.name!r}")
-    for clip in clips:
-        target = made / clip.relative_to(os.path.abspath(copy))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(clip, target)
-    _tell(progress, f"{corpus.name}: Kaggle's own copy stays in {copy}, and is not needed any more")
+    _tell(progress, f"{corpus.name}: Kaggle's own copy stays in {copy}; it is not needed any more")
+    return Path(copy).absolute()
 
 
-def _check_source(corpus: Corpus, root: Path, source: str) -> None:
-    """Say before anything is fetched that there is nothing to fetch, and what to do instead."""
-    if source not in SOURCES:
-        raise DownloadError(f"source {source!r}: expected one of {', '.join(SOURCES)}")
-    if source == "kaggle" and not corpus.kaggle:
-        raise DownloadError(f"no copy of {corpus.name!r} on Kaggle is known. See {corpus.url}")
-    if source == "publisher" and not corpus.is_offered:
-        kaggle = (
-            f'\n  Or fetch the copy {corpus.kaggle} with source "kaggle".' if corpus.kaggle else ""
-        )
-        listing = corpus.load(root)
-        here = (
-            str(not_found(corpus, root, unparsed=listing.paths("unparsed")))
-            if listing.clips.empty
-            else f"{_count(corpus, listing)} in {root}; the others: {corpus.url}"
-        )
-        raise DownloadError(
-            f"{corpus.title} cannot be fetched from here: its publisher hands it out on request, "
-            f"or in no archive that could be checked. Ask there, and unpack it by hand.\n{here}"
-            f"{kaggle}"
-        )
+def _fetch_from_publisher(corpus: Corpus, work: Path, progress: bool) -> Path:
+    """Fetch all files of the corpus, archives unpacked, and return their folder."""
+    from pooch.utils import unique_file_name
+
+    files = work / "files"
+    if corpus.dataverse:
+        _fetch_files(corpus, _list_files(corpus, work), files, progress)
+        return files
+    archives = {unique_file_name(remote.url): remote for remote in corpus.remotes}
+    _fetch_files(corpus, archives, work, progress, room=1 + _UNPACKED_PER_PACKED)
+    with atomic_folder(files) as made:
+        for name, remote in archives.items():
+            _tell(progress, f"{corpus.name}: unpacking {remote.url}")
+            try:
+                _unpack(work / name, made / remote.folder)
+            except UserError:
+                if not remote.checksum:  # nothing else would ever find it wrong
+                    (work / name).unlink()
+                raise
+    return files
 
 
-def _compare(corpus: Corpus, root: Path) -> None:
-    listing = corpus.load(root)
-    if listing.clips.empty:
-        said = not_found(corpus, root, unparsed=listing.paths("unparsed"))
-        raise DownloadError(f"fetched, but {said}")
-    found = listing.clips["emotion"].value_counts()
-    wrong = {
-        emotion: f"{found.get(emotion, 0)} of {expected} {emotion}"
-        for emotion, expected in corpus.counts.items()
-        if found.get(emotion, 0) != expected
-    }
-    if wrong:
-        _LOG.warning("%s: %s in %s", corpus.name, ", ".join(wrong.values()), root)
+def _list_files(corpus: Corpus, work: Path) -> dict[str, Remote]:
+    """What a Dataverse server offers of the corpus, by path below the folder of the corpus."""
+    dataset = corpus.dataverse
+    path = work / "listing.json"
+    path.unlink(missing_ok=True)  # the publisher may have changed it since
+    _fetch_files(corpus, {path.name: Remote(dataset.listing, "", 0)}, work, progress=False)
+    remotes = {}
+    try:
+        for entry in json.loads(path.read_bytes())["data"]["latestVersion"]["files"]:
+            file = entry["dataFile"]
+            name = "/".join(filter(None, [entry.get("directoryLabel"), entry["label"]]))
+            url = f"{dataset.site}/api/access/datafile/{file['id']:d}"
+            remotes[name] = Remote(url, checksum=f"md5:{file['md5']}", size=int(file["filesize"]))
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{dataset.listing}: found an answer that begins with {path.read_bytes()[:60]!r} "
+            f"({error!r}), expected Dataverse's list of files as JSON, with MD5 and size of each. "
+            "A login page may have answered in its place: try again later. Or get the recordings "
+            f"with a browser from {dataset.page}, or a copy with --source kaggle"
+        ) from error
+    _refuse_unsafe(remotes, dataset.listing)
+    return {name: remote for name, remote in remotes.items() if _is_wanted(Path(name), remote.size)}
 
 
-def _is_complete(corpus: Corpus, root: Path) -> bool:
-    n_found = len(corpus.load(root).clips) if root.is_dir() else 0
-    return n_found > 0 and n_found >= corpus.n_clips
+def _fetch_files(
+    corpus: Corpus, remotes: dict[str, Remote], folder: Path, progress: bool, *, room: int = 1
+) -> None:
+    """Fetch those of ``remotes``, given by path below ``folder``, that are not there already.
 
-
-def _count(corpus: Corpus, listing: Listing) -> str:
-    return f"{len(listing.clips)}{f' of {corpus.n_clips}' if corpus.n_clips else ''} clips"
-
-
-def _archive_name(remote: Remote) -> str:
-    """Begins with the checksum: a file that the publisher replaces gets another name."""
-    digest = remote.checksum.rpartition(":")[2]
-    return (
-        f"{digest[:8] or 'unchecked'}-{re.sub('[^A-Za-z0-9._-]', '_', file_name(remote.url))[-80:]}"
-    )
-
-
-@contextmanager
-def _work_folder(root: Path, progress: bool) -> Iterator[tuple[Path, bool]]:
-    """A folder beside ``root`` for one process at a time, and whether another one had it before.
-
-    The system lets go of the lock when a process ends, however it ends: none is ever stale.
+    ``room`` is how many bytes of the disk each byte that is fetched will need.
     """
-    work = root.parent / f".{root.name}-download"
-    waited = False
-    while (handle := _try_lock(work)) is None:
-        if not waited:
-            _tell(progress, f"another process is fetching into {root}: waiting for it")
-        waited = True
-        time.sleep(_POLL_S)
-    try:
-        _remove_leftovers(work)
+    import pooch
+    from requests import RequestException
+    from tqdm.auto import tqdm
+
+    missing = sum(r.size for name, r in remotes.items() if not (folder / name).exists())
+    folder.mkdir(parents=True, exist_ok=True)
+    _check_free_disk(folder, room * missing)
+    for parent in {(folder / name).parent for name in remotes}:  # threads would race for it
+        parent.mkdir(parents=True, exist_ok=True)
+    pooch.get_logger().setLevel("WARNING")  # it would log each file
+    store = pooch.create(
+        path=folder,
+        base_url="",
+        urls={name: remote.url for name, remote in remotes.items()},
+        registry={name: remote.checksum or None for name, remote in remotes.items()},
+        retry_if_failed=_RETRIES,
+    )
+    is_one = len(remotes) == 1  # its bar counts bytes; that of many counts files
+
+    def fetch(name: str) -> None:
+        downloader = pooch.HTTPDownloader(progressbar=progress and is_one, **_HTTP)
         try:
-            yield work, waited
-        finally:
-            _remove_leftovers(work)
-    finally:
-        # While it is held: whoever waits sees that it is gone, and makes a new one.
-        with suppress(OSError):  # Windows keeps an open file; an empty one does no harm
-            (work / "lock").unlink()
-        os.close(handle)
-        with suppress(OSError):  # not empty: there is something to carry on with
-            work.rmdir()
+            store.fetch(name, downloader=downloader)
+        except (RequestException, ValueError) as error:  # ValueError: a wrong checksum
+            raise UserError(
+                f"{store.get_url(name)} cannot be fetched: {error}. Check the connection and run "
+                "the same again: files that came are kept. If it stays so, a login page answers or "
+                f"the publisher replaced the file: get it with a browser from {corpus.url}"
+            ) from error
+
+    with ThreadPoolExecutor(_AT_A_TIME) as pool:
+        done = pool.map(fetch, remotes)  # begins no more of them after an error
+        is_silent = is_one or not progress
+        list(tqdm(done, desc=corpus.name, total=len(remotes), unit=" files", disable=is_silent))
 
 
-def _try_lock(work: Path) -> int | None:
-    work.parent.mkdir(parents=True, exist_ok=True)
+def _unpack(archive: Path, folder: Path) -> None:
+    """Write the files of a zip or tar archive below ``folder``; a tar's links are left out.
+
+    A checksum tells that the publisher's archive came, not that it is harmless: one bad member,
+    and all of it is refused.
+    """
     try:
-        work.mkdir(exist_ok=True)
-        handle = os.open(work / "lock", os.O_RDWR | os.O_CREAT)
-    except (FileExistsError, FileNotFoundError):
-        if work.is_symlink() or work.is_file():
-            raise
-        return None  # another process has finished just now and tidied up
-    if _claim(handle):
-        with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(handle), os.stat(work / "lock")):
-                return handle
-    os.close(handle)
-    return None
-
-
-def _claim(handle: int) -> bool:
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        import msvcrt
-
-        try:
-            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _remove_leftovers(work: Path) -> None:
-    # What a killed call left half done; pooch's own temporary files begin with "tmp".
-    for path in [work / "unpacked", *work.glob("tmp*")]:
-        if path.is_dir():
-            shutil.rmtree(path)
+        if zipfile.is_zipfile(archive):
+            with zipfile.ZipFile(archive) as opened:
+                # Not `filename`: on Windows it has slashes where the archive has backslashes.
+                sizes = {info.orig_filename: info.file_size for info in opened.infolist()}
+                _check_members(archive, sizes)
+                opened.extractall(folder)
         else:
-            path.unlink(missing_ok=True)
+            with tarfile.open(archive) as opened:
+                members = [info for info in opened if info.isreg()]
+                _check_members(archive, {info.name: info.size for info in members})
+                opened.extractall(folder, members, filter="data")
+    except (UserError, OSError):
+        raise
+    except Exception as error:  # what a damaged archive raises shares no class
+        raise UserError(
+            f"{archive}: damaged, encrypted, or no zip or tar archive ({error}): delete it"
+        ) from error
+    for path in _find_wanted(folder):
+        with open(path, "rb") as file:
+            if file.read(len(_GIT_LFS_POINTER)) == _GIT_LFS_POINTER:
+                raise UserError(
+                    f"{archive}: refused, its {path.name!a} is a git-lfs pointer, no recording. "
+                    "Clone the repository with git-lfs installed, or fetch with --source kaggle"
+                )
+
+
+def _check_members(archive: Path, sizes: dict[str, int]) -> None:
+    _refuse_unsafe(sizes, archive)
+    total = sum(sizes.values())
+    allowed = max(_ALWAYS_ALLOWED, _LARGEST_RATIO * archive.stat().st_size)
+    if total > allowed:
+        raise UserError(f"{archive}: refused, it unpacks to {total:,} bytes, more than {allowed:,}")
+    _check_free_disk(archive.parent, total)
+
+
+def _refuse_unsafe(names: Iterable[str], source: Path | str) -> None:
+    for name in names:
+        if _UNSAFE.search(name):
+            raise UserError(f"{source}: refused, {name!a} could lead out of the folder")
+
+
+def _find_wanted(folder: Path) -> list[Path]:
+    """Recordings and small texts below ``folder``."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return [path for path in files if _is_wanted(path.relative_to(folder), path.stat().st_size)]
+
+
+def _is_wanted(path: Path, size: int) -> bool:
+    # A Mac's archive has "._x.wav" files and __MACOSX folders that hold no sound.
+    if any(part.startswith((".", "__MACOSX")) for part in path.parts):
+        return False
+    if path.suffix.lower() in AUDIO_SUFFIXES:
+        return True
+    return size <= _LARGEST_TEXT and _TEXT.fullmatch(path.name) is not None
+
+
+def _check_free_disk(folder: Path, needed: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        why = f"needed {needed / 1e6:,.1f} MB, free {free / 1e6:,.1f} MB"
+        raise OSError(errno.ENOSPC, why, str(folder))
 
 
 def _tell(progress: bool, text: str) -> None:

@@ -11,13 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import shutil
-import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from zlib import crc32
@@ -25,9 +19,17 @@ from zlib import crc32
 import numpy as np
 
 from helpers.corpora.corpus import Corpus
-from helpers.corpora.demo.espeak import Synthesizer, open_synthesizer
-from helpers.corpora.demo.shaping import record, tilt, trim, wobble, write_clip
+from helpers.corpora.demo.voices import (
+    Synthesizer,
+    open_synthesizer,
+    record,
+    tilt,
+    trim,
+    wobble,
+    write_clip,
+)
 from helpers.errors import UserError
+from helpers.runs import atomic_folder, one_at_a_time
 
 SAMPLE_RATE = 16_000
 STAMP = "demo.json"
@@ -51,7 +53,7 @@ class Prosody:
     level_db : float
         Loudness in dB.
     tilt_db : float
-        Slope of the spectrum in dB an octave: positive is bright and tense, negative dull and lax.
+        Slope of the spectrum in dB per octave: positive is bright and tense, negative dull and lax.
     tremor : float
         Depth of a wobble of the pitch 6 to 8 times a second; 0.02 is 2 %.
     ending : str
@@ -108,11 +110,11 @@ class Voice:
     formants : tuple of int
         Formants 1 to 5 in percent of eSpeak's own; a shorter vocal tract has higher ones.
     rate_wpm : int
-        Words a minute in neutral speech.
+        Words per minute in neutral speech.
     level_dbfs : float
         RMS level of neutral speech.
     tilt_db : float
-        Slope of the neutral spectrum in dB an octave.
+        Slope of the neutral spectrum in dB per octave.
     expression : float
         How much of :data:`PROSODY` this speaker shows; 1 is all of it.
     """
@@ -153,19 +155,17 @@ _CLIPS = {
 _NAME = re.compile(f"({'|'.join(VOICES)})_({'|'.join(PROSODY)})_({'|'.join(WORDS)})")
 
 
-def make_demo(folder: Path, *, seed: int = 0) -> None:
+def make_demo(folder: Path) -> None:
     """Make the demo corpus in ``folder``, unless it is there already.
 
-    The clips appear all at once: a killed call leaves no half corpus, and of two calls at a
-    time one wins. A corpus made by other rules or with another seed is replaced.
+    The clips appear all at once: a killed call leaves no half corpus, and of two calls at a time
+    the second waits. A corpus made by other rules is replaced.
 
     Parameters
     ----------
     folder : Path
         Gets 560 clips (mono, 16 kHz, about 1 s; WAV, some FLAC, OGG, MP3) and ``demo.json``, which
         says that they are synthetic and how they were made.
-    seed : int
-        Another seed gives other deviations from :data:`PROSODY`.
 
     Raises
     ------
@@ -174,20 +174,14 @@ def make_demo(folder: Path, *, seed: int = 0) -> None:
     """
     folder = Path(folder).absolute()
     try:
-        if _is_complete(folder, seed):
+        if _is_complete(folder):
             return
-        if foreign := _foreign_files(folder):
-            raise UserError(
-                f"the demo corpus is to be made in {folder}, but there are other files, such as "
-                f"{', '.join(foreign[:3])}: move them away, it would replace them"
-            )
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(folder)
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
-            made = Path(scratch) / "made"
-            made.mkdir()
-            _write_clips(made, seed)
-            _publish(made, folder, seed)
+        with one_at_a_time(folder):
+            if _is_complete(folder):  # another call was quicker
+                return
+            _refuse_foreign(folder)
+            with atomic_folder(folder) as made:
+                _write_clips(made)
     except OSError as error:
         raise UserError(
             f"the demo corpus cannot be made in {folder}: {error}. SER_DATA may name another folder"
@@ -218,25 +212,24 @@ def parse_name(stem: str) -> tuple[str, dict] | None:
     return stem, row
 
 
-def _write_clips(folder: Path, seed: int) -> None:
+def _write_clips(folder: Path) -> None:
     with open_synthesizer() as espeak:
         for stem, suffix in _CLIPS.items():
-            write_clip(folder / f"{stem}{suffix}", _speak_clip(espeak, stem, seed), SAMPLE_RATE)
+            write_clip(folder / f"{stem}{suffix}", _speak_clip(espeak, stem), SAMPLE_RATE)
         stamp = {
             "synthetic": True,
             "note": "Made by rules with a speech synthesizer; says nothing about real speech.",
             "rules": _rules(),
-            "seed": seed,
             "clips": len(_CLIPS),
             "espeak_ng": espeak.version,
         }
     (folder / STAMP).write_text(json.dumps(stamp, indent=2) + "\n", encoding="utf-8")
 
 
-def _speak_clip(espeak: Synthesizer, stem: str, seed: int) -> np.ndarray:
+def _speak_clip(espeak: Synthesizer, stem: str) -> np.ndarray:
     name, emotion, word = stem.split("_")
-    voice, rng = VOICES[name], _rng(stem, seed)
-    way = _vary(PROSODY[emotion], voice.expression, _rng(f"{name}_{emotion}", seed), rng)
+    voice, rng = VOICES[name], _rng(stem)
+    way = _vary(PROSODY[emotion], voice.expression, _rng(f"{name}_{emotion}"), rng)
     y = espeak.speak(
         f"Say the word {word}{way.ending}",
         variant=_variant(voice, pitch_st=way.pitch_st, pitch_range=way.pitch_range),
@@ -269,8 +262,8 @@ def _variant(voice: Voice, *, pitch_st: float, pitch_range: float) -> str:
     )
 
 
-def _rng(key: str, seed: int) -> np.random.Generator:
-    return np.random.default_rng([seed, crc32(key.encode())])
+def _rng(key: str) -> np.random.Generator:
+    return np.random.default_rng([0, crc32(key.encode())])
 
 
 def _vary(
@@ -294,85 +287,35 @@ def _vary(
 
 
 def _rules() -> str:
-    """Short hash of all that decides how the corpus sounds, the seed aside."""
+    """Short hash of all that decides how the corpus sounds."""
     tables = [{k: astuple(v) for k, v in t.items()} for t in (PROSODY, VOICES)]
     rules = repr((_VERSION, tables, astuple(_HABIT), astuple(_CHANCE), _CLIPS))
     return hashlib.sha256(rules.encode()).hexdigest()[:16]
 
 
-def _stamp(folder: Path) -> dict:
-    try:
-        stamp = json.loads((folder / STAMP).read_text(encoding="utf-8"))
-        return stamp if stamp["synthetic"] and int(stamp["seed"]) >= 0 else {}
-    except (OSError, ValueError, LookupError, TypeError):  # none, or not ours: to be made
-        return {}
-
-
-def _is_complete(folder: Path, seed: int) -> bool:
-    stamp = _stamp(folder)
-    if (stamp.get("rules"), stamp.get("seed")) != (_rules(), seed):
+def _is_complete(folder: Path) -> bool:
+    stamp = folder / STAMP
+    if not stamp.is_file() or _rules().encode() not in stamp.read_bytes():
         return False
-    return {f"{stem}{suffix}" for stem, suffix in _CLIPS.items()} <= set(os.listdir(folder))
+    return all((folder / f"{stem}{suffix}").exists() for stem, suffix in _CLIPS.items())
 
 
-def _foreign_files(folder: Path) -> list[str]:
-    try:
-        names = os.listdir(folder)
-    except FileNotFoundError:
-        return []
-    return sorted(
-        name
-        for name in names
-        if name != STAMP and not name.startswith(".") and not _NAME.fullmatch(Path(name).stem)
-    )
-
-
-def _publish(made: Path, folder: Path, seed: int) -> None:
-    with _lock(folder):
-        if _is_complete(folder, seed):  # another call was quicker
-            return
-        with suppress(FileNotFoundError):
-            folder.rename(made.parent / "old")
-        made.rename(folder)
-
-
-@contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    lock = folder.parent / f".{folder.name}-lock"
-    while True:
-        try:
-            lock.mkdir()
-            break
-        except FileExistsError:
-            # Held for two renames; a killed call left an older one.
-            with suppress(FileNotFoundError):
-                if time.time() - lock.stat().st_mtime > 10:
-                    lock.rmdir()
-            time.sleep(0.01)
-    try:
-        yield
-    finally:
-        with suppress(FileNotFoundError):
-            lock.rmdir()
-
-
-def _remove_leftovers(folder: Path) -> None:
-    # What a killed call left; an hour is long enough for one that still runs.
-    for scratch in folder.parent.glob(f".{folder.name}-*"):
-        with suppress(FileNotFoundError):  # another call just finished
-            if time.time() - scratch.stat().st_mtime > 3600:
-                shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _make_again(root: Path) -> None:
-    make_demo(root, seed=_stamp(Path(root)).get("seed", 0))
+def _refuse_foreign(folder: Path) -> None:
+    """Refuse a folder that holds files of somebody else, which making the corpus would replace."""
+    there = folder.glob("[!.]*")
+    foreign = sorted(p.name for p in there if p.name != STAMP and not _NAME.fullmatch(p.stem))
+    if foreign:
+        raise UserError(
+            f"the demo corpus is to be made in {folder}, but there are other files, such as "
+            f"{', '.join(foreign[:3])}: move them away, it would replace them"
+        )
 
 
 CORPUS = Corpus(
     name="demo",
     title="Demo corpus (synthetic, says nothing about real speech)",
     licence="MIT, as this project; eSpeak NG, which speaks the clips, is GPL-3.0-or-later",
-    citation="Synthetic speech by eSpeak NG, after the prosody rules in helpers/corpora/demo.py.",
+    citation="Synthetic speech by eSpeak NG, after the prosody rules in helpers/corpora/demo.",
     url="made at first use; the synthesizer: https://github.com/espeak-ng/espeak-ng",
     layout="""
 demo/demo.json
@@ -385,5 +328,5 @@ demo/v08_surprise_wheel.wav
     counts=dict.fromkeys(PROSODY, len(VOICES) * len(WORDS)),
     speakers=len(VOICES),
     parse=parse_name,
-    make=_make_again,
+    make=make_demo,
 )
