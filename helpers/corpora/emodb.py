@@ -104,4 +104,6 @@ emodb/wav/16b10Wb.wav
     remotes=(Remote("http://emodb.bilderbar.info/download/download.zip", checksum="", size=0),),
     kaggle="piyushagni5/berlin-database-of-emotional-speech-emodb",
     codes=_EMOTION,
+    language="German",
+    voices="ten actors say ten sentences in a studio",
 )

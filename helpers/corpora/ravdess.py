@@ -86,6 +86,7 @@ _ABOUT = {
         "and Song (RAVDESS). PLoS ONE 13(5): e0196391."
     ),
     "folder": "ravdess",
+    "language": "North American English",
 }
 _FILES = "https://zenodo.org/records/1188976/files"
 SPEECH = Corpus(
@@ -101,6 +102,12 @@ ravdess/Actor_24/03-01-…
     speakers=24,
     load=load_speech,
     codes=_EMOTION,
+    voices="24 actors say two sentences in a studio",
+    heard_by_people=(
+        0.60,
+        "about 60 %",
+        "Livingstone & Russo 2018, PLoS ONE 13(5): e0196391",
+    ),
     kaggle="uwrfkaggler/ravdess-emotional-speech-audio",
     remotes=(
         Remote(
@@ -124,6 +131,7 @@ ravdess/Actor_24/03-02-…
     speakers=23,
     load=load_song,
     codes={code: emotion for code, emotion in _EMOTION.items() if code <= "06"},
+    voices="23 actors sing two sentences in a studio",
     kaggle="uwrfkaggler/ravdess-emotional-song-audio",
     remotes=(
         Remote(

@@ -92,4 +92,6 @@ savee/AudioData/KL/su15.wav
     load=load,
     kaggle="ejlok1/surrey-audiovisual-expressed-emotion-savee",
     codes=_EMOTION,
+    language="British English",
+    voices="four men read sentences in a studio",
 )

@@ -143,6 +143,11 @@ class Corpus:
         What the folder is called in copies that go around.
     parts : tuple of Corpus
         The corpora that this one only gathers; each keeps its own name in the table.
+    language, voices : str
+        What is spoken, and who speaks, for the model card; all voices of published corpora act.
+    heard_by_people : tuple of float, str and str, optional
+        How often people who only hear a clip name the intended emotion: the share, in words, and
+        its source.
     """
 
     name: str
@@ -163,6 +168,9 @@ class Corpus:
     codes: Mapping[str, str] = field(default_factory=dict)
     aliases: tuple[str, ...] = ()
     parts: tuple[Corpus, ...] = ()
+    language: str = ""
+    voices: str = ""
+    heard_by_people: tuple[float, str, str] | None = None
 
     @property
     def n_clips(self) -> int:

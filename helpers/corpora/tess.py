@@ -97,4 +97,6 @@ tess/YAF_sad/YAF_young_sad.wav
     dataverse=Dataverse("https://borealisdata.ca", "doi:10.5683/SP2/E8H2MF"),
     kaggle="ejlok1/toronto-emotional-speech-set-tess",
     aliases=("TESS Toronto emotional speech set data",),
+    language="Canadian English",
+    voices="two actresses say one phrase with 200 words",
 )
