@@ -78,8 +78,8 @@ def run_notebooks(
     if given.get("FILE"):
         # Notebooks run in notebooks/; the terminal means its own folder.
         given["FILE"] = os.path.abspath(given["FILE"])
-    known = {step: read_parameters(step) for step in NOTEBOOKS}
-    values = _read_values(given, [known[step] for step in steps])
+    known = {step: read_parameters(step) for step in steps}
+    values = _read_values(given, known)
 
     record = _Record(run, steps, values)
     print(f"run {run.name}: {len(steps)} notebooks, corpora {record.content['corpora']}")
@@ -152,9 +152,11 @@ def _check_same_corpora(run: Run, names: list[str]) -> None:
         )
 
 
-def _read_values(given: dict[str, str], known: list[dict]) -> dict[str, object]:
+def _read_values(given: dict[str, str], known: dict[str, dict]) -> dict[str, object]:
     """The values of parameters, each of the type of its default in the notebooks."""
-    defaults = {name: default for parameters in known for name, default in parameters.items()}
+    defaults = {}
+    for parameters in known.values():
+        defaults.update(parameters)
     for name in given:
         if name not in defaults:
             raise UserError(

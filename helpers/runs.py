@@ -20,6 +20,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from helpers.errors import UserError
+
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = (
     "01_explore",
@@ -31,10 +33,6 @@ NOTEBOOKS = (
     "07_predict_live",
 )
 _VERSIONS_OF = ("tensorflow", "keras", "librosa", "numpy", "pandas", "scikit-learn", "soundfile")
-
-
-class MissingStepError(RuntimeError):
-    """A notebook was opened before the one whose result it needs."""
 
 
 def data_home() -> Path:
@@ -122,12 +120,12 @@ class Run:
 
         Raises
         ------
-        MissingStepError
+        UserError
             The file is not there; the message names the notebook to run first.
         """
         path = self.path(name)
         if not path.exists():
-            raise MissingStepError(
+            raise UserError(
                 f"{path} is not there. It is written by notebooks/{made_by}.ipynb: run that one "
                 f"first, with the same RUN = {self.name!r} (`ser run --run {self.name}` does all)."
             )
@@ -166,14 +164,14 @@ class Run:
 
         Raises
         ------
-        MissingStepError
+        UserError
             The file is not there, or damaged.
         """
         path = self.require(name, made_by=made_by)
         try:
             return json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise MissingStepError(
+            raise UserError(
                 f"{path} is damaged ({error}): run notebooks/{made_by}.ipynb again"
             ) from error
 
@@ -202,11 +200,11 @@ def open_run(name: str) -> Run:
 
     Raises
     ------
-    ValueError
+    UserError
         The name is empty or would leave the outputs folder.
     """
     if not (name and name.isprintable()) or name != Path(name).name or name.startswith("."):
-        raise ValueError(
+        raise UserError(
             f"run name {name!r}: expected a plain folder name such as 'tess-1', without slashes "
             "and not starting with a dot"
         )
@@ -218,7 +216,7 @@ def find_run(name: str) -> Run:
 
     Raises
     ------
-    MissingStepError
+    UserError
         There is neither.
     """
     folder = Path(name)
@@ -226,7 +224,7 @@ def find_run(name: str) -> Run:
     if not run.folder.is_dir():
         home = outputs_home()
         known = ", ".join(sorted(path.parent.name for path in home.glob("[!.]*/data.json")))
-        raise MissingStepError(
+        raise UserError(
             f"{name}: found no such run, expected a folder or a name in {home}"
             + (f": {known}" if known else ", which holds none yet")
         )

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import runs
+from helpers.errors import UserError
 from helpers.runs import (
     PROJECT_ROOT,
-    MissingStepError,
     Run,
     atomic_write,
     cache_home,
@@ -65,7 +65,7 @@ def test_relative_data_home_is_found_from_the_terminal_and_from_the_project(tmp_
 
 @pytest.mark.parametrize("name", ["", ".", "..", ".cache", "a/b", "/tmp", "../x", "a/"])
 def test_run_names_stay_in_the_outputs_folder(name):
-    with pytest.raises(ValueError, match="expected a plain folder name"):
+    with pytest.raises(UserError, match="expected a plain folder name"):
         open_run(name)
 
 
@@ -98,7 +98,7 @@ def test_atomic_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
 
 def test_missing_step_names_the_notebook_to_run(run):
     for read in (run.require, run.read_table, run.read_json):
-        with pytest.raises(MissingStepError) as caught:
+        with pytest.raises(UserError) as caught:
             read("utterances.csv", made_by="01_explore")
         for part in (str(run.path("utterances.csv")), "01_explore.ipynb", "ser run --run one"):
             assert part in str(caught.value)
@@ -108,7 +108,7 @@ def test_missing_step_names_the_notebook_to_run(run):
 def test_damaged_json_names_the_file_and_the_notebook(run):
     run.save_json({"a": 1}, "data.json")
     run.path("data.json").write_text('{"a": ')
-    with pytest.raises(MissingStepError, match=r"data\.json is damaged .*01_explore\.ipynb"):
+    with pytest.raises(UserError, match=r"data\.json is damaged .*01_explore\.ipynb"):
         run.read_json("data.json", made_by="01_explore")
 
 

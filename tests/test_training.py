@@ -13,10 +13,11 @@ import pandas as pd
 import pytest
 from sklearn.metrics import balanced_accuracy_score
 
+from helpers.errors import UserError
 from helpers.features.families import FeatureSettings
 from helpers.models.builders import build_cnn, with_front_end
 from helpers.models.training import TrainingSettings, fit_model, prepare_keras, save_candidate
-from helpers.runs import MissingStepError, Run
+from helpers.runs import Run
 from helpers.sound.augment import augment_frames
 
 CLASSES = ["sad", "angry", "happy"]  # neither alphabetical nor in order of appearance
@@ -343,7 +344,7 @@ def test_frames_without_a_front_end_are_refused(run):
 
 
 def test_candidate_needs_the_first_notebook(tmp_path):
-    with pytest.raises(MissingStepError, match="01_explore"):
+    with pytest.raises(UserError, match="01_explore"):
         save_small(Run(tmp_path / "empty"), "mfcc40")
     assert not list(tmp_path.rglob("*.keras"))
 

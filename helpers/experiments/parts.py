@@ -24,13 +24,13 @@ import numpy as np
 import pandas as pd
 
 from helpers.corpora import CORPORA, class_order
+from helpers.errors import UserError
 from helpers.experiments.baselines import fit_svm
 from helpers.features.extract import FeatureSettings, extract_features
 from helpers.models.recipes import Recipe, hash_code
 from helpers.parallel import KEEP_MEMORY
 from helpers.runs import (
     PROJECT_ROOT,
-    MissingStepError,
     Run,
     dump_json,
     fingerprint,
@@ -81,7 +81,7 @@ class Part:
             # `seed` stands last in a row: where it is whole, the row is.
             same = table["sha256"].tolist() == tested["sha256"].tolist()
             whole = same and (table["seed"] == self.seed).all()
-        except (MissingStepError, OSError, ValueError, KeyError):
+        except (UserError, OSError, ValueError, KeyError):
             return None
         # The recordings may have been moved since.
         return table.assign(path=tested["path"].to_numpy()) if whole else None

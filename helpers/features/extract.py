@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from helpers.errors import UserError
 from helpers.features import families as analysis
 from helpers.features import voice
 from helpers.features.families import FAMILIES, FRAME_FAMILIES, Analysis, FeatureSettings
@@ -160,7 +161,7 @@ def feature_names(family: str) -> list[str]:
 
 def _check_family(family: str) -> None:
     if family not in FAMILIES:
-        raise ValueError(f"feature family {family!r}: expected one of {', '.join(FAMILIES)}")
+        raise UserError(f"feature family {family!r}: expected one of {', '.join(FAMILIES)}")
 
 
 def _compute(
