@@ -15,26 +15,28 @@ _SHOWN_A_CHECK = 50
 _CORPORA = ("list", "validate", "get")
 
 
-class UsageError(ValueError):
-    """Something on the command line that cannot be meant."""
-
-
 def main(argv: list[str] | None = None) -> int:
-    """Entry point of the command ``ser``; returns the exit code."""
-    arguments = build_parser().parse_args(_spell_out(sys.argv[1:] if argv is None else argv))
+    """Entry point of the command ``ser``; returns the exit code.
+
+    What a person can put right is said in a line, with exit code 2. An error of ours keeps its
+    traceback.
+    """
     try:
+        arguments = build_parser().parse_args(_spell_out(sys.argv[1:] if argv is None else argv))
         code = arguments.call(arguments)
         sys.stdout.flush()  # here, where a closed pipe is understood, and not at exit
         return code
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (UserError, ValueError) as error:
-        print(f"ser: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:  # a full disk, a missing permission: the system says which file
+    except OSError as error:
+        if error.strerror is None:  # not of the system: no full disk, no missing permission
+            raise
         named = f"{error.filename}: " if error.filename else ""
-        print(f"ser: {named}{error.strerror or error}", file=sys.stderr)
+        print(f"ser: {named}{error.strerror}", file=sys.stderr)
+        return 2
+    except UserError as error:
+        print(f"ser: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("ser: stopped", file=sys.stderr)
@@ -52,136 +54,135 @@ def build_parser() -> argparse.ArgumentParser:
     """The commands of ``ser`` and their options."""
     parser = argparse.ArgumentParser(prog="ser", description="Speech emotion recognition.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    csv = argparse.ArgumentParser(add_help=False)
+    csv.add_argument("--csv", type=_output_file, metavar="OUT", help="write the table here as well")
+    corpora = argparse.ArgumentParser(add_help=False)
+    corpora.add_argument("--corpora", default="demo", help="as for `ser run`; demo if not given")
 
-    run = commands.add_parser("run", help="run the notebooks with papermill")
+    run = _add(commands, "run", _run, "run the notebooks with papermill")
     run.add_argument(
         "--corpora",
         help="comma-separated corpora (`ser corpora` lists them), a manifest.csv, or a folder with "
-        "one folder an emotion; demo if not given",
+        "one folder per emotion; demo if not given",
     )
     run.add_argument("--run", help="name of the folder under outputs/; after the corpora if absent")
-    run.add_argument("--from", dest="start", metavar="NN", help="begin at this notebook, e.g. 04")
-    run.add_argument("--only", metavar="NN", help="run this notebook alone, e.g. 05")
+    part = run.add_mutually_exclusive_group()
+    part.add_argument("--from", dest="start", metavar="NN", help="begin at this notebook, e.g. 04")
+    part.add_argument("--only", metavar="NN", help="run this notebook alone, e.g. 05")
     run.add_argument(
         "-p",
         dest="parameters",
         metavar="NAME=VALUE",
+        type=_parameter,
         action="append",
         default=[],
         help="set a notebook parameter, e.g. -p EPOCHS=75; may be repeated",
     )
-    run.set_defaults(call=_run)
 
-    predict = commands.add_parser("predict", help="estimate the emotion in recordings")
+    predict = _add(commands, "predict", _predict, "estimate the emotion in recordings", csv)
     predict.add_argument("paths", nargs="+", metavar="FILE|FOLDER")
     predict.add_argument("--model", help="a model.keras; that of the latest run if not given")
-    predict.add_argument("--csv", type=Path, help="write the table here as well")
     predict.add_argument("--labels", type=Path, help="CSV path,emotion: report how right it was")
-    predict.set_defaults(call=_predict)
 
-    cv = commands.add_parser("cv", help="score a model on every speaker: all folds, several seeds")
-    cv.add_argument("--corpora", default="demo", help="as for `ser run`; demo if not given")
+    about = "score a model on every speaker: all folds, several seeds"
+    cv = _add(commands, "cv", _cross_validate, about, corpora)
     cv.add_argument("--model", required=True, help="svm, or a network of 04 and 05 such as cnn")
     cv.add_argument("--protocol", default="speaker-independent", help="%(default)s if not given")
-    cv.add_argument("--seeds", type=int, default=1, metavar="N", help="so many; 1 if not given")
+    cv.add_argument("--seeds", type=int, default=1, metavar="N", help="how many; 1 if not given")
     cv.add_argument("--folds", metavar="1,2", help="these only")
     cv.add_argument("--epochs", type=int, metavar="N", help="instead of the recipe's")
-    cv.add_argument("--jobs", type=int, default=-1, metavar="N", help="at once; one a core")
+    cv.add_argument("--jobs", type=int, default=-1, metavar="N", help="at once; one per core")
     cv.add_argument("--run", help="folder under outputs/; cv-<corpora>-<model> if not given")
-    cv.set_defaults(call=_cross_validate)
 
-    compare = commands.add_parser(
-        "compare",
-        help="is one run's model better than another's?",
-        description="Compare what the models of two runs said on the test side. Exit code 1 when "
-        "the second is worse by more than its 95 %% interval.",
+    about = (
+        "say whether one run's model is better than another's. They are compared on the test side. "
+        "Exit code 1 when the second is worse by more than its 95 % interval."
     )
+    compare = _add(commands, "compare", _compare, about)
     compare.add_argument("first", metavar="RUN", help="a folder, or its name in outputs/")
     compare.add_argument("second", metavar="RUN", help="the one to be judged")
-    compare.set_defaults(call=_compare)
 
-    features = commands.add_parser(
-        "features",
-        help="compute features, here or on a cluster, and keep them for the notebooks",
-        description="Compute features of every clip, in parallel. They are kept in outputs/.cache, "
-        "where the notebooks find them. What was stopped is carried on by the next call.",
+    about = (
+        "compute features, here or on a cluster, and keep them for the notebooks. They lie in "
+        "outputs/.cache. A call that was stopped is carried on by the next one. With --csv, name "
+        "one family that has one row per clip."
     )
-    features.add_argument("--corpora", default="demo", help="as for `ser run`; demo if not given")
-    features.add_argument(
-        "--family",
-        default="logmel,mfcc40,vector162,functionals",
-        help="comma-separated; %(default)s if not given",
-    )
-    features.add_argument(
-        "--scheduler", metavar="tcp://…", help="a Dask scheduler whose workers do it"
-    )
-    features.add_argument("--csv", type=Path, metavar="OUT", help="write one clip family here")
-    features.set_defaults(call=_compute_features)
+    features = _add(commands, "features", _compute_features, about, corpora, csv)
+    families = "logmel,mfcc40,vector162,functionals"
+    features.add_argument("--family", default=families, help="%(default)s if not given")
+    features.add_argument("--scheduler", metavar="tcp://…", help="a Dask scheduler to compute on")
 
-    corpora = commands.add_parser("corpora", help="which corpora are there, and are they sound")
-    _add_corpora_commands(corpora.add_subparsers(required=True, metavar=" | ".join(_CORPORA)))
+    _add_corpora(commands, csv)
     return parser
 
 
-def _add_corpora_commands(commands: argparse._SubParsersAction) -> None:
-    listing = commands.add_parser(
-        "list",
-        help="clips, speakers, hours and licence of each corpus; `ser corpora` alone does the same",
-    )
+def _add_corpora(commands, csv: argparse.ArgumentParser) -> None:
+    group = commands.add_parser("corpora", help="which corpora are there, and are they sound")
+    commands = group.add_subparsers(required=True, metavar=" | ".join(_CORPORA))
+    about = "clips, speakers, hours and licence of each corpus; `ser corpora` alone does the same"
+    listing = _add(commands, "list", _list_corpora, about, csv)
     listing.add_argument("names", nargs="*", metavar="NAME|PATH", help="these only, with citation")
     listing.add_argument("--cite", action="store_true", help="the citation of each corpus as well")
-    listing.set_defaults(call=_list_corpora)
 
-    validate = commands.add_parser(
-        "validate",
-        help="decode every clip and list what is odd or wrong",
-        description="Decode every clip and list what is odd or wrong, a row a finding.",
-        epilog="Exit code 1 with any fault: missing, unreadable, silent, conflict (one sound under "
-        "two emotions), mislabelled-by-folder. Exit code 0 with notes only: unparsed, copy, "
-        "duplicate, short (under 0.3 s), quiet (95 % of its frames below -50 dBFS), clipped.",
+    about = (
+        "decode every clip and list what is odd or wrong. Exit code 1 with any fault: missing, "
+        "unreadable, silent, conflict (one sound under two emotions), mislabelled-by-folder. Exit "
+        "code 0 with notes only: unparsed, copy, duplicate, short (under 0.3 s), quiet (95 % of "
+        "its frames below -50 dBFS), clipped."
     )
+    validate = _add(commands, "validate", _validate_corpora, about, csv)
     validate.add_argument("names", nargs="+", metavar="NAME|PATH")
-    validate.set_defaults(call=_validate_corpora)
-    for command in (listing, validate):
-        command.add_argument("--csv", type=Path, metavar="OUT", help="write the table here as well")
 
-    get = commands.add_parser(
-        "get",
-        help="download a corpus",
-        description="Download a corpus; what is complete is left as it is. Exit code 1 when clips "
-        "are missing after all.",
+    about = (
+        "download a corpus. What is complete is left as it is. Exit code 1 when clips are missing "
+        "after all."
     )
+    get = _add(commands, "get", _get_corpus, about)
     get.add_argument("name", metavar="NAME")
-    get.add_argument(
-        "--source",
-        choices=("publisher", "kaggle"),
-        default="publisher",
-        help="where from: publisher if not given",
-    )
+    sources = ("publisher", "kaggle")
+    get.add_argument("--source", choices=sources, default=sources[0], help="%(default)s by default")
     get.add_argument("--force", action="store_true", help="again, although it is complete")
-    get.set_defaults(call=_get_corpus)
+
+
+def _add(commands, name: str, call, about: str, *shared: argparse.ArgumentParser):
+    """Add a command; the first sentence of ``about`` is its line in the list of commands."""
+    line = about.partition(". ")[0]
+    command = commands.add_parser(name, help=line, description=about, parents=shared)
+    command.set_defaults(call=call)
+    return command
+
+
+def _parameter(text: str) -> tuple[str, str]:
+    """``NAME=VALUE``; what the value means depends on the notebook's default."""
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise UserError(f"-p {text}: expected NAME=VALUE, such as -p EPOCHS=75")
+    return name, value
+
+
+def _output_file(text: str) -> Path:
+    """``OUT`` of ``--csv``: what cannot be written is said before an hour of work."""
+    path = Path(text)
+    if path.is_dir():
+        raise UserError(f"--csv {path}: found a folder, expected the name of a file")
+    folder = path.absolute().parent
+    while not folder.exists():
+        folder = folder.parent
+    if not (folder.is_dir() and os.access(folder, os.W_OK)):
+        raise UserError(f"--csv {path}: {folder} is no folder that can be written to")
+    return path
 
 
 def _run(arguments: argparse.Namespace) -> int:
     from helpers.pipeline import run_notebooks
 
-    if arguments.start and arguments.only:
-        raise UsageError("--from and --only: expected at most one of them")
     return run_notebooks(
         corpora=arguments.corpora,
         run_name=arguments.run,
         start=arguments.start,
         only=arguments.only,
-        parameters=dict(_split_parameter(text) for text in arguments.parameters),
+        parameters=dict(arguments.parameters),
     )
-
-
-def _split_parameter(text: str) -> tuple[str, str]:
-    """``NAME=VALUE``; what the value means depends on the notebook's default."""
-    name, equals, value = text.partition("=")
-    if not equals or not name.isidentifier():
-        raise UsageError(f"-p {text}: expected NAME=VALUE, such as -p EPOCHS=75")
-    return name, value
 
 
 def _predict(arguments: argparse.Namespace) -> int:
@@ -191,11 +192,8 @@ def _predict(arguments: argparse.Namespace) -> int:
     from helpers.models.training import prepare_keras
 
     files = list_audio(arguments.paths)
-    # What cannot be read or written is said before an hour of work, not after it.
     if arguments.labels:
-        load_manifest(arguments.labels)
-    if arguments.csv:
-        _check_writable(arguments.csv)
+        load_manifest(arguments.labels)  # what cannot be read is said before an hour of work
     model = arguments.model or find_model()
     read_card(model)  # a wrong file is told in a moment; TensorFlow takes seconds to start
     prepare_keras(0)  # the same kernels as in the notebooks, without TensorFlow's chatter
@@ -207,8 +205,7 @@ def _predict(arguments: argparse.Namespace) -> int:
             file=sys.stderr,
         )
     table = predictor.predict_files(files)
-    if arguments.csv:
-        _write_csv(table, arguments.csv)
+    _write_csv(table, arguments.csv)
     print(
         table.drop(columns="error").to_string(index=False, na_rep="", float_format="{:.2f}".format)
     )
@@ -266,13 +263,11 @@ def _compute_features(arguments: argparse.Namespace) -> int:
 
     families = [name.strip() for name in arguments.family.split(",")]
     rows = [name for name in families if name not in FRAME_FAMILIES]
-    if arguments.csv:
-        _check_writable(arguments.csv)
-        if len(rows) != 1:
-            raise UsageError(
-                f"--csv {arguments.csv}: expected one family with a row a clip in --family, got "
-                f"{len(rows)} ({', '.join(rows)})"
-            )
+    if arguments.csv and len(rows) != 1:
+        raise UserError(
+            f"--csv {arguments.csv}: expected one family with one row per clip in --family, got "
+            f"{len(rows)} ({', '.join(rows)})"
+        )
     clips = _load_clips(arguments.corpora, scheduler=arguments.scheduler)
     found = extract_features(clips, family=families, scheduler=arguments.scheduler)
     for name, values in found.items():
@@ -287,11 +282,8 @@ def _list_corpora(arguments: argparse.Namespace) -> int:
     from helpers.corpora import CORPORA
     from helpers.sound.check import survey_corpora
 
-    if arguments.csv:
-        _check_writable(arguments.csv)
     table = survey_corpora(arguments.names)
-    if arguments.csv:
-        _write_csv(table, arguments.csv)
+    _write_csv(table, arguments.csv)
     shown = table[["corpus", "hours", "state", "licence"]].copy()
     for place, part in enumerate(("clips", "speakers"), start=1):
         expected = ("/" + table[f"expected_{part}"].astype("string")).fillna("")
@@ -322,8 +314,6 @@ def _validate_corpora(arguments: argparse.Namespace) -> int:
     from helpers.parallel import KEEP_MEMORY
     from helpers.sound.check import FAULTS, NOTES, validate_corpus
 
-    if arguments.csv:
-        _check_writable(arguments.csv)
     os.environ.update(KEEP_MEMORY)  # for the processes that decode
     names = parse_names(arguments.names)
     checked = [validate_corpus(name) for name in names]
@@ -331,8 +321,7 @@ def _validate_corpora(arguments: argparse.Namespace) -> int:
     # Two parts of one folder meet the same stray files: report each once.
     again = (table["check"] == "unparsed") & table.duplicated(["path", "check"])
     table = table[~again]
-    if arguments.csv:
-        _write_csv(table, arguments.csv)
+    _write_csv(table, arguments.csv)
     counts = table["check"].value_counts().reindex([*FAULTS, *NOTES]).dropna().astype(int)
     if len(table):
         print(_align(table.groupby("check", sort=False).head(_SHOWN_A_CHECK)))
@@ -365,20 +354,13 @@ def _align(table, *, right: tuple[str, ...] = ()) -> str:
     return "\n".join(form.format(*line).rstrip() for line in lines)
 
 
-def _write_csv(table, path: Path) -> None:
+def _write_csv(table, path: Path | None) -> None:
+    """Write the table where ``--csv`` says, if it was given."""
+    if path is None:
+        return
     with atomic_write(path) as temporary:
         table.to_csv(temporary, index=False)
     print(f"ser: wrote {len(table)} rows to {path}", file=sys.stderr)
-
-
-def _check_writable(path: Path) -> None:
-    if path.is_dir():
-        raise UsageError(f"--csv {path}: found a folder, expected the name of a file")
-    folder = path.absolute().parent
-    while not folder.exists():
-        folder = folder.parent
-    if not (folder.is_dir() and os.access(folder, os.W_OK)):
-        raise UsageError(f"--csv {path}: {folder} is no folder that can be written to")
 
 
 def _report(table, labels: Path, classes: list[str]) -> None:
@@ -388,7 +370,7 @@ def _report(table, labels: Path, classes: list[str]) -> None:
     clips, notes = compare_with_labels(table, labels, classes)
     print("".join(f"ser: {note}\n" for note in notes), file=sys.stderr, end="")
     if clips.empty:
-        raise UsageError(f"--labels {labels}: none of the files could be scored")
+        raise UserError(f"--labels {labels}: none of the files could be scored")
     counts = confusion_counts(clips["emotion"], clips["predicted"], classes)
     print(f"\nAgainst {labels}: {len(clips)} clips of {clips['speaker'].nunique()} speakers")
     print(f"UAR {uar(counts):.3f}, accuracy {(clips['emotion'] == clips['predicted']).mean():.3f}")

@@ -6,7 +6,6 @@ asked for.
 
 from __future__ import annotations
 
-import html
 import io
 import traceback
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from IPython.display import HTML, Image, clear_output, display
 from helpers.corpora import class_order
 from helpers.errors import UserError
 from helpers.report import plots
+from helpers.report.pages import render
 from helpers.sound.audio import SAMPLE_RATE, load_audio
 from helpers.sound.microphone import peak_dbfs, record_microphone
 
@@ -110,14 +110,7 @@ def message_html(headline: str, *lines: str, color: str, details: str = "") -> s
     >>> "<img" in message_html("heard", "<img src=x>.wav", color="#767676")
     False
     """
-    body = "".join(f"<div>{html.escape(line)}</div>" for line in lines)
-    if details:
-        body += f"<details><summary>Details</summary><pre>{html.escape(details)}</pre></details>"
-    return (
-        f'<div style="border-left:6px solid {color};background:{color}18;padding:.5em 1em;'
-        'margin:.3em 0;line-height:1.5;max-width:56em;overflow-wrap:anywhere">'
-        f'<div style="font-size:1.4em;font-weight:bold">{html.escape(headline)}</div>{body}</div>'
-    )
+    return render("message.html", headline=headline, lines=lines, color=color, details=details)
 
 
 class Panel(widgets.VBox):
@@ -235,4 +228,4 @@ class Panel(widgets.VBox):
         self.level.value = max(self.level.min, level_dbfs)
         self.level.bar_style = "danger" if level_dbfs > -0.5 else "success"
         left = f"{self.record_s - recorded_s:.1f} s left, peak {level_dbfs:.0f} dBFS"
-        self.hint.value = f'<span style="color:#E5484D">●</span> <b>recording</b>, {left}'
+        self.hint.value = render("recording.html", left=left)

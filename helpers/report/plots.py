@@ -11,6 +11,7 @@ import io
 import numpy as np
 import pandas as pd
 
+from helpers.report.pages import render
 from helpers.runs import Run
 from helpers.sound.audio import SAMPLE_RATE
 
@@ -131,12 +132,7 @@ def synthetic_notice(synthetic: bool):
 
     if not synthetic:
         return HTML("")
-    return HTML(
-        '<div style="border-left:6px solid #B00020;padding:.5em 1em;background:#B0002014">'
-        f"<b>{SYNTHETIC_NOTICE}.</b> Every figure and score below shows that the machinery works, "
-        "not that anybody's emotions are recognised. Run it on recordings of people with "
-        "<code>ser run --corpora ravdess</code>.</div>"
-    )
+    return HTML(render("notice.html", notice=SYNTHETIC_NOTICE))
 
 
 def plot_waveform(y: np.ndarray, *, ax=None):
