@@ -36,7 +36,7 @@ run: $(READY)  ## Run the seven notebooks, e.g. make run ARGS="--corpora tess"
 	@PATH="$$PWD/$(BIN):$$PATH" $(BIN)/ser run $(or $(ARGS),-p EPOCHS=12 -p N_ROBUST=7)
 
 test: $(READY)  ## Run the tests, e.g. make test ARGS="tests/test_audio.py -x"
-	@PATH="$$PWD/$(BIN):$$PATH" $(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS)
+	@PATH="$$PWD/$(BIN):$$PATH" $(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 # Without the setting, a sound of more than 10 MB dropped on the panel of 07 is lost without a word.
 lab: $(READY)  ## Open the notebooks in JupyterLab

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -48,15 +49,15 @@ def real_data(corpora_root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return corpora_root
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A file's tests stay on one core, and so do all that read the demo run, which go first.
+#: The longest first. While one process makes the demo run for its notebooks, another one has enough
+#: to do until the browser's tests need that run too.
+FIRST = ("test_notebooks", "test_crossval", "test_app")
 
-    What a file makes once for its tests is then made once, and the longest wait comes first.
-    """
-    for item in items:
-        demo = "demo_run" in item.fixturenames
-        item.add_marker(pytest.mark.xdist_group("demo run" if demo else item.location[0]))
-    items.sort(key=lambda item: "demo_run" not in item.fixturenames)
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Order the files for several processes, each of which takes a whole file at a time."""
+    places = {name: place for place, name in enumerate(FIRST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(FIRST)))
 
 
 @pytest.fixture(scope="session")
@@ -64,9 +65,19 @@ def demo_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An outputs folder with a finished run called ``demo``, made as a user makes it.
 
     ``ser run`` on the demo corpus in a process of its own; few epochs and few disturbed clips are
-    the only difference.
+    the only difference. It is made once for all processes that run tests.
     """
-    outputs = tmp_path_factory.mktemp("outputs")
+    common = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        common = common.parent
+    outputs = common / "outputs"
+    with FileLock(common / "outputs.lock"):
+        if not (outputs / "demo" / "terminal.txt").exists():
+            _make_demo_run(outputs)
+    return outputs
+
+
+def _make_demo_run(outputs: Path) -> None:
     small = ["-p", "EPOCHS=2", "-p", "N_ROBUST=14"]
     done = subprocess.run(
         [sys.executable, "-m", "helpers.cli", "run", "--corpora", "demo", *small],
@@ -77,4 +88,3 @@ def demo_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     (outputs / "demo" / "terminal.txt").write_text(done.stdout, encoding="utf-8")
-    return outputs
