@@ -139,15 +139,6 @@ def test_frame_bodies_take_any_number_of_frames(build, rng):
         check_probabilities(model, 80 * rng.random((2, n_frames, 64)), 8)
 
 
-@pytest.mark.parametrize("build", FRAME_BUILDERS)
-def test_frame_bodies_keep_clips_apart(build, rng):
-    model = build(SHAPE, 4)
-    x = (80 * rng.random((3, 64, 64))).astype("float32")
-    together = np.asarray(model(x))
-    np.testing.assert_allclose(together[1:2], np.asarray(model(x[1:2])), atol=1e-5)
-    assert np.isfinite(np.asarray(model(np.zeros((1, 64, 64), "float32")))).all()
-
-
 @pytest.mark.parametrize(("build", "n_columns"), CLIP_BUILDERS)
 def test_clip_bodies_take_a_row_of_columns(build, n_columns, rng):
     model = build(n_columns, 7)

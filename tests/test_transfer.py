@@ -42,10 +42,10 @@ def make_corpus(
         for place, label in enumerate(classes):
             for clip in range(16):
                 path, text = f"/{name}/{speaker}/{label}/{clip}", ("dog", "kids")[clip % 2]
-                rows.append((path, name, f"{name}-{speaker}", label, text))
+                rows.append((path, name, f"{name}-{speaker}", "", label, text))
                 meant = emotion * centres[CLASSES.index(label)] + voice * own[place]
                 values.append(meant + rng.normal(size=12))
-    clips = pd.DataFrame(rows, columns=["path", "corpus", "speaker", "emotion", "text"])
+    clips = pd.DataFrame(rows, columns=["path", "corpus", "speaker", "gender", "emotion", "text"])
     return clips, pd.DataFrame(np.array(values, "float32")).add_prefix("x_")
 
 

@@ -82,8 +82,7 @@ def cross_validate(
     model : str
         A name in :data:`helpers.models.recipes.RECIPES`.
     protocol : str
-        Where speakers are not kept apart, fold 1 is all
-        there is, and the seeds differ in the split.
+        Where speakers are not kept apart, there is fold 1 only, and the seeds differ in the split.
     seeds : int
         How many; they are counted from 0.
     folds : sequence of int, optional
@@ -185,13 +184,13 @@ def _open_pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
 
 def _begin_worker() -> None:
     """Leave Ctrl-C to the process that started this one, and end when that one does."""
+
+    def end_with_parent() -> None:
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    multiprocessing.parent_process().join()
-    os._exit(1)
+    threading.Thread(target=end_with_parent, daemon=True).start()
 
 
 def _compute_part(run, name, clips, split, recipe, classes, seed, fold) -> str:
@@ -276,13 +275,11 @@ def _n_folds(clips: pd.DataFrame, protocol: str) -> int:
 
 
 def _choose_folds(clips: pd.DataFrame, protocol: str, folds: Sequence[int] | None) -> list[int]:
-    n = _n_folds(clips, protocol)
-    if folds is None:
-        return list(range(1, n + 1))
-    if not all(1 <= fold <= n for fold in folds):
-        given = ", ".join(map(str, folds))
-        raise UserError(f"folds {given}: expected some of 1 to {n} of these clips under {protocol}")
-    return sorted(set(folds))
+    known = range(1, _n_folds(clips, protocol) + 1)
+    wrong = sorted(set(folds or ()) - set(known))
+    if wrong:
+        raise UserError(f"folds {wrong}: expected some of 1 to {known[-1]} under {protocol}")
+    return sorted(set(folds or known))
 
 
 def report(clips: pd.DataFrame, model: str, *, run: Run, **chosen: object) -> int:
