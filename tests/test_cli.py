@@ -433,9 +433,9 @@ def test_what_is_no_model_or_no_recording_is_refused(capsys, sounds, model, home
     (home / "text.keras").write_text("no model")
     shutil.copy(model, home / "renamed.zip")
     for name, message in (
-        ("none.keras", "found no such file"),
-        (sounds, "found a folder, expected a model.keras"),
-        ("text.keras", "not a complete .keras file"),
+        ("none.keras", "No such file"),
+        (sounds, "expected a model.keras with its card.json"),
+        ("text.keras", "File is not a zip file"),
         ("renamed.zip", "Keras cannot load it"),
     ):
         said = refused(capsys, "predict", sounds / "150.wav", "--model", name)
@@ -444,7 +444,7 @@ def test_what_is_no_model_or_no_recording_is_refused(capsys, sounds, model, home
     assert said.startswith("ser: no model.keras under") and "ser run" in said
     (home / "nothing").mkdir()
     said = refused(capsys, "predict", "nothing", "--model", model)
-    assert "nothing: found a folder without audio files" in said
+    assert "nothing: a folder without audio files" in said
 
 
 def test_a_table_that_cannot_be_written_is_said_first(capsys, sounds, model):

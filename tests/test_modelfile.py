@@ -17,7 +17,6 @@ from helpers.errors import UserError
 from helpers.features.extract import FeatureSettings
 from helpers.models.modelfile import (
     CARD_NAME,
-    card_settings,
     load_model,
     make_card,
     read_card,
@@ -67,14 +66,11 @@ def test_card_and_weights_survive(model, card, tmp_path):
     assert found == read_card(path) == json.loads(json.dumps({**card, "n": 3}))
     assert found["classes"] == CLASSES  # in this order, which is not the display order
     assert (found["name"], found["input"], found["temperature"]) == ("tiny", "waveform", 1.5)
+    assert {"tensorflow", "keras", "numpy", "python"} <= set(found["versions"])
     assert found["licences"] == {"own": "CC BY 4.0"}
-    assert card_settings(found) == SETTINGS != FeatureSettings()
+    assert FeatureSettings(**found["features"]) == SETTINGS != FeatureSettings()
     x = np.stack([tone(220, duration_s=1.0), tone(2000, duration_s=1.0)])
     np.testing.assert_array_equal(again(x), model(x))
-
-
-def test_card_says_which_versions(card):
-    assert {"tensorflow", "keras", "numpy", "python"} <= set(card["versions"])
 
 
 def test_model_loads_anywhere_without_this_package(saved, tmp_path):
@@ -133,41 +129,22 @@ def test_saving_is_all_or_nothing(model, card, copy, monkeypatch):
 
 # ---------------------------------------------------------------------------- refusals
 
-BAD_CARDS = [
-    ({"classes": ["sad", "angry"]}, "classes is ['sad', 'angry'], expected a list of 3 names"),
-    ({"classes": ["sad", "sad", "angry"]}, "expected a list of 3 names"),
-    ({"classes": "sad"}, "classes is 'sad', expected a list"),
-    ({"classes": None}, "expected a list of 3 names"),
-    ({"sample_rate": 8000}, "sample rate is 8000 Hz, expected 16000"),
-    ({"input": "vector162"}, "input is 'vector162', and the model takes (None, None)"),
-    ({"input": ["waveform"]}, "input is ['waveform']"),
-    ({"threshold": 1.5}, "threshold is 1.5, expected a confidence from 0 to 1"),
-    ({"threshold": "0.5"}, "threshold is '0.5'"),
-    ({"temperature": 0}, "temperature is 0"),
-    ({"temperature": "1"}, "temperature is '1'"),
-    ({"temperature": float("nan")}, "temperature is nan"),
-    ({"format": 2}, "format is 2, this version reads 1"),
-    ({"features": {"hop_length": 256}}, "feature settings are of another version"),
-    ({"features": None}, "feature settings are of another version"),
-    ({"sample_rate": 1, "temperature": 0}, "sample rate is 1 Hz, expected 16000; temperature is 0"),
-]
 
-
-@pytest.mark.parametrize(("changes", "message"), BAD_CARDS)
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"classes": ["sad", "angry"]}, "classes is ['sad', 'angry'], of 3 outputs"),
+        ({"sample_rate": 8000, "format": None}, "format is None, expected 1; sample_rate is 8000"),
+        ({"input": "vector162"}, "input is 'vector162', and the model takes (None, None)"),
+        ({"features": {"hop_length": 256}}, "feature settings are of another version"),
+    ],
+)
 def test_card_that_does_not_match_is_refused(copy, changes, message):
     replace_member(copy, CARD_NAME, json.dumps({**read_card(copy), **changes}).encode())
     with pytest.raises(UserError) as caught:
         load_model(copy)
     assert str(caught.value).startswith(f"{copy}: the card does not match the model: ")
     assert message in str(caught.value)
-
-
-def test_card_without_its_members_is_refused(copy):
-    card = read_card(copy)
-    del card["sample_rate"], card["features"]
-    replace_member(copy, CARD_NAME, json.dumps(card).encode())
-    with pytest.raises(UserError, match="sample_rate is missing; features is missing"):
-        load_model(copy)
 
 
 def test_features_without_time_take_no_waveform(card, tmp_path):
@@ -177,51 +154,28 @@ def test_features_without_time_take_no_waveform(card, tmp_path):
         load_model(path)
 
 
-@pytest.mark.parametrize("content", [None, b"", b"{", b"3", b"null", b"[]", b"\xff\xfe\x00"])
+@pytest.mark.parametrize("content", [None, b"", b"{", b"\xff\xfe\x00"])
 def test_file_without_readable_card_is_refused(copy, content):
     replace_member(copy, CARD_NAME, content)
-    with pytest.raises(UserError, match=r"no readable card\.json .* order of the emotions"):
+    with pytest.raises(UserError, match=r"expected a model\.keras with its card\.json"):
         load_model(copy)
 
 
 def test_what_is_no_model_file_is_refused(copy, tmp_path):
-    text = tmp_path / "text.keras"
-    text.write_text("not a model")
-    cases = {
-        tmp_path / "none.keras": "found no such file, expected a model.keras",
-        tmp_path: "found a folder, expected a model.keras",
-        text: "not a complete .keras file",
-    }
     whole = copy.read_bytes()
-    for share in (0, 0.3, 0.9, 0.999):
-        part = tmp_path / f"part{share}.keras"
-        part.write_bytes(whole[: int(share * len(whole))])
-        cases[part] = "not a complete .keras file"
-    for path, message in cases.items():
-        with pytest.raises(UserError) as caught:
+    for share in (0, 0.3, 0.999):
+        copy.write_bytes(whole[: int(share * len(whole))])
+        with pytest.raises(UserError, match=r"card\.json \(File is not a zip file\)"):
+            load_model(copy)
+    for path, reason in ((tmp_path / "none.keras", "No such file"), (tmp_path, "Is a directory")):
+        with pytest.raises(UserError, match=reason):
             load_model(path)
-        assert str(caught.value).startswith(f"{path}: {message}")
 
 
 def test_damaged_inside_is_refused(copy):
     replace_member(copy, "model.weights.h5", b"\0" * 2000)
     with pytest.raises(UserError, match="Keras cannot load it"):
         load_model(copy)
-
-
-def test_flipped_bytes_are_refused_or_harmless(saved, tmp_path):
-    whole = saved.read_bytes()
-    path = tmp_path / "flipped.keras"
-    for place in np.random.default_rng(0).integers(0, len(whole), 12):
-        flipped = bytearray(whole)
-        flipped[place : place + 4] = bytes(255 - byte for byte in flipped[place : place + 4])
-        path.write_bytes(flipped)
-        try:
-            _, card = load_model(path)
-        except UserError as error:
-            assert str(path) in str(error)
-        else:
-            assert card["classes"] == CLASSES
 
 
 def test_code_in_a_model_is_refused(card, tmp_path):

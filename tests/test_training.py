@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +9,9 @@ import pandas as pd
 import pytest
 from sklearn.metrics import balanced_accuracy_score
 
-from helpers.errors import UserError
 from helpers.features.families import FeatureSettings
 from helpers.models.builders import build_cnn, with_front_end
+from helpers.models.modelfile import read_card
 from helpers.models.training import (
     TrainingSettings,
     fit_model,
@@ -157,14 +153,6 @@ def test_rare_classes_weigh_as_much_as_frequent_ones():
     assert predict(model, np.ones((1, 2)))[0] == pytest.approx([0.5, 0.5], abs=0.05)
 
 
-def test_a_class_without_training_clips_is_no_error():
-    x, emotions, split = make_clips(40)
-    split[emotions == "happy"] = "validation"
-    model = build_small(4, 3)
-    history = fit_model(model, x, emotions, split, classes=CLASSES, settings=settings(epochs=2))
-    assert np.isfinite(history["loss"]).all()
-
-
 # --- history, stopping, repetition -----------------------------------------------------------
 
 
@@ -176,14 +164,8 @@ def fit_noise(**chosen):
     split = pd.Series(["train"] * 60 + ["validation"] * 60)
     prepare_keras(0)
     model = build_small(30, 3)
-    history = fit_model(
-        model,
-        x,
-        emotions,
-        split,
-        classes=CLASSES,
-        settings=settings(epochs=60, patience=4, **chosen),
-    )
+    chosen = settings(epochs=60, patience=4, **chosen)
+    history = fit_model(model, x, emotions, split, classes=CLASSES, settings=chosen)
     return model, history, x[60:], emotions[60:].map(CLASSES.index).to_numpy()
 
 
@@ -221,18 +203,15 @@ def test_history_is_one_row_per_epoch(overfitted):
     assert (history["learning_rate"] > 0).all()
 
 
-def fit_seeded(seed: int, *, small: bool = False):
+def fit_seeded(seed: int):
     """Fit from scratch with one seed; return what came of it."""
     rng = np.random.default_rng(0)
     emotions = pd.Series(np.resize(CLASSES, 24))
     split = pd.Series(["train"] * 16 + ["validation"] * 8)
     prepare_keras(seed)
-    if small:
-        x, model, augment = rng.normal(size=(24, 4)), build_small(4, 3), None
-    else:
-        x, model, augment = 80 * rng.random((24, 32, 64)), build_cnn((32, 64), 3), augment_frames
+    x, model = 80 * rng.random((24, 32, 64)), build_cnn((32, 64), 3)
     history = fit_model(
-        model, x, emotions, split, classes=CLASSES, augment=augment,
+        model, x, emotions, split, classes=CLASSES, augment=augment_frames,
         settings=settings(epochs=2, batch_size=8, learning_rate=1e-3, seed=seed),
     )  # fmt: skip
     return history, model.get_weights()
@@ -244,11 +223,7 @@ def test_one_seed_gives_one_result():
     pd.testing.assert_frame_equal(first, again, check_exact=True)
     for a, b in zip(first_weights, again_weights, strict=True):
         np.testing.assert_array_equal(a, b)
-
-
-def test_another_seed_gives_another_result():
-    first, other = (fit_seeded(seed, small=True)[0] for seed in (5, 6))
-    assert first["loss"].tolist() != other["loss"].tolist()
+    assert fit_seeded(6)[0]["loss"].tolist() != first["loss"].tolist()
 
 
 def test_progress_is_logged_and_nothing_is_printed(capsys, caplog):
@@ -257,7 +232,7 @@ def test_progress_is_logged_and_nothing_is_printed(capsys, caplog):
     with caplog.at_level("INFO", logger="helpers.models.training"):
         fit_model(model, x, emotions, split, classes=CLASSES, settings=settings(epochs=9))
     assert capsys.readouterr() == ("", "")
-    assert caplog.messages[0].startswith("epoch   1  loss ") and len(caplog.messages) <= 10
+    assert caplog.messages[0].startswith("epoch   1  accuracy ") and len(caplog.messages) <= 10
     assert caplog.messages[-1].startswith("small: 24 parameters, 9 epochs in ")
 
 
@@ -279,11 +254,6 @@ def make_table(emotions: pd.Series, split: pd.Series) -> pd.DataFrame:
     )
 
 
-def card_of(path: Path) -> dict:
-    with zipfile.ZipFile(path) as archive:
-        return json.loads(archive.read("card.json"))
-
-
 def test_candidate_is_scored_on_the_validation_side_and_saved(run, keras):
     x, emotions, split = make_clips()
     model = build_small(4, 3)
@@ -300,7 +270,7 @@ def test_candidate_is_scored_on_the_validation_side_and_saved(run, keras):
     assert score["uar"] == pytest.approx(balanced_accuracy_score(emotions[held], said))
 
     (path,) = run.folder.rglob("*.keras")
-    card = card_of(path)
+    card = read_card(path)
     assert card["classes"] == CLASSES and card["input"] == "mfcc40"
     assert card["synthetic"] is True and card["fingerprint"] == "abc"
     assert card["speakers"] == {"train": ["demo-a"], "validation": ["demo-b"], "test": ["demo-c"]}
@@ -320,7 +290,7 @@ def test_frame_candidate_is_saved_with_its_front_end(run, keras, rng):
         family="logmel", classes=CLASSES, features=features, settings=settings(),
     )  # fmt: skip
     (path,) = run.folder.rglob("*.keras")
-    card = card_of(path)
+    card = read_card(path)
     assert (card["input"], card["sample_rate"], card["name"]) == ("waveform", 16_000, "cnn")
     assert FeatureSettings(**card["features"]) == features
     y = rng.normal(0, 0.1, (2, 16_000))
@@ -334,22 +304,6 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(0)
 
 
-def save_small(run: Run, family: str, *, deltas: int = 0) -> None:
-    x, emotions, split = make_clips(20)
-    save_candidate(
-        run, build_small(4, 3), x, make_table(emotions, split), protocol="speaker-independent",
-        family=family, classes=CLASSES, settings=settings(),
-        features=FeatureSettings(deltas=deltas),
-    )  # fmt: skip
-
-
-def test_frames_without_a_front_end_are_refused(run):
-    for family, deltas in (("mfcc", 0), ("logmel", 1)):
-        with pytest.raises(ValueError, match=f"{family} with deltas={deltas}: only log-mel"):
-            save_small(run, family, deltas=deltas)
-    assert not list(run.folder.rglob("*.keras"))
-
-
 def test_models_of_a_protocol_that_the_clips_no_longer_have_are_left_out(run):
     for protocol, name in (("own-split", "cnn"), ("random-80-20", "b"), ("random-80-20", "a")):
         path = run.path(f"models/{protocol}/{name}.keras")
@@ -358,17 +312,3 @@ def test_models_of_a_protocol_that_the_clips_no_longer_have_are_left_out(run):
     found = list_candidates(run, ["speaker-independent", "random-80-20"])
     assert list(found) == [("random-80-20", "a"), ("random-80-20", "b")]
     assert found["random-80-20", "b"] == run.path("models/random-80-20/b.keras")
-
-
-def test_candidate_needs_the_first_notebook(tmp_path):
-    with pytest.raises(UserError, match="01_explore"):
-        save_small(Run(tmp_path / "empty"), "mfcc40")
-    assert not list(tmp_path.rglob("*.keras"))
-
-
-def test_importing_training_starts_nothing_heavy():
-    code = "import sys, helpers.models.recipes; print('tensorflow' in sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
-    )
-    assert done.stdout.strip() == "False" and done.stderr == ""

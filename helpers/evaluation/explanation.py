@@ -20,7 +20,6 @@ import pandas as pd
 
 from helpers.errors import UserError
 from helpers.features.extract import FeatureSettings
-from helpers.models.modelfile import card_settings
 from helpers.sound.audio import SAMPLE_RATE, fit_clip
 
 _STEPS = 64  # from silence to one clip: the sum misses the gain by 2 % (the CNN on RAVDESS)
@@ -82,7 +81,7 @@ def explain_clip(predictor, y: np.ndarray, *, emotion: str | None = None) -> Exp
         The model does not take a waveform.
     """
     front, body = _split_front_end(predictor.model)
-    settings = card_settings(predictor.card)
+    settings = predictor.settings
     heard = fit_clip(np.asarray(y, dtype="float32"), settings.n_samples)
     if emotion is None:
         emotion = predictor.classes[predictor.probabilities(heard[None])[0].argmax()]
@@ -119,7 +118,7 @@ def listening_profile(
         The model does not take a waveform.
     """
     front, body = _split_front_end(predictor.model)
-    settings = card_settings(predictor.card)
+    settings = predictor.settings
     frames = _picture_clips(front, waves, settings)
     targets = np.array([predictor.classes.index(name) for name in emotions])
     temperature = predictor.card["temperature"]
@@ -268,7 +267,7 @@ def check_sanity(predictor, waves: Sequence[np.ndarray], *, seed: int = 0) -> pd
     import keras
 
     front, body = _split_front_end(predictor.model)
-    frames = _picture_clips(front, waves, card_settings(predictor.card))
+    frames = _picture_clips(front, waves, predictor.settings)
     targets = body(frames, training=False).numpy().argmax(axis=1)
     look = {"temperature": predictor.card["temperature"], "steps": _STEPS_SANITY}
     known, _ = integrate_gradients(body, frames, targets, **look)

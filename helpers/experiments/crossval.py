@@ -82,8 +82,7 @@ def cross_validate(
     model : str
         A name in :data:`helpers.models.recipes.RECIPES`.
     protocol : str
-        One of :data:`helpers.columns.PROTOCOLS`. Where speakers are not kept apart, fold 1 is all
-        there is, and the seeds differ in the split.
+        Where speakers are not kept apart, there is fold 1 only, and the seeds differ in the split.
     seeds : int
         How many; they are counted from 0.
     folds : sequence of int, optional
@@ -106,12 +105,10 @@ def cross_validate(
     Raises
     ------
     UserError
-        An unknown model, protocol or fold, a number that is too small, or a split that cannot be
-        made; before anything is computed.
+        An unknown fold, or a split that cannot be made; before anything is computed.
     PartsFailedError
         Names the parts that failed, when all others are done.
     """
-    check_request(model, protocol=protocol, seeds=seeds, jobs=jobs, epochs=epochs)
     recipe = RECIPES[model].with_epochs(epochs) if epochs else RECIPES[model]
     splits = {}
     for seed in range(seeds):
@@ -187,13 +184,13 @@ def _open_pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
 
 def _begin_worker() -> None:
     """Leave Ctrl-C to the process that started this one, and end when that one does."""
+
+    def end_with_parent() -> None:
+        multiprocessing.parent_process().join()
+        os._exit(1)
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    multiprocessing.parent_process().join()
-    os._exit(1)
+    threading.Thread(target=end_with_parent, daemon=True).start()
 
 
 def _compute_part(run, name, clips, split, recipe, classes, seed, fold) -> str:
@@ -214,21 +211,7 @@ def describe(clips: pd.DataFrame, model: str, recipe, *, protocol: str, jobs: in
 
     Features stand for the formulas that made them, the splits of the first seed for the rules by
     which speakers are put on a side, and a hash for the code of the model and of its training.
-
-    Parameters
-    ----------
-    clips : pd.DataFrame
-        Utterance table with ``sha256``.
-    model, protocol : str
-    recipe : NetworkRecipe or SvmRecipe
-    jobs : int
-        Processes that compute the features that are not there yet.
-
-    Returns
-    -------
-    dict
-        ``model protocol corpora synthetic fingerprint clips speakers classes n_folds family
-        features settings augment code inputs versions``.
+    ``jobs`` processes compute the features that are not there yet.
     """
     corpora = sorted(clips["corpus"].unique())
     n_folds = _n_folds(clips, protocol)
@@ -260,15 +243,8 @@ def parts_folder(facts: dict) -> str:
     return f"parts/{hashlib.sha256(dump_json(facts).encode()).hexdigest()[:12]}"
 
 
-def check_request(
-    model: str, *, protocol: str, seeds: int = 1, jobs: int = -1, epochs: int | None = None
-) -> None:
-    """Refuse a wrong name or number before any work.
-
-    Raises
-    ------
-    UserError
-    """
+def check_request(model: str, *, protocol: str, seeds: int, jobs: int, epochs: int | None) -> None:
+    """Refuse a wrong name or number with a UserError, before any work."""
     for what, name, known in (("model", model, RECIPES), ("protocol", protocol, PROTOCOLS)):
         if name not in known:
             raise UserError(f"{what} {name!r}: expected one of {', '.join(known)}")
@@ -281,13 +257,7 @@ def check_request(
 
 
 def parse_folds(text: str | None) -> list[int] | None:
-    """Folds as one types them; None for all.
-
-    Examples
-    --------
-    >>> parse_folds("1, 3")
-    [1, 3]
-    """
+    """Folds as one types them, such as ``1, 3``; None for all."""
     try:
         return [int(part) for part in text.split(",")] if text else None
     except ValueError as error:
@@ -295,13 +265,7 @@ def parse_folds(text: str | None) -> list[int] | None:
 
 
 def name_run(clips: pd.DataFrame, model: str, protocol: str) -> str:
-    """Name of the run folder where none is given.
-
-    Examples
-    --------
-    >>> name_run(pd.DataFrame({"corpus": ["tess", "tess"]}), "cnn", "speaker-independent")
-    'cv-tess-cnn'
-    """
+    """Name of the run folder where none is given, such as ``cv-tess-cnn``."""
     parts = ["cv", *sorted(clips["corpus"].unique()), model]
     return "-".join(parts if protocol == PROTOCOLS[0] else [*parts, protocol])
 
@@ -311,17 +275,11 @@ def _n_folds(clips: pd.DataFrame, protocol: str) -> int:
 
 
 def _choose_folds(clips: pd.DataFrame, protocol: str, folds: Sequence[int] | None) -> list[int]:
-    n = _n_folds(clips, protocol)
-    if folds is None:
-        return list(range(1, n + 1))
-    if not all(1 <= fold <= n for fold in folds):
-        corpora = ", ".join(sorted(clips["corpus"].unique()))
-        hint = "" if n > 1 else ", where the seeds differ in the split"
-        given = ", ".join(map(str, folds))
-        raise UserError(
-            f"folds {given}: expected some of 1 to {n} for {corpora} under {protocol}{hint}"
-        )
-    return sorted(set(folds))
+    known = range(1, _n_folds(clips, protocol) + 1)
+    wrong = sorted(set(folds or ()) - set(known))
+    if wrong:
+        raise UserError(f"folds {wrong}: expected some of 1 to {known[-1]} under {protocol}")
+    return sorted(set(folds or known))
 
 
 def report(clips: pd.DataFrame, model: str, *, run: Run, **chosen: object) -> int:

@@ -1,8 +1,9 @@
 """Architectures: those of five public recipes and the project's own, one builder each.
 
-A builder returns a *body*: features in, one probability per class out. For the families that keep
-time, :func:`with_front_end` puts the log-mel before it, so that the saved model takes a raw
-waveform. Only built-in Keras layers are used: the file loads anywhere without this package.
+A builder returns a *body*: features in, one probability per class out. For frame families its
+``shape`` is ``(n_frames, n_mels)``, of which any number of frames is taken, and
+:func:`with_front_end` puts the log-mel before it, so that the saved model takes a raw waveform.
+Only built-in Keras layers are used: the file loads anywhere without this package.
 """
 
 from __future__ import annotations
@@ -13,10 +14,6 @@ from helpers.sound.audio import SAMPLE_RATE
 
 def build_front_end(settings: FeatureSettings):
     """Waveform → log-mel as :func:`helpers.features.extract.logmel_frames` computes it.
-
-    Parameters
-    ----------
-    settings : FeatureSettings
 
     Returns
     -------
@@ -123,14 +120,7 @@ def _pool_time(x):
 
 
 def build_lstm(shape: tuple[int, int], n_classes: int):
-    """The project's LSTM: bidirectional over log-mel frames, three at a time.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        ``(n_frames, n_mels)``; any number of frames is taken.
-    n_classes : int
-    """
+    """The project's LSTM: bidirectional over log-mel frames, three at a time."""
     from keras import Model, layers
 
     inputs, x = _picture(shape)
@@ -156,14 +146,7 @@ def build_cnn_lstm(shape: tuple[int, int], n_classes: int):
 
 
 def build_cnn(shape: tuple[int, int], n_classes: int):
-    """The project's CNN: convolutions in time and frequency, then over time with frequency kept.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        ``(n_frames, n_mels)``; any number of frames is taken.
-    n_classes : int
-    """
+    """The project's CNN: convolutions in time and frequency, then over time with frequency kept."""
     from keras import Input, Model, layers
 
     inputs = Input((None, shape[1]), name="log_mel_frames")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -13,8 +12,8 @@ import pandas as pd
 from helpers.columns import FACTS
 from helpers.corpora import find_audio, load_manifest
 from helpers.errors import UserError
-from helpers.features.extract import compute_features
-from helpers.models.modelfile import apply_temperature, card_settings, load_model
+from helpers.features.extract import FeatureSettings, compute_features
+from helpers.models.modelfile import apply_temperature, load_model
 from helpers.runs import outputs_home
 from helpers.sound.audio import SAMPLE_RATE, AudioError, fit_clip, load_audio
 
@@ -25,24 +24,16 @@ _CHUNK = 64  # windows in memory at once
 class Predictor:
     """A model file, ready to be asked.
 
-    Parameters
-    ----------
-    path : str or Path
-        A ``model.keras`` with its card.
-
     Attributes
     ----------
     classes : list of str
         Emotions in the order of the probabilities.
     card : dict
         See :mod:`helpers.models.modelfile`.
+    settings : FeatureSettings
+        Those that the model was trained with.
     threshold : float
         Confidence below which an answer counts as "not sure"; chosen on validation clips.
-
-    Raises
-    ------
-    UserError
-        The file is missing or its card does not match.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -53,7 +44,7 @@ class Predictor:
         self.classes: list[str] = self.card["classes"]
         # Below one half, everything else together is likelier than the answer.
         self.threshold: float = self.card.get("threshold", 0.5)
-        self._settings = card_settings(self.card)
+        self.settings = FeatureSettings(**self.card["features"])
         # One graph for batches of any size.
         self._call = tf.function(
             lambda x: self.model(x, training=False),
@@ -66,29 +57,15 @@ class Predictor:
         return bool(self.card.get("synthetic", False))
 
     def prepare(self, y: np.ndarray) -> np.ndarray:
-        """Turn a waveform into the model's inputs, one row per window.
+        """Turn a 16 kHz waveform into the model's inputs, one float32 row per window.
 
         A clip of up to twice ``clip_s`` is fitted to ``clip_s`` as in training; a longer recording
         is cut into windows that overlap by half.
-
-        Parameters
-        ----------
-        y : np.ndarray, shape (n,), float32
-            16 kHz waveform.
-
-        Returns
-        -------
-        np.ndarray, shape (n_windows, …), float32
         """
         if self.card["input"] != "waveform":
-            row = compute_features(y, family=self.card["input"], settings=self._settings)
-            if len(row) != self.model.input_shape[-1]:
-                raise UserError(
-                    f"{self.path}: takes {self.model.input_shape[-1]} columns, and "
-                    f"{self.card['input']} has {len(row)} in this version: train it again"
-                )
+            row = compute_features(y, family=self.card["input"], settings=self.settings)
             return np.asarray([list(row.values())], dtype="float32")
-        width = self._settings.n_samples
+        width = self.settings.n_samples
         if len(y) <= 2 * width:
             return fit_clip(y, width)[None]
         starts = range(0, len(y) - width // 2, width // 2)
@@ -109,14 +86,7 @@ class Predictor:
         return apply_temperature(np.concatenate(rows), self.card["temperature"])
 
     def predict_audio(self, y: np.ndarray, *, name: str = "") -> pd.DataFrame:
-        """Estimate the emotion of one waveform.
-
-        Parameters
-        ----------
-        y : np.ndarray, shape (n,), float32
-            16 kHz mono.
-        name : str
-            What to call it in the column ``file``.
+        """Estimate the emotion of one 16 kHz waveform, called ``name`` in the column ``file``.
 
         Returns
         -------
@@ -128,29 +98,11 @@ class Predictor:
         return self._table([(name, y)])
 
     def predict_files(self, paths: Iterable[str | Path]) -> pd.DataFrame:
-        """Estimate the emotion of each file; a broken file is a row with its error.
-
-        Returns
-        -------
-        pd.DataFrame
-            One row per file in the order given; columns as :meth:`predict_audio`.
-        """
+        """As :meth:`predict_audio`, one row per file; a broken file is a row with its error."""
         return self._table([(str(path), None) for path in paths])
 
     def predict_waves(self, waves: Sequence[np.ndarray]) -> pd.DataFrame:
-        """Estimate the emotion of each waveform that is in memory.
-
-        Parameters
-        ----------
-        waves : sequence of np.ndarray, each of shape (n,), float32
-            16 kHz mono.
-
-        Returns
-        -------
-        pd.DataFrame
-            One row per waveform in the order given; columns as :meth:`predict_audio`, ``file``
-            empty.
-        """
+        """As :meth:`predict_audio`, one row per 16 kHz waveform, ``file`` empty."""
         return self._table([("", y) for y in waves])
 
     def _table(self, clips: Sequence[tuple[str, np.ndarray | None]]) -> pd.DataFrame:
@@ -158,8 +110,8 @@ class Predictor:
 
         rows, waiting = [], []
         scores = np.full((len(clips), len(self.classes)), np.nan)
-        show = len(clips) > _CHUNK and sys.stderr.isatty()
-        for place, (name, y) in enumerate(tqdm(clips, disable=not show, unit="file")):
+        bar = tqdm(clips, disable=None, leave=False, unit="file")  # on a terminal only
+        for place, (name, y) in enumerate(bar):
             row = {"file": name, "start_s": 0.0, "end_s": np.nan, "error": ""}
             rows.append(row)
             try:
@@ -194,40 +146,24 @@ class Predictor:
 
 
 def find_model() -> Path:
-    """Path of the ``model.keras`` that was written last under ``outputs/``.
-
-    Raises
-    ------
-    UserError
-        No run has written one yet.
-    """
-    found = sorted(outputs_home().glob("*/model.keras"), key=lambda path: path.stat().st_mtime)
-    if not found:
+    """Path of the ``model.keras`` that was written last under ``outputs/``."""
+    found = outputs_home().glob("*/model.keras")
+    latest = max(found, key=lambda path: path.stat().st_mtime, default=None)
+    if latest is None:
         raise UserError(
             f"no model.keras under {outputs_home()}: train one with `ser run`, or name one with "
             "--model"
         )
-    return found[-1]
+    return latest
 
 
 def list_audio(paths: Iterable[str | Path]) -> list[Path]:
-    """Files as given, and the audio files in folders; a folder without any is an error.
-
-    Raises
-    ------
-    AudioError
-        A folder holds no audio file.
-    """
+    """Files as given, and the audio files in folders; a folder without any is a UserError."""
     files = []
     for path in map(Path, paths):
         inside = find_audio(path) if path.is_dir() else [path]
         if not inside:
-            raise AudioError(
-                file=str(path),
-                found="a folder without audio files",
-                expected="recordings such as .wav, .flac, .mp3, .ogg, .m4a",
-                remedy="name the folder that holds them",
-            )
+            raise UserError(f"{path}: a folder without audio files such as .wav, .flac or .mp3")
         files += inside
     return files
 
@@ -251,7 +187,7 @@ def compare_with_labels(
     clips : pd.DataFrame
         Scored clips with ``emotion`` (true), ``predicted`` and ``speaker``.
     notes : list of str
-        What could not be scored, and why.
+        What could be read and not be scored, and why.
 
     Raises
     ------
@@ -261,21 +197,20 @@ def compare_with_labels(
     truth = load_manifest(labels).clips
     # Real paths: "../a.wav" and a link to a folder are the same clip.
     known = truth.assign(real=truth["path"].map(os.path.realpath)).drop_duplicates("real")
-    clips = predictions.rename(columns={"emotion": "predicted"})
+    heard = predictions[predictions["error"] == ""]
+    clips = heard.rename(columns={"emotion": "predicted"})
     clips["real"] = clips["file"].map(os.path.realpath)
     clips = clips.merge(known[["real", "emotion", "speaker"]], on="real", how="left")
-    broken = clips["error"] != ""
-    unlisted = clips["emotion"].isna() & ~broken
-    unknown = ~clips["emotion"].isin(classes) & ~broken & ~unlisted
+    unlisted = clips["emotion"].isna()
+    unknown = ~clips["emotion"].isin(classes) & ~unlisted
     notes = []
-    for mask, why in ((broken, "could not be read"), (unlisted, f"are not listed in {labels}")):
-        if mask.any():
-            notes.append(f"{mask.sum()} files {why}: {', '.join(clips.loc[mask, 'file'][:3])}")
+    if unlisted.any():
+        names = ", ".join(clips.loc[unlisted, "file"][:3])
+        notes.append(f"{unlisted.sum()} files are not listed in {labels}: {names}")
     if unknown.any():
         names = ", ".join(sorted(set(clips.loc[unknown, "emotion"])))
         notes.append(f"{unknown.sum()} files have an emotion that the model does not know: {names}")
-    scored = ~(broken | unlisted | unknown)
-    return clips.loc[scored, ["file", "predicted", "emotion", "speaker"]], notes
+    return clips.loc[~(unlisted | unknown), ["file", "predicted", "emotion", "speaker"]], notes
 
 
 def predict_side(predictor: Predictor, clips: pd.DataFrame, protocol: str, side: str):

@@ -1,7 +1,7 @@
 """How each model is trained: the networks of notebooks 04 and 05, and a support vector machine.
 
-The notebooks show every step and say the numbers in their parameters. Here the same numbers stand
-for what trains without a notebook; a test compares the two. All recipes are asked in the same way:
+The notebooks show every step, with the numbers in their parameters. Here are the same numbers for
+what trains without a notebook; a test compares the two. All recipes are used in the same way:
 ``recipe.fit_predict(x, emotions, split, classes=classes, seed=seed)``.
 """
 
@@ -125,18 +125,13 @@ class NetworkRecipe:
 class SvmRecipe:
     """The field's classical baseline: a support vector machine with an RBF kernel.
 
-    Asked like a :class:`NetworkRecipe`. It names an emotion and has no probabilities.
+    Used like a :class:`NetworkRecipe`. It names an emotion and has no probabilities.
     """
 
     family: str
 
     def with_epochs(self, epochs: int) -> SvmRecipe:
-        """There is nothing to set.
-
-        Raises
-        ------
-        UserError
-        """
+        """There is nothing to set: a UserError."""
         raise UserError(f"epochs {epochs}: svm has none")
 
     def describe(self) -> dict:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import tempfile
 import time
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -17,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from helpers.features.extract import FRAME_FAMILIES, FeatureSettings
+from helpers.features.extract import FeatureSettings
 from helpers.models.builders import with_front_end
 from helpers.models.modelfile import make_card, save_model
 from helpers.runs import Run
@@ -62,11 +61,8 @@ class TrainingSettings:
 def prepare_keras(seed: int) -> None:
     """Import TensorFlow without its start-up messages, seed it, and make it repeat itself.
 
-    Parameters
-    ----------
-    seed : int
-        For Python, NumPy and Keras. With deterministic kernels, the same seed on the same machine
-        gives the same weights.
+    The seed is for Python, NumPy and Keras. With deterministic kernels, the same seed on the same
+    machine gives the same weights.
     """
     if "tensorflow" not in sys.modules:
         _import_quietly()
@@ -81,21 +77,16 @@ def prepare_keras(seed: int) -> None:
 def _import_quietly() -> None:
     """Import TensorFlow, holding back what its C++ side prints before any log level applies."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with tempfile.TemporaryFile() as held:
-        before = os.dup(2)
-        os.dup2(held.fileno(), 2)
-        try:
-            import tensorflow as tf
+    before = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        import tensorflow as tf
 
-            tf.constant(0)
-        except BaseException:
-            os.dup2(before, 2)
-            held.seek(0)
-            sys.stderr.write(held.read().decode(errors="replace"))
-            raise
-        finally:
-            os.dup2(before, 2)
-            os.close(before)
+        tf.constant(0)
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
 
 
 def fit_model(
@@ -191,14 +182,7 @@ def _learning_rate(epoch: int, *_: float, settings: TrainingSettings) -> float:
     return settings.learning_rate * (0.01 + 0.99 * (1 + np.cos(np.pi * way)) / 2)
 
 
-def _make_batches(
-    x: np.ndarray,
-    y: np.ndarray,
-    clips: np.ndarray,
-    n_classes: int,
-    settings: TrainingSettings,
-    augment,
-):
+def _make_batches(x, y, clips, n_classes: int, settings: TrainingSettings, augment):
     """Shuffled, weighted and augmented batches of the rows ``clips``; the same for one seed."""
     import keras
 
@@ -234,32 +218,17 @@ def _make_batches(
 def _log_epoch(epoch: int, logs: dict, *, settings: TrainingSettings) -> None:
     """One line for about every eighth of the epochs."""
     if epoch % max(1, settings.epochs // 8) == 0:
-        _LOG.info(
-            "epoch %3d  loss %.3f  accuracy %.3f  validation loss %.3f  accuracy %.3f",
-            epoch + 1,
-            logs["loss"],
-            logs["accuracy"],
-            logs["val_loss"],
-            logs["val_accuracy"],
-        )
+        values = "  ".join(f"{name} {value:.3f}" for name, value in logs.items())
+        _LOG.info("epoch %3d  %s", epoch + 1, values)
 
 
 def list_candidates(run: Run, protocols: list[str]) -> dict[tuple[str, str], Path]:
-    """Files that :func:`save_candidate` wrote under some protocols.
+    """Files of :func:`save_candidate` by (protocol, name of the model), in alphabetical order.
 
-    A run folder may still have models of a protocol that its clips no longer have: these are left
-    out.
-
-    Returns
-    -------
-    dict
-        ``(protocol, name of the model)`` → its file, in alphabetical order.
+    A run folder may also have models of a protocol that its clips no longer have.
     """
-    found = {}
-    for protocol in sorted(protocols):
-        for path in sorted(run.path(f"models/{protocol}").glob("*.keras")):
-            found[protocol, path.stem] = path
-    return found
+    found = sorted(run.folder.glob("models/*/*.keras"))
+    return {(path.parent.name, path.stem): path for path in found if path.parent.name in protocols}
 
 
 def save_candidate(
@@ -276,7 +245,7 @@ def save_candidate(
 ) -> dict:
     """Score a trained body on the validation side and save it with its card.
 
-    A body on log-mel frames is saved with the front end before it, raw waveform in.
+    A body on log-mel frames, without deltas, is saved with the front end: raw waveform in.
 
     Parameters
     ----------
@@ -297,11 +266,6 @@ def save_candidate(
     dict
         ``model protocol uar accuracy n`` on the validation side.
     """
-    if family in FRAME_FAMILIES and (family != "logmel" or features.deltas):
-        raise ValueError(
-            f"{family} with deltas={features.deltas}: only log-mel frames without derivatives have "
-            "a front end to be saved with"
-        )
     from sklearn.metrics import accuracy_score, balanced_accuracy_score
 
     side = clips[protocol]

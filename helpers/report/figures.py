@@ -107,7 +107,7 @@ def plot_cross(scores: list[dict], *, ax=None, title: str = ""):
     Parameters
     ----------
     scores : list of dict
-        From :func:`helpers.experiments.crosscorpus.cross_corpora`.
+        From :func:`helpers.experiments.transfer.cross_corpora`.
     """
     import seaborn
 

@@ -9,15 +9,15 @@ from sklearn.metrics import balanced_accuracy_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
-from tiny import write_tone
 
 from helpers.experiments.baselines import predict_baselines
-from helpers.experiments.crosscorpus import cross_corpora, load_others, shared_emotions
-from helpers.experiments.leakage import LEAKAGE_PROTOCOLS, copy_clips, demonstrate_leak
-from helpers.features.extract import compute_features
+from helpers.experiments.transfer import (
+    LEAKAGE_PROTOCOLS,
+    cross_corpora,
+    demonstrate_leak,
+    load_others,
+)
 from helpers.models.recipes import RECIPES
-from helpers.sound.audio import load_audio
-from helpers.sound.augment import shift_time
 from helpers.splits import split_by_speaker
 
 CLASSES = ["neutral", "happy", "sad"]
@@ -29,7 +29,6 @@ def make_corpus(
     n_speakers: int = 6,
     emotion: float = 1.0,
     voice: float = 0.0,
-    texts: tuple[str, ...] = ("dog", "kids"),
     classes: list[str] = CLASSES,
     seed: int = 0,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -42,23 +41,12 @@ def make_corpus(
         own = rng.normal(size=(len(classes), 12))
         for place, label in enumerate(classes):
             for clip in range(16):
-                rows.append(
-                    {
-                        "path": f"/{name}/{speaker}/{label}/{clip}",
-                        "corpus": name,
-                        "speaker": f"{name}-{speaker}",
-                        "gender": ("female", "male")[speaker % 2],
-                        "emotion": label,
-                        "text": texts[clip % len(texts)],
-                    }
-                )
-                values.append(
-                    emotion * centres[CLASSES.index(label)]
-                    + voice * own[place]
-                    + rng.normal(size=12)
-                )
-    columns = [f"x_{place}" for place in range(12)]
-    return pd.DataFrame(rows), pd.DataFrame(np.array(values, "float32"), columns=columns)
+                path, text = f"/{name}/{speaker}/{label}/{clip}", ("dog", "kids")[clip % 2]
+                rows.append((path, name, f"{name}-{speaker}", "", label, text))
+                meant = emotion * centres[CLASSES.index(label)] + voice * own[place]
+                values.append(meant + rng.normal(size=12))
+    clips = pd.DataFrame(rows, columns=["path", "corpus", "speaker", "gender", "emotion", "text"])
+    return clips, pd.DataFrame(np.array(values, "float32")).add_prefix("x_")
 
 
 # ---------------------------------------------------------------------------- leakage
@@ -83,19 +71,8 @@ def test_a_planted_leak_shows_and_strict_protocols_do_not_have_it():
 
 def test_protocols_that_the_clips_do_not_allow_are_left_out():
     clips, x = make_corpus("own", n_speakers=1)
-    answers = demonstrate_leak(clips, x, x, epochs=1)
+    answers = demonstrate_leak(clips, x, x)
     assert set(answers) == {"leaky", "random-80-20"}
-
-
-def test_a_copy_is_the_clip_a_little_later(tmp_path):
-    path = write_tone(tmp_path / "a.wav", 330.0)
-    clips = pd.DataFrame({"path": [str(path)], "speaker": "a"}, index=[7])
-    copies = copy_clips(clips, family="mfcc40")
-    assert copies.index.tolist() == [7] and copies.dtypes.eq("float32").all()
-    late = shift_time(load_audio(path), np.random.default_rng(0), shift_s=0.2)
-    assert np.abs(late[:3000]).max() == 0
-    expected = compute_features(late, family="mfcc40")
-    np.testing.assert_allclose(copies.loc[7], list(expected.values()), rtol=1e-5)
 
 
 # ---------------------------------------------------------------------------- baselines
@@ -108,11 +85,6 @@ def test_svm_learns_from_training_and_chooses_on_validation():
     said = RECIPES["svm"].fit_predict(x, **facts)
     test = split == "test"
     assert balanced_accuracy_score(clips["emotion"][test], said["predicted"]) > 0.8
-    # What the other clips of the test side are changes nothing.
-    spoiled = x.copy()
-    spoiled[test & (test.cumsum() > 5)] = 1e6
-    again = RECIPES["svm"].fit_predict(spoiled, **facts)
-    assert again["predicted"][:5].tolist() == said["predicted"][:5].tolist()
     # The cost is the one that answers the validation side best, here found by hand.
     held, train = split == "validation", split == "train"
     uars, answers = [], []
@@ -127,19 +99,16 @@ def test_svm_learns_from_training_and_chooses_on_validation():
 
 def test_baselines_are_what_they_say():
     clips, x = make_corpus("own")
-    clips = pd.concat([clips, clips[clips["emotion"] == "sad"]], ignore_index=True)
-    x = x.reindex([*x.index, *np.flatnonzero(clips["emotion"][: len(x)] == "sad")])
-    x = x.reset_index(drop=True)
+    more = clips["emotion"] == "sad"
+    clips = pd.concat([clips, clips[more]], ignore_index=True)
+    x = pd.concat([x, x[more]], ignore_index=True)
     clips["speaker-independent"] = split_by_speaker(clips)
     answers = predict_baselines(clips, x, "speaker-independent")
     assert set(answers) == {"svm", "majority", "chance"}
     assert set(answers["majority"]["predicted"]) == {"sad"}
     assert set(answers["chance"]["predicted"]) == set(CLASSES)
-    for table in answers.values():
-        assert (
-            table["path"].tolist()
-            == clips.loc[clips["speaker-independent"] == "test", "path"].tolist()
-        )
+    tested = clips.loc[clips["speaker-independent"] == "test", "path"].tolist()
+    assert all(table["path"].tolist() == tested for table in answers.values())
 
 
 # ---------------------------------------------------------------------------- across corpora
@@ -153,8 +122,7 @@ def test_matrix_of_three_corpora():
     ]
     clips = pd.concat([part[0] for part in parts], ignore_index=True)
     x = pd.concat([part[1] for part in parts], ignore_index=True)
-    assert shared_emotions(clips) == ["happy", "sad"]
-    scores = {(s["train"], s["test"]): s for s in cross_corpora(clips, x, n_resamples=100)}
+    scores = {(s["train"], s["test"]): s for s in cross_corpora(clips, x)}
     names = ("alpha", "beta", "gamma")
     assert set(scores) == {(a, b) for a in (*names, "all others") for b in names}
     assert all(s["classes"] == ["happy", "sad"] for s in scores.values())
@@ -179,12 +147,9 @@ def test_one_speaker_alone_can_still_be_tested_by_others():
     a, x = make_corpus("alpha")
     b, y = make_corpus("beta", n_speakers=1)
     both = pd.concat([a, b], ignore_index=True)
-    scores = cross_corpora(both, pd.concat([x, y], ignore_index=True), n_resamples=50)
-    assert {(s["train"], s["test"]) for s in scores} == {
-        ("alpha", "alpha"),
-        ("alpha", "beta"),
-        ("beta", "alpha"),
-    }
+    scores = cross_corpora(both, pd.concat([x, y], ignore_index=True))
+    pairs = {(s["train"], s["test"]) for s in scores}
+    assert pairs == {("alpha", "alpha"), ("alpha", "beta"), ("beta", "alpha")}
 
 
 def test_without_other_corpora_there_is_nothing_to_cross(tmp_path, monkeypatch):
