@@ -13,7 +13,7 @@ from pathlib import Path
 from helpers.corpora import CORPORA, load_corpora, parse_names
 from helpers.errors import UserError
 from helpers.parallel import KEEP_MEMORY
-from helpers.report.index import write_index
+from helpers.report.pages import write_index
 from helpers.runs import (
     NOTEBOOKS,
     PROJECT_ROOT,

@@ -9,7 +9,7 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 from page import HOSTILE, Page
 
 from helpers.evaluation.scores import score_predictions
-from helpers.report.index import write_index
+from helpers.report.pages import write_index
 from helpers.runs import Run
 
 NAME = HOSTILE.replace("/", "")
