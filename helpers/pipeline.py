@@ -13,7 +13,7 @@ from pathlib import Path
 from helpers.corpora import CORPORA, load_corpora, parse_names
 from helpers.errors import UserError
 from helpers.parallel import KEEP_MEMORY
-from helpers.report.index import write_index
+from helpers.report.pages import write_index
 from helpers.runs import (
     NOTEBOOKS,
     PROJECT_ROOT,
@@ -46,7 +46,7 @@ def run_notebooks(
     run_name : str, optional
         Folder under ``outputs/``; made from the corpora by default.
     start, only : str, optional
-        Number or name of a notebook.
+        Number or name of a notebook; one of the two.
     parameters : dict of str to str, optional
         Notebook parameters; each goes to every notebook that has one of that name. The text is
         read as a number or a truth value where the notebook's default is one.
@@ -73,7 +73,12 @@ def run_notebooks(
         load_corpora(names)
         given["CORPORA"] = ",".join(names)
     elif corpora:
-        _check_same_corpora(run, names)
+        before = run.read_json("data.json", made_by=NOTEBOOKS[0])["corpora"]
+        if before != names:
+            raise UserError(
+                f"run {run.name!r} was made with {','.join(before)}, not {','.join(names)}. "
+                "Start at 01, or name another run with --run."
+            )
     given["RUN"] = run.name
     if given.get("FILE"):
         # Notebooks run in notebooks/; the terminal means its own folder.
@@ -81,12 +86,12 @@ def run_notebooks(
     known = {step: read_parameters(step) for step in steps}
     values = _read_values(given, known)
 
-    record = _Record(run, steps, values)
-    print(f"run {run.name}: {len(steps)} notebooks, corpora {record.content['corpora']}")
+    record = _open_record(run, steps, values)
+    print(f"run {run.name}: {len(steps)} notebooks, corpora {record['corpora']}")
     for place, step in enumerate(steps, 1):
         print(f"[{place}/{len(steps)}] {step} … ", end="", flush=True)
         chosen = {name: value for name, value in values.items() if name in known[step]}
-        error = record.execute(step, chosen)
+        error = _run_step(run, record, step, chosen)
         if error:
             print(f"\n{error}\n\nThe executed copy, up to that cell: {run.path(step + '.ipynb')}")
             break
@@ -111,23 +116,20 @@ def read_parameters(step: str) -> dict[str, object]:
             values[name] = ast.literal_eval(item["default"])
         except (ValueError, SyntaxError) as error:
             raise UserError(
-                f"{path}: parameter {name} = {item['default']}: expected a literal, such as a "
-                "number or a text in quotes; compute it in the next cell"
+                f"{path}: parameter {name} = {item['default']}: expected a number or a text in "
+                "quotes; compute it in the next cell"
             ) from error
     return values
 
 
 def _choose_steps(start: str | None, only: str | None) -> list[str]:
-    if only:
-        return [_find_step(only)]
-    return list(NOTEBOOKS[NOTEBOOKS.index(_find_step(start)) :]) if start else list(NOTEBOOKS)
-
-
-def _find_step(text: str) -> str:
+    text = only or start
+    if not text:
+        return list(NOTEBOOKS)
     found = [step for step in NOTEBOOKS if step == text or step[:2] == text.zfill(2)]
     if not found:
         raise UserError(f"notebook {text!r}: expected one of {', '.join(NOTEBOOKS)}")
-    return found[0]
+    return found if only else list(NOTEBOOKS[NOTEBOOKS.index(found[0]) :])
 
 
 def _default_name(names: list[str]) -> str:
@@ -143,27 +145,20 @@ def _agree(option: str, value: str | None, given: dict[str, str], name: str) -> 
     return value or parameter
 
 
-def _check_same_corpora(run: Run, names: list[str]) -> None:
-    before = run.read_json("data.json", made_by=NOTEBOOKS[0])["corpora"]
-    if before != names:
-        raise UserError(
-            f"run {run.name!r} was made with {','.join(before)}, not {','.join(names)}. "
-            "Start at 01, or name another run with --run."
-        )
-
-
 def _read_values(given: dict[str, str], known: dict[str, dict]) -> dict[str, object]:
     """The values of parameters, each of the type of its default in the notebooks."""
     defaults = {}
     for parameters in known.values():
         defaults.update(parameters)
-    for name in given:
+    values = {}
+    for name, text in given.items():
         if name not in defaults:
             raise UserError(
                 f"parameter {name}: no notebook of this run has one; "
                 f"known are {', '.join(sorted(defaults))}"
             )
-    return {name: _read_value(name, text, defaults[name]) for name, text in given.items()}
+        values[name] = _read_value(name, text, defaults[name])
+    return values
 
 
 def _read_value(name: str, text: str, default: object) -> object:
@@ -175,18 +170,14 @@ def _read_value(name: str, text: str, default: object) -> object:
     # Not isinstance: True is an int as well.
     if type(value) is type(default) or (type(value) is int and type(default) is float):
         return value
-    raise UserError(
-        f"parameter {name}={value!r}: expected {type(default).__name__}, "
-        f"such as the default {default!r}"
-    )
+    kind = type(default).__name__
+    raise UserError(f"parameter {name}={value!r}: expected {kind}, such as the default {default!r}")
 
 
 def _execute(step: str, run: Run, parameters: dict[str, object]) -> str | None:
     """Run one notebook; return what went wrong, or None."""
     import papermill
 
-    target = run.path(f"{step}.ipynb")
-    target.parent.mkdir(parents=True, exist_ok=True)
     os.environ.update(
         PYTHONHASHSEED="0",
         JUPYTER_PREFER_ENV_PATH="1",
@@ -199,8 +190,8 @@ def _execute(step: str, run: Run, parameters: dict[str, object]) -> str | None:
     os.environ.pop("MPLBACKEND", None)
     try:
         papermill.execute_notebook(
-            str(NOTEBOOK_FOLDER / f"{step}.ipynb"),
-            str(target),
+            NOTEBOOK_FOLDER / f"{step}.ipynb",
+            run.path(f"{step}.ipynb"),
             parameters=parameters,
             kernel_name="python3",
             progress_bar=False,
@@ -216,55 +207,51 @@ def _execute(step: str, run: Run, parameters: dict[str, object]) -> str | None:
     return None
 
 
-class _Record:
-    """``run.json``: what was run with what, kept up to date after every notebook."""
+def _open_record(run: Run, steps: list[str], parameters: dict[str, object]) -> dict:
+    """``run.json``: what is run with what; a later start keeps what was run before."""
+    before = {}
+    if steps[0] != NOTEBOOKS[0] and run.path("run.json").exists():
+        before = run.read_json("run.json", made_by=NOTEBOOKS[0])
+    record = {
+        "run": run.name,
+        "corpora": parameters.get("CORPORA") or before.get("corpora"),
+        "parameters": before.get("parameters", {}) | parameters,
+        "seed": parameters.get("SEED", before.get("seed", 0)),
+        "versions": package_versions(),
+        "started": _now(),
+        "status": "running",
+        "notebooks": before.get("notebooks", {}),
+    }
+    run.save_json(record, "run.json")
+    return record
 
-    def __init__(self, run: Run, steps: list[str], parameters: dict[str, object]) -> None:
-        self.run = run
-        before = {}
-        if steps[0] != NOTEBOOKS[0] and run.path("run.json").exists():
-            before = run.read_json("run.json", made_by=NOTEBOOKS[0])
-        self.content = {
-            "run": run.name,
-            "corpora": parameters.get("CORPORA") or before.get("corpora"),
-            "parameters": before.get("parameters", {}) | parameters,
-            "seed": parameters.get("SEED", before.get("seed", 0)),
-            "versions": package_versions(),
-            "started": _now(),
-            "status": "running",
-            "notebooks": before.get("notebooks", {}),
-        }
-        run.save_json(self.content, "run.json")
 
-    def execute(self, step: str, parameters: dict[str, object]) -> str | None:
-        """Run one notebook and note how it went; returns what went wrong, or None."""
-        begin = time.perf_counter()
-        try:
-            error = _execute(step, self.run, parameters)
-        except KeyboardInterrupt:
-            self._finish(step, time.perf_counter() - begin, "stopped from the keyboard")
-            raise
+def _run_step(run: Run, record: dict, step: str, parameters: dict[str, object]) -> str | None:
+    """Run one notebook and note in ``run.json`` how it went; returns what went wrong, or None."""
+    begin = time.perf_counter()
+    error = "stopped from the keyboard"  # if the next line does not come back
+    try:
+        error = _execute(step, run, parameters)
+    finally:
         seconds = time.perf_counter() - begin
-        self._finish(step, seconds, error)
-        print(f"{'failed' if error else 'done'} in {seconds:.1f} s", flush=True)
-        return error
-
-    def _finish(self, step: str, seconds: float, error: str | None) -> None:
-        notebooks = self.content["notebooks"]
+        outcome = "failed" if error else "done"
+        notebooks = record["notebooks"]
         notebooks[step] = {
-            "status": "failed" if error else "done",
+            "status": outcome,
             "seconds": round(seconds, 1),
             "executed": f"{step}.ipynb",
         }
         if error:
             notebooks[step]["error"] = error
         done = [name for name, item in notebooks.items() if item["status"] == "done"]
-        status = "done" if len(done) == len(NOTEBOOKS) else "partial"
-        self.content["status"] = "failed" if error else status
-        if self.run.path("data.json").exists():
-            self.content["data"] = self.run.read_json("data.json", made_by=NOTEBOOKS[0])
-        self.content["finished"] = _now()
-        self.run.save_json(self.content, "run.json")
+        partial = "done" if len(done) == len(NOTEBOOKS) else "partial"
+        record["status"] = "failed" if error else partial
+        if run.path("data.json").exists():
+            record["data"] = run.read_json("data.json", made_by=NOTEBOOKS[0])
+        record["finished"] = _now()
+        run.save_json(record, "run.json")
+    print(f"{outcome} in {seconds:.1f} s", flush=True)
+    return error
 
 
 def _now() -> str:

@@ -21,7 +21,7 @@ from tiny import CLASSES, SETTINGS, build_tiny_model, write_tone
 
 from helpers import pipeline
 from helpers.cli import main
-from helpers.corpora import CORPORA, Remote
+from helpers.corpora import CORPORA
 from helpers.errors import UserError
 from helpers.models.modelfile import make_card, save_model, update_card
 from helpers.parallel import KEEP_MEMORY
@@ -49,13 +49,11 @@ if FAIL == "die":
 
 def notebook(parameters: str, *cells: str):
     first = new_code_cell(parameters, metadata={"tags": ["parameters"]})
-    made = new_notebook(cells=[new_markdown_cell("# x"), first, *map(new_code_cell, cells)])
-    made.metadata["kernelspec"] = {
-        "name": "python3",
-        "display_name": "Python",
-        "language": "python",
-    }
-    return made
+    kernel = {"name": "python3", "display_name": "Python", "language": "python"}
+    return new_notebook(
+        cells=[new_markdown_cell("# x"), first, *map(new_code_cell, cells)],
+        metadata={"kernelspec": kernel},
+    )
 
 
 @pytest.fixture
@@ -132,12 +130,8 @@ def test_from_a_terminal(home):
     ("command", "words"),
     [
         ("", ["run", "predict", "cv", "compare", "features", "corpora"]),
-        ("run", ["--corpora", "--run", "--from", "--only", "-p", "`ser corpora` lists"]),
         ("corpora", ["list", "validate", "get"]),
-        ("corpora list", ["--cite", "--csv"]),
         ("corpora validate", ["--csv", "Exit code 1", "95 % of", *FAULTS, *NOTES]),
-        ("corpora get", ["--source", "publisher", "kaggle", "--force", "Exit code 1"]),
-        ("predict", ["--model", "--csv", "--labels", "FILE|FOLDER"]),
         ("compare", ["95 % interval", "Exit code 1"]),
     ],
 )
@@ -163,7 +157,7 @@ def test_what_the_parser_does_not_know(capsys, command):
 def test_what_a_person_can_put_right_is_said_in_a_line(capsys, monkeypatch, error):
     monkeypatch.setattr("helpers.sound.check.survey_corpora", raising(error))
     said = refused(capsys, "corpora")
-    assert said in ("ser: no such thing\n", "ser: out.csv: No space left on device\n")
+    assert said == f"ser: {error}\n"
 
 
 @pytest.mark.parametrize(
@@ -209,18 +203,16 @@ def test_unknown_corpora_are_refused_with_the_known(capsys, notebooks):
 
 
 def test_option_and_parameter_that_disagree_are_refused(capsys, notebooks):
-    said = refused(capsys, "run", "--corpora", "mine", "-p", "CORPORA=tess")
-    assert "--corpora mine and -p CORPORA=tess: give one of them" in said
-    said = refused(capsys, "run", "--corpora", "mine", "--run", "a", "-p", "RUN=b")
-    assert "--run a and -p RUN=b: give one of them" in said
+    for named in ("--corpora mine and -p CORPORA=tess", "--run a and -p RUN=b"):
+        arguments = named.replace(" and", "").split()
+        assert f"{named}: give one of them" in refused(capsys, "run", *arguments)
     assert not Path("out").exists()
 
 
 def test_unknown_notebooks_are_refused_with_the_known(capsys, notebooks):
-    for option in ("--from", "--only"):
-        for step in ("9", "03", "train", "first"):
-            said = refused(capsys, "run", option, step)
-            assert f"notebook {step!r}: expected one of 01_first, 02_second" in said
+    for option, step in (("--from", "9"), ("--only", "03"), ("--only", "first")):
+        said = refused(capsys, "run", option, step)
+        assert f"notebook {step!r}: expected one of 01_first, 02_second" in said
 
 
 def test_unknown_parameters_are_refused_with_the_known(capsys, notebooks):
@@ -249,12 +241,6 @@ def test_parameters_of_another_type_are_refused(capsys, notebooks, kind, texts):
         assert re.search(f"parameter {name}=.*: expected {kind}, such as the default ", said)
 
 
-@pytest.mark.parametrize("name", ["a/b", "..", ".hidden", "x" * 300, "a\0b"])
-def test_run_names_that_are_no_folder_names(capsys, notebooks, name):
-    said = refused(capsys, "run", "--corpora", "mine", "--run", name)
-    assert "expected a plain folder name" in said or "File name too long" in said
-
-
 def test_a_later_start_keeps_to_the_corpora_of_its_run(capsys, notebooks):
     again = ("run", "--run", "x", "--from", "2", "--corpora")
     assert "data.json is not there" in refused(capsys, *again, "mine")
@@ -269,12 +255,7 @@ def test_a_parameter_cell_with_more_than_literals_is_named(capsys, notebooks):
     made = notebook('RUN = "x"\nEPOCHS = 3 * 25')
     nbformat.write(made, notebooks / "02_second.ipynb")
     said = refused(capsys, "run", "--corpora", "mine")
-    assert "02_second.ipynb: parameter EPOCHS = 3 * 25: expected a literal" in said
-
-
-def test_outputs_that_cannot_be_written(capsys, notebooks):
-    Path("out").write_text("a file, not a folder")
-    assert re.search("ser: .*out", refused(capsys, "run", "--corpora", "mine"))
+    assert "02_second.ipynb: parameter EPOCHS = 3 * 25: expected a number" in said
 
 
 def test_values_are_read_by_the_default_of_the_notebook(notebooks):
@@ -314,7 +295,7 @@ def test_a_run_from_end_to_end_then_a_failure_then_mended(capsys, notebooks, hom
     assert "EPOCHS = 7" in executed_parameters(run, "02_second")
     assert "EPOCHS" not in executed_parameters(run, "01_first")
 
-    # The notebook's folder is not the terminal's, and still both mean the same places.
+    # The notebook's folder is not the terminal's; both mean the same places.
     env = json.loads((run / "env.json").read_text())
     assert env["folder"] == str(notebooks) and env["home"] == str(home / "data")
     assert env["env"]["PYTHONHASHSEED"] == "0"
@@ -391,17 +372,15 @@ def sounds(home: Path) -> Path:
 
 def test_predict_a_folder_with_csv_and_labels(capsys, sounds, model, home):
     labels = home / "labels.csv"
-    labels.write_text(
-        "path,emotion\nsounds/150.wav,sad\nsounds/800.wav,angry\nsounds/bad.wav,sad\n"
-    )
+    rows = ("path,emotion", "sounds/150.wav,sad", "sounds/800.wav,angry", "sounds/bad.wav,sad")
+    labels.write_text("\n".join(rows))
     out = home / "new" / "folder" / "out.csv"
     code = ser("predict", "sounds", "--model", model, "--csv", out, "--labels", labels)
     said, err = capsys.readouterr()
     assert code == 0
     table = pd.read_csv(out)
-    assert [Path(file).name for file in table["file"]] == [
-        *("150.wav", "3000.wav", "800.wav", "bad.wav")
-    ]
+    names = [Path(file).name for file in table["file"]]
+    assert names == ["150.wav", "3000.wav", "800.wav", "bad.wav"]
     np.testing.assert_allclose(table[CLASSES][:3].sum(axis=1), 1)
     assert "bad.wav: found" in table["error"][3] and table["emotion"].isna()[3]
     for name in ("150.wav", "bad.wav", *CLASSES):
@@ -450,27 +429,21 @@ def test_what_is_no_model_or_no_recording_is_refused(capsys, sounds, model, home
 def test_a_table_that_cannot_be_written_is_said_first(capsys, sounds, model):
     Path("file").write_text("x")
     for out, message in (
-        (sounds, "found a folder, expected the name of a file"),
-        ("file/out.csv", "is no folder that can be written to"),
-        ("file/deep/out.csv", "is no folder that can be written to"),
+        (sounds, f"--csv {sounds}: expected the name of a file"),
+        ("file/out.csv", "File exists: 'file'"),
+        ("file/deep/out.csv", "Not a directory: 'file/deep'"),
     ):
-        said = refused(capsys, "predict", sounds, "--model", model, "--csv", out)
-        assert f"--csv {out}: " in said and message in said
+        assert message in refused(capsys, "predict", sounds, "--model", model, "--csv", out)
 
 
 def test_labels_that_cannot_be_read_are_said_first(capsys, sounds, model, home):
-    (home / "latin.csv").write_bytes("path,emotion\nsounds/150.wav,Ärger\n".encode("latin-1"))
     (home / "other.csv").write_text("file,label\nx,y\n")
     (home / "gone.csv").write_text("path,emotion\ngone.wav,sad\n")
-    (home / "empty.csv").touch()
     for name, message in (
         ("none.csv", "No such file"),
-        (sounds, "Is a directory"),
         (sounds / "150.wav", ""),
-        ("latin.csv", "is not UTF-8"),
         ("other.csv", "no column path"),
         ("gone.csv", "none of its 1 files is there"),
-        ("empty.csv", ""),
     ):
         said = refused(capsys, "predict", sounds, "--model", model, "--labels", name)
         assert Path(name).name in said and message in said
@@ -509,9 +482,8 @@ def test_corpora_lists_all_that_is_known(capsys, corpora):
     assert rows["tess"].split()[1:6] == ["1/2800", "1/2", "0.00", "2799", "missing"]
     assert "CC BY-NC-ND 4.0" in rows["tess"] and "made at first use" in rows["demo"]
     assert "not there" in rows["savee"] and CORPORA["savee"].citation not in said
-    missing = [line for line in lines if line.startswith("savee is not there: ")]
-    assert len(missing) == 1 and CORPORA["savee"].url in missing[0]
-    assert "--source kaggle" in missing[0] and "tess is not there" not in said
+    missing = "cremad, emodb, ravdess, ravdess-song, savee, four-in-one"
+    assert lines[-1] == f"not there: {missing}. `ser corpora get NAME` fetches one or says how"
     assert not (corpora / "demo").exists()
     assert ser("corpora", "--cite") == 0
     said = capsys.readouterr().out
@@ -531,28 +503,15 @@ def test_corpora_can_be_named_and_own(capsys, corpora, home):
     assert "wrote 2 rows" in err
 
 
-def test_what_is_not_there_but_can_be_fetched_says_how(capsys, corpora, monkeypatch):
-    remote = Remote("https://example.org/savee.zip", "md5:0", 1)
-    monkeypatch.setitem(CORPORA, "savee", replace(CORPORA["savee"], remotes=(remote,)))
-    assert ser("corpora", "savee") == 0
-    assert "savee is not there: ser corpora get savee\n" in capsys.readouterr().out
-
-
-def test_corpora_that_are_unknown_or_a_csv_that_cannot_be_written(capsys, corpora, home):
+def test_corpora_that_are_unknown(capsys, corpora):
     for command in ("list", "validate"):
         assert "unknown corpus 'nix'" in refused(capsys, "corpora", command, "nix")
-        said = refused(capsys, "corpora", command, "mine", "--csv", corpora)
-        assert "found a folder" in said
     assert "given twice" in refused(capsys, "corpora", "tess", "tess")
 
 
-def test_validate_a_clean_corpus(capsys, corpora):
-    assert ser("corpora", "validate", "mine") == 0
-    said, err = capsys.readouterr()
-    assert said == f"4 clips of {corpora / 'mine'}: nothing to report\n" and err == ""
-
-
 def test_validate_with_notes_only_is_0_and_with_a_fault_1(capsys, corpora, home):
+    assert ser("corpora", "validate", "mine") == 0
+    assert capsys.readouterr().out == f"4 clips of {corpora / 'mine'}: nothing to report\n"
     same = corpora / "mine" / "sad" / "anna" / "again.wav"
     shutil.copy(corpora / "mine" / "sad" / "anna" / "x.wav", same)
     assert ser("corpora", "validate", "mine") == 0
@@ -599,10 +558,10 @@ def test_get_says_where_it_landed_and_what_is_there(capsys, corpora, monkeypatch
     monkeypatch.setattr("helpers.corpora.download.download_corpus", download)
     assert ser("corpora", "get", "tess") == 1  # most is missing still
     said = capsys.readouterr().out
-    assert said == f"tess is in {corpora / 'tess'}: 1/2800 clips, 1/2 speakers, 2799 missing\n"
+    assert said == f"tess is in {corpora / 'tess'}: 1 clips, 2799 missing\n"
     monkeypatch.setitem(CORPORA, "tess", replace(CORPORA["tess"], counts={"sad": 1}, speakers=1))
     assert ser("corpora", "get", "tess", "--source", "kaggle", "--force") == 0
-    assert "1/1 clips, 1/1 speakers, complete" in capsys.readouterr().out
+    assert "1 clips, complete" in capsys.readouterr().out
     assert asked == [("tess", False, "publisher"), ("tess", True, "kaggle")]
 
 

@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from conftest import ROOT
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from test_structure import imported_names
 
-ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = Path(sysconfig.get_path("scripts"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 LOCK_TEXT = (ROOT / "requirements.lock").read_text(encoding="utf-8")
@@ -97,12 +98,6 @@ def test_environment_yml_has_the_versions_of_the_lock():
     assert {n: version(r) for n, r in listed.items()} == {n: version(pins[n]) for n in listed}
 
 
-def test_environment_yml_gives_a_reason_a_line():
-    body = ENVIRONMENT_TEXT.partition("dependencies:\n")[2]
-    entries = [line.strip() for line in body.splitlines() if line.strip().startswith("- ")]
-    assert [e for e in entries if "  # " not in e and e != "- pip:"] == []
-
-
 def test_installed_versions_are_those_of_the_lock():
     pins = locked()
     installed = {name: importlib.metadata.version(name) for name in declared()}
@@ -127,16 +122,6 @@ def test_locked_versions_satisfy_each_other():
     assert broken == []
 
 
-def imported_packages(source: str) -> set[str]:
-    found = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            found |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            found.add(node.module.partition(".")[0])
-    return found
-
-
 def notebook_code(path: Path) -> str:
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     lines = [s for c in cells if c["cell_type"] == "code" for s in "".join(c["source"]).split("\n")]
@@ -151,7 +136,8 @@ def test_everything_imported_is_declared():
     distributions = importlib.metadata.packages_distributions()
     undeclared = []
     for path, source in sources.items():
-        for package in sorted(imported_packages(source) - ours - sys.stdlib_module_names):
+        packages = {name.partition(".")[0] for name in imported_names(ast.parse(source))}
+        for package in sorted(packages - ours - sys.stdlib_module_names):
             names = {canonicalize_name(n) for n in distributions.get(package, [package])}
             if not names & declared():
                 undeclared.append(f"{path.relative_to(ROOT)} imports {package}")
@@ -188,16 +174,6 @@ def test_pre_commit_runs_the_tools_of_make_check():
     assert set(hooks()) == {*tools, "codespell"}
     assert len(recipe.splitlines()) == len(hooks())
     assert f"STRIP := {hooks()['nbstripout']['entry']}\n" in makefile
-
-
-def test_notebooks_are_stripped():
-    for path in sorted(ROOT.glob("notebooks/*.ipynb")):
-        notebook = json.loads(path.read_text(encoding="utf-8"))
-        assert "papermill" not in notebook["metadata"], path.name
-        for number, cell in enumerate(notebook["cells"]):
-            assert not cell.get("outputs"), f"{path.name}, cell {number} holds outputs: make fix"
-            assert cell.get("execution_count") is None, f"{path.name}, cell {number}: make fix"
-            assert "papermill" not in cell["metadata"], f"{path.name}, cell {number}: make fix"
 
 
 def test_no_file_names_a_machine_or_a_registry():

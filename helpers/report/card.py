@@ -1,8 +1,7 @@
 """The model card: what a model is, how good, for whom, for what, and for what not.
 
-After Mitchell et al. 2019 (arXiv 1810.03993). :func:`describe_model` gathers what a model file and
-its ``metrics.json`` say, and what follows from it; :func:`render_card` makes a page of that. What
-was not measured is called so; a score always says its protocol, n and interval.
+After Mitchell et al. 2019 (arXiv 1810.03993). What was not measured is called so; a score always
+says its protocol, n and interval.
 """
 
 from __future__ import annotations
@@ -11,8 +10,7 @@ import json
 import re
 
 from helpers.corpora import CORPORA, Corpus
-from helpers.report.pages import render
-from helpers.report.plots import SYNTHETIC_NOTICE
+from helpers.report.pages import SYNTHETIC_NOTICE
 from helpers.runs import dump_json
 
 _MAIN_MODEL = "model.keras"
@@ -59,24 +57,13 @@ _MISUSE = (
     "Listening to people who do not know it, or did not agree.",
 )
 #: What the page says of a model, and what may not have been measured.
-_MODEL = (
-    "name",
-    "input",
-    "classes",
-    "parameters",
-    "sample_rate",
-    "features",
-    "protocol",
-    "temperature",
-    "threshold",
-    "target_accuracy",
-    "training",
-)
+_MODEL = ("name", "input", "classes", "parameters", "sample_rate", "features", "protocol")
+_MODEL += ("temperature", "threshold", "target_accuracy", "training")
 _MEASURED = ("scores", "by_emotion", "calibration", "groups", "checks", "leakage", "cross_corpus")
 
 
 def describe_model(card: dict, metrics: dict | None = None) -> dict:
-    """Gather the facts of a model card.
+    """Gather the facts of a model card, for the template ``card.html``.
 
     Parameters
     ----------
@@ -88,27 +75,34 @@ def describe_model(card: dict, metrics: dict | None = None) -> dict:
     Returns
     -------
     dict
-        Plain JSON: ``format title synthetic warnings model data headline scores people by_emotion
-        confusion calibration groups gaps checks leakage cross_corpus intended misuse limits
-        licences citations protocols versions not_measured``. Figures are those of the metrics;
-        what is missing there is empty or None here, and named in ``not_measured``.
+        Plain JSON. Figures are those of the metrics; what is missing there is empty or None here,
+        and named in ``not_measured``.
     """
     card, metrics = json.loads(dump_json([card, metrics or {}]))
-    data = {**metrics.get("data", {}), **card}
+    measured = metrics.get("data", {})
+    data = {**measured, **card}
     main = card.get("protocol", "speaker-independent")
-    chosen = metrics.get("protocols", {}).get(main, {}).get(_MAIN_MODEL, {})
     scores = _list_scores(metrics, main)
     calibration = metrics.get("calibration")
     corpora = data.get("corpora", [])
     known = [CORPORA[name] for name in corpora if name in CORPORA]
     synthetic = bool(data.get("synthetic"))
+    chosen = metrics.get("protocols", {}).get(main, {}).get(_MAIN_MODEL, {})
+    leakage = metrics.get("leakage", {})
     facts = {
         "format": 1,
         "title": f"Speech emotion recognition: {card.get('name', 'a model')}",
         "synthetic": synthetic,
         "warnings": _find_warnings(card, metrics, synthetic),
         "model": {key: card[key] for key in _MODEL if key in card},
-        "data": _describe_data(card, metrics.get("data", {}), corpora),
+        "data": {
+            "corpora": [_describe_corpus(name) for name in corpora],
+            "sides": _describe_sides(card),
+            "clips": measured.get("clips"),
+            "rejected": measured.get("rejected"),
+            "fold": measured.get("fold"),
+            "fingerprint": data.get("fingerprint"),
+        },
         "headline": next((score for score in scores if score["is_this"]), None),
         "scores": scores,
         "people": [_describe_people(corpus) for corpus in known if corpus.heard_by_people],
@@ -118,9 +112,7 @@ def describe_model(card: dict, metrics: dict | None = None) -> dict:
         "groups": [_describe_group(group, main) for group in metrics.get("groups", [])],
         "gaps": metrics.get("gaps", []),
         "checks": metrics.get("checks", []),
-        "leakage": [
-            {"name": name, **_shorten(score)} for name, score in metrics.get("leakage", {}).items()
-        ],
+        "leakage": [{"name": name, **_shorten(leakage[name])} for name in leakage],
         "cross_corpus": [_shorten(score) for score in metrics.get("cross_corpus", [])],
         "intended": [_INTENDED_DEMO] if synthetic else list(_INTENDED),
         "misuse": list(_MISUSE),
@@ -135,22 +127,6 @@ def describe_model(card: dict, metrics: dict | None = None) -> dict:
     facts["protocols"] = {name: text for name, text in _PROTOCOLS.items() if name in names}
     facts["not_measured"] = [key for key in _MEASURED if not facts[key]]
     return facts
-
-
-def render_card(description: dict) -> str:
-    """Make a page of a model card.
-
-    Parameters
-    ----------
-    description : dict
-        From :func:`describe_model`.
-
-    Returns
-    -------
-    str
-        HTML that needs nothing else; whatever names it holds are escaped.
-    """
-    return render("card.html", **description)
 
 
 def _shorten(score: dict) -> dict:
@@ -176,21 +152,13 @@ def _list_scores(metrics: dict, main: str) -> list[dict]:
     return sorted(scores, key=place)
 
 
-def _describe_data(card: dict, measured: dict, corpora: list[str]) -> dict:
-    """Corpora, and counts of clips and speakers."""
+def _describe_sides(card: dict) -> list[dict]:
     clips, speakers = card.get("clips", {}), card.get("speakers", {})
-    return {
-        "corpora": [_describe_corpus(name) for name in corpora],
-        "sides": [
-            {"side": side, "clips": clips[side], "speakers": len(speakers.get(side, [])) or None}
-            for side in ("train", "validation", "test")
-            if side in clips
-        ],
-        "clips": measured.get("clips"),
-        "rejected": measured.get("rejected"),
-        "fold": measured.get("fold"),
-        "fingerprint": card.get("fingerprint", measured.get("fingerprint")),
-    }
+    return [
+        {"side": side, "clips": clips[side], "speakers": len(speakers.get(side, [])) or None}
+        for side in ("train", "validation", "test")
+        if side in clips
+    ]
 
 
 def _describe_corpus(name: str) -> dict:

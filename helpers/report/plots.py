@@ -11,11 +11,9 @@ import io
 import numpy as np
 import pandas as pd
 
-from helpers.report.pages import render
+from helpers.report.pages import SYNTHETIC_NOTICE, render
 from helpers.runs import Run
 from helpers.sound.audio import SAMPLE_RATE
-
-SYNTHETIC_NOTICE = "Synthetic demo voices: says nothing about real speech"
 
 #: Colour-blind safe (after Okabe & Ito 2008 and Paul Tol's muted scheme), as dark as text needs.
 EMOTION_COLORS = {

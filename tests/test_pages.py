@@ -9,7 +9,7 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 from page import HOSTILE, Page
 
 from helpers.evaluation.scores import score_predictions
-from helpers.report.index import write_index
+from helpers.report.pages import write_index
 from helpers.runs import Run
 
 NAME = HOSTILE.replace("/", "")
@@ -32,9 +32,8 @@ def run(tmp_path) -> Run:
 
 def test_scores_with_all_they_must_say(run):
     page = Page(write_index(run).read_text(encoding="utf-8"))
-    low, high = run.read_json("metrics.json", made_by="06")["protocols"]["random-80-20"][HOSTILE][
-        "uar_interval"
-    ]
+    metrics = run.read_json("metrics.json", made_by="06")
+    low, high = metrics["protocols"]["random-80-20"][HOSTILE]["uar_interval"]
     row = page.row(HOSTILE, "random-80-20")
     assert row[2:] == [f"0.500 [{low:.3f}, {high:.3f}]", "0.500", "40 clips, 4 speakers"]
     assert "Synthetic" not in page.text
