@@ -51,17 +51,6 @@ def test_nothing_explains_a_constant(value, dtype):
     assert measure_effects(table, {"any": groups}).loc["constant", "any"] == 0
 
 
-def test_intervals_are_of_eta_squared():
-    """With every speaker drawn equally often the formula gives what measure_effects gives."""
-    clips = make_corpus(5)
-    features = clips[["x"]].assign(y=np.arange(len(clips)) % 7)
-    exact = measure_effects(features, {"emotion": clips["emotion"]})["emotion"]
-    one_voice = pd.Series("same", index=clips.index)
-    found = effect_intervals(features, clips["emotion"], one_voice, n_resamples=10)
-    np.testing.assert_allclose(found["low"], exact)
-    np.testing.assert_allclose(found["high"], exact)
-
-
 def test_intervals_of_a_resample_are_those_of_the_resampled_table():
     clips = make_corpus(4)
     found = effect_intervals(

@@ -18,7 +18,7 @@ from helpers.models.modelfile import make_card, save_model
 from helpers.models.prediction import Predictor
 from helpers.report.figures import plot_robustness
 from helpers.sound.audio import SAMPLE_RATE
-from helpers.sound.augment import add_room, encode
+from helpers.sound.augment import add_room
 from helpers.sound.disturbances import (
     CONDITIONS,
     Condition,
@@ -221,11 +221,6 @@ def test_short_and_silent_clips_are_no_trouble(condition):
         assert np.isfinite(changed).all() and len(changed) > 1000
 
 
-def test_what_goes_wrong_is_said(white):
-    broken = Condition("codec", "wma", partial(encode, codec="wma"))
-    assert disturb((white, "a.wav", [], broken, 0)).startswith("UserError: codec 'wma': expected")
-
-
 # ---------------------------------------------------------------------------- the table
 
 
@@ -311,15 +306,6 @@ def test_a_limit_that_is_met_exactly_is_met(limit, flipped, passes, tmp_path):
     assert table.loc[1, "same"] == pytest.approx(1 - flipped / 20)
     assert table.loc[1, "passed"] is passes
     assert set(to_checks(table).loc[:0, "passed"]) == {passes}
-
-
-def test_a_gain_in_uar_is_no_failure(tmp_path):
-    clips = write_peaks(tmp_path, [0.1, 0.1], ["angry", "angry"])
-    table = measure_robustness(Ear(), clips, voices=clips, conditions=[LOUD])
-    assert table.loc[1, "drop"] == -1
-    strict = Condition("loud", "x", LOUD.change, max_drop=0.0)
-    table = measure_robustness(Ear(), clips, voices=clips, conditions=[strict])
-    assert table.loc[1, "passed"] is True
 
 
 def test_what_fails_is_left_out_and_said(tmp_path):
