@@ -232,17 +232,13 @@ def test_short_and_silent_clips_stay_finite(name, rng):
 @given(
     n_frames=st.integers(1, 60),
     n_bins=st.integers(1, 20),
-    max_frames=st.integers(0, 80),
-    max_bins=st.integers(0, 30),
-    n_masks=st.integers(0, 3),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_mask_blanks_stretches_and_bands(n_frames, n_bins, max_frames, max_bins, n_masks, seed):
+def test_mask_blanks_stretches_and_bands(n_frames, n_bins, seed):
     frames = np.sqrt(1 + np.arange(n_frames * n_bins)).reshape(n_frames, n_bins)
     original = frames.copy()
-    options = {"max_frames": max_frames, "max_bins": max_bins, "n_masks": n_masks}
-    masked = mask_spectrogram(frames, np.random.default_rng(seed), **options)
-    again = mask_spectrogram(frames, np.random.default_rng(seed), **options)
+    masked = mask_spectrogram(frames, np.random.default_rng(seed))
+    again = mask_spectrogram(frames, np.random.default_rng(seed))
     np.testing.assert_array_equal(masked, again)
     np.testing.assert_array_equal(frames, original)
     assert masked.shape == frames.shape and masked.dtype == frames.dtype
@@ -251,10 +247,8 @@ def test_mask_blanks_stretches_and_bands(n_frames, n_bins, max_frames, max_bins,
     assert (masked[blank] == frames.mean()).all()
     rows, columns = blank.all(axis=1), blank.all(axis=0)
     np.testing.assert_array_equal(blank, rows[:, None] | columns)
-    assert rows.sum() <= n_masks * max_frames or columns.all()
-    assert columns.sum() <= n_masks * max_bins or rows.all()
-    if n_masks == 0 or max_frames == max_bins == 0:
-        assert not blank.any()
+    assert rows.sum() <= 2 * 20 or columns.all()
+    assert columns.sum() <= 2 * 8 or rows.all()
 
 
 @pytest.fixture

@@ -192,14 +192,9 @@ def test_tilt_has_its_slope_and_keeps_the_level(slope, white, rng):
 
 
 def test_edges_are_moved_by_samples(white, rng):
-    longer = move_edges(white, rng, start=500)
-    assert not longer[:500].any()
-    np.testing.assert_array_equal(longer[500:], white)
-    longer = move_edges(white, rng, end=500)
-    np.testing.assert_array_equal(longer[:-500], white)
-    assert len(longer) == len(white) + 500 and not longer[-500:].any()
-    np.testing.assert_array_equal(move_edges(white, rng, start=-500), white[500:])
-    np.testing.assert_array_equal(move_edges(white, rng, end=-500), white[:-500])
+    longer = move_edges(white, rng, start=500, end=200)
+    np.testing.assert_array_equal(longer, np.pad(white, (500, 200)))
+    np.testing.assert_array_equal(move_edges(white, rng, start=-500, end=-200), white[500:-200])
 
 
 @pytest.mark.parametrize("silence_s", [0.0, 1.0])

@@ -115,7 +115,7 @@ def mean_power(y: np.ndarray) -> np.ndarray:
 
 
 def inspect_clips(
-    table: pd.DataFrame, *, n_jobs: int = -1, scheduler: str | None = None
+    table: pd.DataFrame, *, scheduler: str | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Decode every clip of an utterance table once, in parallel; part the good from the bad.
 
@@ -123,8 +123,6 @@ def inspect_clips(
     ----------
     table : DataFrame
         Utterance table; ``path``, ``corpus`` and ``emotion`` are read.
-    n_jobs : int
-        Processes, -1 for one per core.
     scheduler : str, optional
         Address of a Dask scheduler, as for :func:`helpers.parallel.map_clips`.
 
@@ -140,9 +138,7 @@ def inspect_clips(
     import pandas as pd  # not above: the processes that read clips start sooner without it
 
     table = table.reset_index(drop=True)
-    clips = map_clips(
-        _inspect, table["path"], n_jobs=n_jobs, label="Reading clips", scheduler=scheduler
-    )
+    clips = map_clips(_inspect, table["path"], label="Reading clips", scheduler=scheduler)
     measured = pd.DataFrame(list(clips), columns=_MEASURED)
     bad = measured["error"] != ""
     good = table[~bad].assign(**measured.loc[~bad, _MEASURED[:-1]]).reset_index(drop=True)

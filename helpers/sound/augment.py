@@ -22,10 +22,7 @@ if TYPE_CHECKING:
 
 
 def _apply(name: str, y: np.ndarray, rng: np.random.Generator, **amounts: object) -> np.ndarray:
-    """Use a transform of audiomentations, which draws from the global generators.
-
-    They are seeded before and put back after.
-    """
+    """Use a transform of audiomentations; the global generators that it draws from are restored."""
     import audiomentations
 
     transform = getattr(audiomentations, name)(**amounts, p=1)
@@ -221,23 +218,14 @@ AUGMENTATIONS: dict[str, Callable[..., np.ndarray]] = {
 }
 
 
-def mask_spectrogram(
-    frames: np.ndarray,
-    rng: np.random.Generator,
-    *,
-    max_frames: int = 20,
-    max_bins: int = 8,
-    n_masks: int = 2,
-) -> np.ndarray:
-    """SpecAugment (Park et al. 2019, arXiv 1904.08779): blank stretches of time and frequency.
+def mask_spectrogram(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """SpecAugment (Park et al. 2019, arXiv 1904.08779): blank two stretches and two bands.
+
+    Each is up to 20 frames long or 8 bins wide.
 
     Parameters
     ----------
     frames : np.ndarray, shape (n_frames, n_bins)
-    max_frames, max_bins : int
-        Longest stretch and widest band, drawn uniformly from 0.
-    n_masks : int
-        Stretches, and as many bands.
 
     Returns
     -------
@@ -247,24 +235,22 @@ def mask_spectrogram(
     frames = frames.copy()
     n_frames, n_bins = frames.shape
     fill = frames.mean()
-    for _ in range(n_masks):
-        width = rng.integers(min(max_frames, n_frames) + 1)
+    for _ in range(2):
+        width = rng.integers(min(_MASK_FRAMES, n_frames) + 1)
         start = rng.integers(n_frames - width + 1)
         frames[start : start + width] = fill
-        width = rng.integers(min(max_bins, n_bins) + 1)
+        width = rng.integers(min(_MASK_BINS, n_bins) + 1)
         start = rng.integers(n_bins - width + 1)
         frames[:, start : start + width] = fill
     return frames
 
 
-def augment_frames(
-    batch: np.ndarray,
-    rng: np.random.Generator,
-    *,
-    max_shift: float = 25.0,
-    max_stretch: float = 0.15,
-    max_bins: float = 2.5,
-) -> np.ndarray:
+# The most that a training picture is masked, moved, stretched (logarithm) and transposed.
+_MASK_FRAMES, _MASK_BINS = 20, 8
+_SHIFT_FRAMES, _STRETCH, _SHIFT_BINS = 25.0, 0.15, 2.5
+
+
+def augment_frames(batch: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Draw a new version of every log-mel picture of a training batch.
 
     Each is stretched or squeezed in time, moved in time, moved along the mel bands (a voice a
@@ -274,19 +260,13 @@ def augment_frames(
     Parameters
     ----------
     batch : np.ndarray, shape (n, n_frames, n_bins), float32
-    max_shift : float
-        Frames.
-    max_stretch : float
-        Logarithm of the largest factor.
-    max_bins : float
-        Mel bands.
     """
     n, n_frames, n_bins = batch.shape
-    rate = np.exp(rng.uniform(-max_stretch, max_stretch, (n, 1)))
-    shift = rng.uniform(-max_shift, max_shift, (n, 1))
+    rate = np.exp(rng.uniform(-_STRETCH, _STRETCH, (n, 1)))
+    shift = rng.uniform(-_SHIFT_FRAMES, _SHIFT_FRAMES, (n, 1))
     middle = (n_frames - 1) / 2
     frame = (np.arange(n_frames) - middle) * rate + middle - shift
-    band = np.arange(n_bins) - rng.uniform(-max_bins, max_bins, (n, 1))
+    band = np.arange(n_bins) - rng.uniform(-_SHIFT_BINS, _SHIFT_BINS, (n, 1))
     inside = (frame >= 0) & (frame <= n_frames - 1)
     moved = _read_between(batch, frame) * inside[:, :, None].astype("float32")
     moved = _read_between(moved.transpose(0, 2, 1), band).transpose(0, 2, 1)
