@@ -34,10 +34,6 @@ def map_clips(
 
     Parameters
     ----------
-    function : callable
-        Defined in a module, so that another process can find it.
-    clips : iterable
-        Usually paths.
     n_jobs : int
         Processes, -1 for one per core; few clips need none.
     label : str
@@ -73,9 +69,7 @@ def _backend(scheduler: str | None) -> Iterator[None]:
     try:
         from distributed import Client
     except ImportError as error:
-        raise UserError(
-            'a cluster needs Dask: install the extra with pip install -e ".[cluster]"'
-        ) from error
+        raise UserError('a cluster needs Dask: pip install -e ".[cluster]"') from error
     try:
         client = Client(scheduler, timeout=_CONNECT_S, set_as_default=False)
     except (OSError, ValueError) as error:
@@ -87,7 +81,7 @@ def _backend(scheduler: str | None) -> Iterator[None]:
         if not client.scheduler_info()["workers"]:
             raise UserError(
                 f"the Dask scheduler at {scheduler} has no workers: start some with "
-                f"`dask worker {scheduler}`, where this package is installed"
+                f"`dask worker {scheduler}`"
             )
         with joblib.parallel_config(backend="dask", client=client):
             yield

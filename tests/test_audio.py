@@ -69,26 +69,11 @@ def tone(
     return (level * np.sin(2 * np.pi * frequency * t)).astype(np.float32)
 
 
-class Pipe(io.RawIOBase):
+class Pipe(io.BytesIO):
     """What a live recorder writes into and what a browser sends: no way back to the header."""
 
-    def __init__(self, content: bytes = b"") -> None:
-        self.inner = io.BytesIO(content)
-
-    def readable(self) -> bool:
-        return True
-
-    def writable(self) -> bool:
-        return True
-
-    def readinto(self, buffer) -> int:
-        return self.inner.readinto(buffer)
-
-    def write(self, data) -> int:
-        return self.inner.write(data)
-
-    def getvalue(self) -> bytes:
-        return self.inner.getvalue()
+    def seekable(self) -> bool:
+        return False
 
 
 def encode(
@@ -171,12 +156,6 @@ def test_long_file_on_disk_is_complete(suffix, tmp_path, monkeypatch):
     assert_tone(load_audio(path), seconds=7)
 
 
-def test_other_rate_on_request():
-    y = load_audio(encode(tone()), sr=22_050)
-    assert len(y) == 22_050
-    assert heard(y, sr=22_050)[0] == pytest.approx(FREQUENCY, abs=0.2)
-
-
 def test_six_channels_are_averaged():
     six = np.stack([tone(level=level) for level in (0.1, 0.2, 0.3, 0.1, 0.2, 0.3)], 1)
     assert_tone(load_audio(encode(six)), level=0.2)
@@ -185,15 +164,11 @@ def test_six_channels_are_averaged():
 
 def test_channels_in_opposite_phase_fall_back_to_the_strongest(caplog):
     y = tone()
+    assert_tone(load_audio(encode(np.stack([y, 0 * y], 1))), level=AMPLITUDE / 2)
+    assert not caplog.text  # one silent channel is no reason to choose
     assert_tone(load_audio(encode(np.stack([y, -y], 1))))
     assert "cancel" in caplog.text
     assert_tone(load_audio(encode(np.stack([0.985 * y, -y], 1))))
-
-
-def test_one_silent_channel_is_no_reason_to_choose(caplog):
-    y = tone()
-    assert_tone(load_audio(encode(np.stack([y, 0 * y], 1))), level=AMPLITUDE / 2)
-    assert not caplog.text
 
 
 @pytest.mark.parametrize("content", [".aiff", ".mp3", ".flac", ".ogg", ".m4a", ".webm"])
@@ -322,22 +297,23 @@ def test_bad_file_is_named_and_explained(case, tmp_path):
         load_audio(content, name="upload")
 
 
-def test_missing_folder_and_device(tmp_path):
-    for path, found in [
-        (tmp_path / "none.wav", "nothing there"),
-        (tmp_path / ("x" * 999), "unreadable"),
-        (Path("a\0b.wav"), "unreadable"),
-        (tmp_path, "a folder"),
-    ]:
-        with pytest.raises(AudioError, match=found):
-            load_audio(path)
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="no named pipes in folders there")
-def test_pipe_is_refused_without_waiting(tmp_path):
-    os.mkfifo(tmp_path / "pipe.wav")
-    with pytest.raises(AudioError, match="no regular file"):
-        load_audio(tmp_path / "pipe.wav")
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("none.wav", "nothing there"),
+        ("x" * 999, "unreadable"),
+        ("a\0b.wav", "unreadable"),
+        (".", "a folder"),
+        ("pipe.wav", "no regular file"),
+    ],
+)
+def test_what_is_no_file_is_refused(name, found, tmp_path):
+    if sys.platform != "win32":  # no named pipes in folders there
+        os.mkfifo(tmp_path / "pipe.wav")
+    elif name == "pipe.wav":
+        pytest.skip("no named pipes in folders there")
+    with pytest.raises(AudioError, match=found):
+        load_audio(tmp_path / name)
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
@@ -437,34 +413,27 @@ def mixed_table(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("start", "end", "band_hz"),
+    ("start", "end"),
     [
-        (2000, 2390, 8000),  # all behind the last whole frame of 400 samples
-        (1200, 1201, 8000),  # a click where the window of its frame is 0
-        (2200, 2201, 8000),  # both
-        (0, 2390, 8000),
+        (2000, 2390),  # all behind the last whole frame of 400 samples
+        (1200, 1201),  # a click where the window of its frame is 0
+        (2200, 2201),  # both
+        (0, 2390),
     ],
 )
-def test_band_is_found_wherever_the_sound_is(start, end, band_hz, tmp_path):
+def test_band_is_found_wherever_the_sound_is(start, end, tmp_path):
     y = np.zeros(2390)
     y[start:end] = np.random.default_rng(0).uniform(0.1, 0.3, end - start)
     (tmp_path / "edge.wav").write_bytes(encode(y, sr=SAMPLE_RATE))
     table = pd.DataFrame({"path": [str(tmp_path / "edge.wav")], "corpus": "own", "emotion": "sad"})
     good, _ = inspect_clips(table)
-    assert good["band_hz"].tolist() == [band_hz]
+    assert good["band_hz"].tolist() == [8000]
     assert good["noise_dbfs"][0] == pytest.approx(-120 if start else -14, abs=2)
 
 
-def test_a_fault_of_ours_stops_no_corpus(mixed_table, monkeypatch):
-    monkeypatch.setattr("helpers.sound.audio._noise_and_band", lambda y: [][0])
-    good, rejected = inspect_clips(mixed_table[-5:])
-    assert good.empty and rejected["error"].str.contains("IndexError").all()
-
-
-@pytest.mark.parametrize("n_jobs", [1, 2])
-def test_bad_clips_are_reported_and_the_rest_goes_on(mixed_table, n_jobs, caplog):
+def test_bad_clips_are_reported_and_the_rest_goes_on(mixed_table, caplog):
     before = mixed_table.copy()
-    good, rejected = inspect_clips(mixed_table, n_jobs=n_jobs)
+    good, rejected = inspect_clips(mixed_table)
     pd.testing.assert_frame_equal(mixed_table, before)
     assert list(rejected.columns) == ["path", "corpus", "emotion", "error"]
     assert len(rejected) == len(BAD) + 1 and len(good) == 70
@@ -493,7 +462,7 @@ def test_all_bad_and_none_at_all(mixed_table):
 def test_every_real_clip_is_good(real_data):
     names = [name for name in ("ravdess", "tess") if (real_data / name).is_dir()]
     table = load_corpora(names)
-    good, rejected = inspect_clips(table, n_jobs=2)
+    good, rejected = inspect_clips(table)
     assert rejected.empty and len(good) == len(table)
     assert good["duration_s"].between(0.9, 6).all()
     assert good["rms_dbfs"].between(-70, -5).all()

@@ -49,17 +49,8 @@ def test_nothing_explains_a_constant(value, dtype):
     table = pd.DataFrame({"constant": np.full(1001, value, dtype=dtype)})
     groups = pd.Series(np.random.default_rng(0).integers(0, 3, 1001))
     assert measure_effects(table, {"any": groups}).loc["constant", "any"] == 0
-
-
-def test_intervals_are_of_eta_squared():
-    """With every speaker drawn equally often the formula gives what measure_effects gives."""
-    clips = make_corpus(5)
-    features = clips[["x"]].assign(y=np.arange(len(clips)) % 7)
-    exact = measure_effects(features, {"emotion": clips["emotion"]})["emotion"]
-    one_voice = pd.Series("same", index=clips.index)
-    found = effect_intervals(features, clips["emotion"], one_voice, n_resamples=10)
-    np.testing.assert_allclose(found["low"], exact)
-    np.testing.assert_allclose(found["high"], exact)
+    speakers = pd.Series(np.arange(1001) % 3)
+    assert (effect_intervals(table, groups, speakers, n_resamples=20) == 0).all(axis=None)
 
 
 def test_intervals_of_a_resample_are_those_of_the_resampled_table():
@@ -74,28 +65,6 @@ def test_intervals_of_a_resample_are_those_of_the_resampled_table():
     table = table.reset_index(drop=True)
     exact = measure_effects(table[["x"]], {"emotion": table["emotion"]}).loc["x", "emotion"]
     assert found.loc["x", "low"] == found.loc["x", "high"] == pytest.approx(exact)
-
-
-def test_intervals_cover_what_many_speakers_show():
-    """The share of intervals that hold the value of a corpus without end, near 95 %."""
-    endless = make_corpus(4000, each=2, seed=99)
-    truth = measure_effects(endless[["x"]], {"e": endless["emotion"]}).loc["x", "e"]
-    hits = []
-    for seed in range(200):
-        clips = make_corpus(24, each=2, seed=seed)
-        found = effect_intervals(
-            clips[["x"]], clips["emotion"], clips["speaker"], n_resamples=300, seed=seed
-        )
-        hits.append(found.loc["x", "low"] <= truth <= found.loc["x", "high"])
-    assert 0.85 <= np.mean(hits) <= 0.99
-
-
-def test_a_constant_has_no_effect():
-    clips = make_corpus(3)
-    found = effect_intervals(
-        clips[["x"]].assign(x=7.0), clips["emotion"], clips["speaker"], n_resamples=20
-    )
-    assert (found == 0).all(axis=None)
 
 
 def test_every_column_is_in_one_group():

@@ -39,26 +39,6 @@ RATE = {"sr": SAMPLE_RATE}
 #: One thread or two in a matrix product changes the last bit.
 TOLERANCE = {"rtol": 1e-5, "atol": 1e-4}
 
-# How many of the 254 columns each group has.
-GROUPS = {
-    r"zcr_(mean|std|max|min)": 4,
-    r"rms_(mean|std|max|min)": 4,
-    r"centroid_(mean|std|max|min)": 4,
-    r"bandwidth_(mean|std|max|min)": 4,
-    r"rolloff_(mean|std|max|min)": 4,
-    r"contrast_\d\d_(mean|std)": 14,
-    r"flatness_(mean|std)": 2,
-    r"mfcc_\d\d_(mean|std|max|min)": 80,
-    r"mfcc_delta_\d\d_(mean|std)": 40,
-    r"mfcc_delta2_\d\d_(mean|std)": 40,
-    r"chroma_\d\d_(mean|std)": 24,
-    r"tonnetz_\d\d_(mean|std)": 12,
-    r"tempo_bpm|beat_.*": 3,
-    r"f0_(mean|std|max|min)": 4,
-    r"mel_(mean|std|max|min|median|quartile1|quartile3)": 7,
-    r"mel_band_\d_mean": 8,
-}
-
 
 def make_tone(f0: float, *, seconds: float = 1.0) -> np.ndarray:
     """A saw."""
@@ -195,19 +175,6 @@ def test_frames_are_what_librosa_computes(voice):
     np.testing.assert_allclose(compute_features(voice, family="logmel"), expected.T, atol=1e-3)
 
 
-def test_one_stft_serves_all_functionals(voice, monkeypatch):
-    """None of librosa's functions has to make another one."""
-    calls = []
-    stft = librosa.stft
-    spied = lambda *a, **k: calls.append(1) or stft(*a, **k)  # noqa: E731
-    monkeypatch.setattr(librosa, "stft", spied)
-    monkeypatch.setattr("librosa.core.spectrum.stft", spied)
-    compute_features(voice, family="functionals")
-    assert len(calls) == 1
-    librosa.feature.spectral_centroid(y=voice)
-    assert len(calls) == 2, "the spy sees what librosa does"
-
-
 @pytest.mark.parametrize(
     ("family", "n"),
     [("mfcc40", 40), ("vector162", 162), ("vector180", 180), ("functionals", 254), ("prosody", 19)],
@@ -217,15 +184,6 @@ def test_columns_are_named_once(family, n, voice):
     assert len(names) == len(set(names)) == n
     assert list(compute_features(voice, family=family)) == names
     assert all(re.fullmatch(r"[a-z0-9]+(_[a-z0-9]+)*", name) for name in names)
-
-
-def test_groups_of_functionals_have_their_size():
-    names = feature_names("functionals")
-    assert {g: sum(bool(re.fullmatch(g, name)) for name in names) for g in GROUPS} == GROUPS
-    assert sum(GROUPS.values()) == 254
-    vector = [re.match("[a-z]+", name)[0] for name in feature_names("vector162")]
-    order = ["zcr"] + ["chroma"] * 12 + ["mfcc"] * 20 + ["rms"] + ["mel"] * 128
-    assert vector == order
 
 
 # --- unkind clips ----------------------------------------------------------------------------
@@ -257,13 +215,6 @@ def test_every_family_stays_finite(kind):
 def test_log_mel_does_not_hear_the_recording_level(gain, voice):
     quiet = compute_features((gain * voice).astype("float32"), family="logmel")
     np.testing.assert_allclose(quiet, compute_features(voice, family="logmel"), atol=1e-3)
-
-
-def test_log_mel_of_digital_silence_is_zero(voice):
-    frames = compute_features(voice, family="logmel")
-    assert frames.max() == pytest.approx(80, abs=1e-4) and frames.min() == 0
-    edge = N_FRAMES // 5
-    assert (frames[:edge] == 0).all() and (frames[-edge:] == 0).all()
 
 
 def test_unknown_family_is_named(voice, clips):
@@ -417,15 +368,6 @@ def test_hashes_in_the_table_are_trusted_and_tested_where_a_file_is_read(clips, 
         extract_features(listed[:1], family="mfcc40", cache=cache)
 
 
-def test_changed_recording_is_computed_again(clips, tmp_path, computed):
-    path = shutil.copy(clips["path"].iloc[0], tmp_path / "take.wav")
-    table = pd.DataFrame({"path": [path]})
-    first = extract_features(table, family="mfcc40", cache=tmp_path / "cache")
-    shutil.copy(clips["path"].iloc[1], path)
-    second = extract_features(table, family="mfcc40", cache=tmp_path / "cache")
-    assert len(computed) == 2 and not np.allclose(first, second)
-
-
 DAMAGES = {
     "empty": lambda path: path.write_bytes(b""),
     "text": lambda path: path.write_text("not an array"),
@@ -466,31 +408,16 @@ def test_no_clips_give_an_empty_table(tmp_path):
     assert extract_features(none, family="mfcc40", cache=tmp_path).shape == (0, 40)
 
 
-def _extract(table: pd.DataFrame, cache: Path) -> pd.DataFrame:
-    return extract_features(table, family="mfcc40", n_jobs=1, cache=cache)
-
-
-N_PARALLEL = 70
-
-
-def test_processes_change_nothing(clips, tmp_path):
-    """Two workers over clips enough for them, then two whole extractions at once into one cache."""
-    from joblib import Parallel, delayed
-
+def test_processes_change_nothing(tmp_path):
     folder = tmp_path / "clips"
     folder.mkdir()
-    for seed in range(N_PARALLEL):
+    for seed in range(70):  # enough for several processes
         soundfile.write(folder / f"{seed}.wav", make_voice(seed, seconds=0.3), SAMPLE_RATE)
     table = pd.DataFrame({"path": sorted(map(str, folder.iterdir()))})
 
     serial = extract_features(table, family="mfcc40", n_jobs=1, cache=tmp_path / "serial")
     parallel = extract_features(table, family="mfcc40", n_jobs=2, cache=tmp_path / "parallel")
     pd.testing.assert_frame_equal(serial, parallel, **TOLERANCE)
-
-    shared = tmp_path / "shared"
-    for found in Parallel(n_jobs=2)(delayed(_extract)(table, shared) for _ in range(2)):
-        pd.testing.assert_frame_equal(parallel, found, **TOLERANCE)
-    assert len(list(shared.rglob("??/*.npy"))) == N_PARALLEL
 
 
 @pytest.mark.corpora

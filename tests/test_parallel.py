@@ -106,22 +106,19 @@ def test_a_bad_clip_is_named_from_afar(clips, scheduler, workers, tmp_path):
         extract_features(clips, family="mfcc40", scheduler=scheduler, cache=tmp_path / "cache")
 
 
-def test_a_cluster_without_workers_is_explained(scheduler):
-    with pytest.raises(UserError, match="has no workers: start some with `dask worker tcp://"):
-        list(map_clips(len, ["a"], label="", scheduler=scheduler))
-
-
-@pytest.mark.parametrize("address", ["tcp://127.0.0.1:9", "nonsense"])
-def test_a_scheduler_that_is_not_there_is_explained(address, monkeypatch):
-    monkeypatch.setattr("helpers.parallel._CONNECT_S", 2)
-    with pytest.raises(UserError, match=f"no Dask scheduler at '{address}'"):
+def test_a_cluster_that_cannot_be_used_is_explained(scheduler, monkeypatch):
+    def use(address):
         list(map_clips(len, ["a"], label="", scheduler=address))
 
-
-def test_dask_that_is_not_installed_is_explained(monkeypatch):
+    with pytest.raises(UserError, match="has no workers: start some with `dask worker tcp://"):
+        use(scheduler)
+    monkeypatch.setattr("helpers.parallel._CONNECT_S", 2)
+    for address in ("tcp://127.0.0.1:9", "nonsense"):
+        with pytest.raises(UserError, match=f"no Dask scheduler at '{address}'"):
+            use(address)
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(UserError, match=r"\.\[cluster\]"):
-        list(map_clips(len, ["a"], label="", scheduler="tcp://127.0.0.1:8786"))
+        use(scheduler)
 
 
 def test_results_come_in_order():

@@ -18,7 +18,7 @@ from helpers.models.modelfile import make_card, save_model
 from helpers.models.prediction import Predictor
 from helpers.report.figures import plot_robustness
 from helpers.sound.audio import SAMPLE_RATE
-from helpers.sound.augment import add_room, encode
+from helpers.sound.augment import add_room
 from helpers.sound.disturbances import (
     CONDITIONS,
     Condition,
@@ -192,14 +192,9 @@ def test_tilt_has_its_slope_and_keeps_the_level(slope, white, rng):
 
 
 def test_edges_are_moved_by_samples(white, rng):
-    longer = move_edges(white, rng, start=500)
-    assert not longer[:500].any()
-    np.testing.assert_array_equal(longer[500:], white)
-    longer = move_edges(white, rng, end=500)
-    np.testing.assert_array_equal(longer[:-500], white)
-    assert len(longer) == len(white) + 500 and not longer[-500:].any()
-    np.testing.assert_array_equal(move_edges(white, rng, start=-500), white[500:])
-    np.testing.assert_array_equal(move_edges(white, rng, end=-500), white[:-500])
+    longer = move_edges(white, rng, start=500, end=200)
+    np.testing.assert_array_equal(longer, np.pad(white, (500, 200)))
+    np.testing.assert_array_equal(move_edges(white, rng, start=-500, end=-200), white[500:-200])
 
 
 @pytest.mark.parametrize("silence_s", [0.0, 1.0])
@@ -219,11 +214,6 @@ def test_short_and_silent_clips_are_no_trouble(condition):
         changed = disturb((y, "a.wav", VOICES, condition, 0))
         assert not isinstance(changed, str), changed
         assert np.isfinite(changed).all() and len(changed) > 1000
-
-
-def test_what_goes_wrong_is_said(white):
-    broken = Condition("codec", "wma", partial(encode, codec="wma"))
-    assert disturb((white, "a.wav", [], broken, 0)).startswith("UserError: codec 'wma': expected")
 
 
 # ---------------------------------------------------------------------------- the table
@@ -311,15 +301,6 @@ def test_a_limit_that_is_met_exactly_is_met(limit, flipped, passes, tmp_path):
     assert table.loc[1, "same"] == pytest.approx(1 - flipped / 20)
     assert table.loc[1, "passed"] is passes
     assert set(to_checks(table).loc[:0, "passed"]) == {passes}
-
-
-def test_a_gain_in_uar_is_no_failure(tmp_path):
-    clips = write_peaks(tmp_path, [0.1, 0.1], ["angry", "angry"])
-    table = measure_robustness(Ear(), clips, voices=clips, conditions=[LOUD])
-    assert table.loc[1, "drop"] == -1
-    strict = Condition("loud", "x", LOUD.change, max_drop=0.0)
-    table = measure_robustness(Ear(), clips, voices=clips, conditions=[strict])
-    assert table.loc[1, "passed"] is True
 
 
 def test_what_fails_is_left_out_and_said(tmp_path):

@@ -60,7 +60,6 @@ def effect_intervals(
     features : pd.DataFrame, shape (n_clips, n_columns)
     labels, speakers : pd.Series
         In the order of ``features``.
-    n_resamples, seed : int
 
     Returns
     -------
@@ -114,12 +113,9 @@ _STATISTICS = {"mean", "std", "max", "min", "median", "bpm", "count", "gap", "ba
 
 
 def embed(features: pd.DataFrame, *, seed: int = 0) -> np.ndarray:
-    """Place clips on a plane so that neighbours in the features stay neighbours (t-SNE).
+    """Place clips on a plane, shape (n_clips, 2), so that neighbours stay neighbours (t-SNE).
 
-    Returns
-    -------
-    np.ndarray, shape (n_clips, 2)
-        Distances between far places, and sizes of clusters, mean nothing.
+    Distances between far places, and sizes of clusters, mean nothing.
     """
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE

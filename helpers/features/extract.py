@@ -38,15 +38,7 @@ _LOG = logging.getLogger(__name__)
 def compute_features(
     y: np.ndarray, *, family: str, settings: FeatureSettings | None = None
 ) -> np.ndarray | dict[str, float]:
-    """Features of one waveform.
-
-    Parameters
-    ----------
-    y : np.ndarray, shape (n,), float32
-        Waveform at 16 kHz.
-    family : str
-        One of :data:`FAMILIES`.
-    settings : FeatureSettings, optional
+    """Features of one waveform at 16 kHz, of one of :data:`FAMILIES`.
 
     Returns
     -------
@@ -84,9 +76,8 @@ def extract_features(
     """Features of every clip of an utterance table, in parallel and cached.
 
     The cache is keyed by the content of the file, the settings that the family depends on, the code
-    that computes it and the library versions, so a moved corpus is not computed again and a changed
-    formula is. Each clip is kept as it is done: a call that was killed is carried on by the next.
-    A file of the cache that cannot be read is made again. How long it took is logged.
+    that computes it and the library versions. Each clip is kept as it is done: a call that was
+    killed is carried on by the next. How long it took is logged.
 
     Parameters
     ----------
@@ -143,14 +134,10 @@ def extract_features(
     n_cached = sum(key not in fresh for key in keys)
     seconds = time.perf_counter() - start
     _LOG.info("%s: %d clips in %.1f s (%d from the cache)", label, len(keys), seconds, n_cached)
-    found = {}
-    for name, rows in tables.items():
-        if name in FRAME_FAMILIES:
-            found[name] = rows
-        else:
-            columns = _stored_names(name, stores[name].folder)
-            found[name] = pd.DataFrame(np.array(rows), table.index, columns)
-    return found[family] if isinstance(family, str) else found
+    for name in set(families).difference(FRAME_FAMILIES):
+        columns = _stored_names(name, stores[name].folder)
+        tables[name] = pd.DataFrame(np.array(tables[name]), table.index, columns)
+    return tables[family] if isinstance(family, str) else tables
 
 
 def feature_names(family: str) -> list[str]:
@@ -190,7 +177,7 @@ class _RowStore:
     dtype: str
 
     def read(self, key: str) -> np.ndarray | None:
-        """Return a row; None if it is not there yet, or not readable."""
+        """Return a row; None if it is not there yet or not readable."""
         return self._map(self._row_path(key), self.shape)
 
     def write(self, key: str, row: Sequence[float] | np.ndarray) -> None:
@@ -220,13 +207,12 @@ class _RowStore:
                 row = self.read(key)
                 if row is None:
                     raise UserError(
-                        f"features that were computed just now are not in {self.folder}: the "
-                        "workers need the same folder under the same name, or something is "
-                        "deleting it"
+                        f"features that were computed just now are not in {self.folder}: workers "
+                        "need the same folder under the same name"
                     )
                 file.write(row.tobytes())
-        for old in sorted(path.parent.glob("*.npy"), key=_used_at, reverse=True)[_TABLES_KEPT:]:
-            with suppress(OSError):  # in use, on Windows
+        with suppress(OSError):  # in use, on Windows, or another process has just removed it
+            for old in sorted(path.parent.glob("*.npy"), key=os.path.getmtime)[:-_TABLES_KEPT]:
                 old.unlink()
         return np.lib.format.open_memmap(path, mode="r")
 
@@ -243,13 +229,6 @@ class _RowStore:
         except (OSError, ValueError):
             return None
         return found if found.shape == shape and found.dtype == self.dtype else None
-
-
-def _used_at(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except OSError:  # another process has just removed it
-        return 0.0
 
 
 def _fill_stores(job: tuple[str, str, dict[str, _RowStore], FeatureSettings]) -> None:

@@ -65,14 +65,7 @@ class FeatureSettings:
 
 
 class Analysis:
-    """One clip's signal representations, each computed once and when first asked for.
-
-    Parameters
-    ----------
-    y : np.ndarray, shape (n,), float32
-        Waveform at 16 kHz.
-    settings : FeatureSettings
-    """
+    """Signal representations of one waveform at 16 kHz, each computed when first asked for."""
 
     def __init__(self, y: np.ndarray, settings: FeatureSettings) -> None:
         self.y = y
@@ -84,10 +77,6 @@ class Analysis:
         s = self.settings
         stft = librosa.stft(self.y, n_fft=s.n_fft, hop_length=s.hop, pad_mode="reflect")
         return stft.real**2 + stft.imag**2
-
-    @cached_property
-    def magnitude(self) -> np.ndarray:
-        return np.sqrt(self.power)
 
     @cached_property
     def mel_power(self) -> np.ndarray:
@@ -192,37 +181,26 @@ def _with_deltas(rows: np.ndarray, settings: FeatureSettings) -> np.ndarray:
 
 def mfcc_means(clip: Analysis) -> dict[str, float]:
     """Mean of each of 40 MFCCs: what the averaged-MFCC LSTM takes."""
-    return {f"mfcc_{i:02d}_mean": value for i, value in enumerate(clip.mfcc.mean(axis=1), 1)}
+    return _describe("mfcc", clip.mfcc, "mean")
 
 
 def vector_162(clip: Analysis) -> dict[str, float]:
     """ZCR 1, chroma 12, MFCC 20, RMS 1, mel 128: the means that the averaged Conv1D takes."""
-    row = {"zcr_mean": clip.zcr.mean()}
-    row |= {f"chroma_{i:02d}_mean": v for i, v in enumerate(clip.chroma.mean(axis=1), 1)}
-    row |= {f"mfcc_{i:02d}_mean": v for i, v in enumerate(clip.mfcc[:20].mean(axis=1), 1)}
-    row["rms_mean"] = clip.rms.mean()
+    row = _describe("zcr", clip.zcr, "mean") | _describe("chroma", clip.chroma, "mean")
+    row |= _describe("mfcc", clip.mfcc[:20], "mean") | _describe("rms", clip.rms, "mean")
     return row | {f"mel_{i:03d}_mean": v for i, v in enumerate(clip.mel_power.mean(axis=1), 1)}
 
 
 def vector_180(clip: Analysis) -> dict[str, float]:
     """MFCC 40, chroma 12, mel 128, all means; a linear model learns them quickly."""
-    row = mfcc_means(clip)
-    row |= {f"chroma_{i:02d}_mean": v for i, v in enumerate(clip.chroma.mean(axis=1), 1)}
+    row = mfcc_means(clip) | _describe("chroma", clip.chroma, "mean")
     return row | {f"mel_{i:03d}_mean": v for i, v in enumerate(clip.mel_power.mean(axis=1), 1)}
-
-
-_STATISTICS: dict[str, Callable] = {
-    "mean": np.mean,
-    "std": np.std,
-    "max": np.max,
-    "min": np.min,
-}
 
 
 def _describe(name: str, values: np.ndarray, statistics: str = "mean std max min") -> dict:
     """Name and compute statistics over time of a (n_rows, n_frames) array."""
     rows = [name] if len(values) == 1 else [f"{name}_{i:02d}" for i in range(1, len(values) + 1)]
-    columns = {key: _STATISTICS[key](values, axis=1) for key in statistics.split()}
+    columns = {key: getattr(np, key)(values, axis=1) for key in statistics.split()}
     return {f"{row}_{key}": columns[key][i] for i, row in enumerate(rows) for key in columns}
 
 
@@ -234,7 +212,7 @@ def functionals(clip: Analysis) -> dict[str, float]:
     tenth of the time.
     """
     s = clip.settings
-    magnitude, mfcc = clip.magnitude, clip.mfcc[:20]
+    magnitude, mfcc = np.sqrt(clip.power), clip.mfcc[:20]
     spectral = {"S": magnitude, "sr": SAMPLE_RATE}
     centroid = librosa.feature.spectral_centroid(**spectral)
     bandwidth = librosa.feature.spectral_bandwidth(**spectral, centroid=centroid)

@@ -29,14 +29,9 @@ _REACH = 0.2  # of a period: the most that a cycle may be from where the contour
 
 @dataclass(frozen=True)
 class Pitch:
-    """A pitch contour.
+    """A pitch contour: ``f0`` in Hz, and the share of the power that repeats with its period.
 
-    Attributes
-    ----------
-    f0 : np.ndarray, shape (n_frames,)
-        Hz; NaN where no voice is.
-    periodicity : np.ndarray, shape (n_frames,)
-        Share of the power that repeats with the period of ``f0``, 0 … 1; NaN likewise.
+    Both have shape (n_frames,) and are NaN where no voice is.
     """
 
     f0: np.ndarray
@@ -144,28 +139,15 @@ def _find_path(strengths: np.ndarray, lags: np.ndarray, hop: int) -> np.ndarray:
 
 
 def voiced_stretches(f0: np.ndarray) -> np.ndarray:
-    """First frame of each stretch with a voice and the one after its last, shape (n, 2).
-
-    Examples
-    --------
-    >>> voiced_stretches(np.array([100.0, 110.0, np.nan, 90.0])).tolist()
-    [[0, 2], [3, 4]]
-    """
+    """First frame of each stretch with a voice and the one after its last, shape (n, 2)."""
     voiced = np.concatenate([[False], np.isfinite(f0), [False]])
     return np.flatnonzero(voiced[1:] != voiced[:-1]).reshape(-1, 2)
 
 
 def measure_cycles(y: np.ndarray, f0: np.ndarray, *, hop: int) -> tuple[np.ndarray, np.ndarray]:
-    """Measure single cycles of the voice, wherever ``f0`` says that there is one.
+    """Measure single cycles of the voice, wherever ``f0`` of :func:`track_pitch` has one.
 
     Each cycle is laid over the next: where they match best is one period later.
-
-    Parameters
-    ----------
-    y : np.ndarray, shape (n,), float32
-    f0 : np.ndarray, shape (n_frames,)
-        From :func:`track_pitch` with the same ``hop``.
-    hop : int
 
     Returns
     -------

@@ -2,9 +2,7 @@
 
 A change of a waveform takes the clip (16 kHz, shape (n,), float32), a generator for all that is
 drawn, and amounts. It returns another float32 waveform, of the same length if nothing else is said.
-Noise, time stretch, pitch shift, time shift and gain come from audiomentations; babble, room,
-telephone and codec are here because it needs sound files or further packages for them.
-SpecAugment works on the log-mel.
+For babble, room, telephone and codec, audiomentations would need sound files or more packages.
 """
 
 from __future__ import annotations
@@ -24,10 +22,7 @@ if TYPE_CHECKING:
 
 
 def _apply(name: str, y: np.ndarray, rng: np.random.Generator, **amounts: object) -> np.ndarray:
-    """Use a transform of audiomentations, which draws from the global generators.
-
-    They are seeded before and put back after.
-    """
+    """Use a transform of audiomentations; the global generators that it draws from are restored."""
     import audiomentations
 
     transform = getattr(audiomentations, name)(**amounts, p=1)
@@ -84,14 +79,7 @@ def add_babble(
         from a place that is drawn.
     snr_db : float
         Power of the clip over power of the babble.
-
-    Raises
-    ------
-    ValueError
-        No voices.
     """
-    if not len(voices):
-        raise ValueError("babble: expected at least one voice, got none")
     babble = np.zeros(len(y))
     for voice in voices:
         start = int(rng.integers(len(voice)))
@@ -102,28 +90,17 @@ def add_babble(
 
 
 def noise_gain(y: np.ndarray, noise_power: float, *, snr_db: float) -> float:
-    """Factor that brings noise of a known power (mean square) to a ratio in dB below ``y``.
-
-    >>> float(noise_gain(np.array([3.0, -3.0]), 0.09, snr_db=20))
-    1.0
-    """
+    """Factor that brings noise of a known power (mean square) to a ratio in dB below ``y``."""
     return np.sqrt(mean_power(y) * 10 ** (-snr_db / 10) / noise_power)
 
 
 def pick_voices(
     clips: pd.DataFrame, protocol: str, speaker: str, rng: np.random.Generator, *, n: int = 5
 ) -> list[np.ndarray]:
-    """Waveforms of other speakers of the training side, for :func:`add_babble`.
+    """Up to ``n`` waveforms of other speakers of the training side, for :func:`add_babble`.
 
-    Parameters
-    ----------
-    clips : pd.DataFrame
-        Utterance table with a column named like ``protocol`` that holds the sides.
-    protocol, speaker : str
-        No clip of the other sides is taken, and none of ``speaker``, unless nobody else is there.
-    rng : np.random.Generator
-    n : int
-        Clips; fewer where there are fewer.
+    The column ``protocol`` of ``clips`` holds the sides. Clips of ``speaker`` are taken only where
+    nobody else is there.
     """
     train = clips[clips[protocol] == "train"]
     others = train[train["speaker"] != speaker]
@@ -184,18 +161,8 @@ def encode(
 ) -> np.ndarray:
     """Encode the clip as it would be sent or stored, and decode it again.
 
-    The delay of the codec is taken out. ``rng`` is not used.
-
-    Parameters
-    ----------
-    codec : {"mp3", "aac", "opus"}
-    kbps : int
-        Bit rate in 1000 bits a second.
-
-    Raises
-    ------
-    UserError
-        An unknown codec.
+    The delay of the codec is taken out. ``rng`` is not used. ``codec`` is ``mp3``, ``aac`` or
+    ``opus``, ``kbps`` the bit rate in 1000 bits a second.
     """
     import av
     from scipy.signal import correlate
@@ -251,58 +218,39 @@ AUGMENTATIONS: dict[str, Callable[..., np.ndarray]] = {
 }
 
 
-def mask_spectrogram(
-    frames: np.ndarray,
-    rng: np.random.Generator,
-    *,
-    max_frames: int = 20,
-    max_bins: int = 8,
-    n_masks: int = 2,
-) -> np.ndarray:
-    """SpecAugment: blank random stretches of time and bands of frequency.
+def mask_spectrogram(frames: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """SpecAugment (Park et al. 2019, arXiv 1904.08779): blank two stretches and two bands.
+
+    Each is up to 20 frames long or 8 bins wide.
 
     Parameters
     ----------
     frames : np.ndarray, shape (n_frames, n_bins)
-    rng : np.random.Generator
-    max_frames, max_bins : int
-        Longest stretch and widest band, drawn uniformly from 0.
-    n_masks : int
-        Stretches, and as many bands.
 
     Returns
     -------
     np.ndarray, shape (n_frames, n_bins)
-        A copy, masked with the clip's mean (Park et al. 2019, arXiv 1904.08779).
-
-    Examples
-    --------
-    >>> frames = np.arange(200.0).reshape(20, 10)
-    >>> masked = mask_spectrogram(frames, np.random.default_rng(0), max_frames=4, max_bins=3)
-    >>> masked.shape, bool((masked != frames).any())
-    ((20, 10), True)
+        A copy, masked with the clip's mean.
     """
     frames = frames.copy()
     n_frames, n_bins = frames.shape
     fill = frames.mean()
-    for _ in range(n_masks):
-        width = rng.integers(min(max_frames, n_frames) + 1)
+    for _ in range(2):
+        width = rng.integers(min(_MASK_FRAMES, n_frames) + 1)
         start = rng.integers(n_frames - width + 1)
         frames[start : start + width] = fill
-        width = rng.integers(min(max_bins, n_bins) + 1)
+        width = rng.integers(min(_MASK_BINS, n_bins) + 1)
         start = rng.integers(n_bins - width + 1)
         frames[:, start : start + width] = fill
     return frames
 
 
-def augment_frames(
-    batch: np.ndarray,
-    rng: np.random.Generator,
-    *,
-    max_shift: float = 25.0,
-    max_stretch: float = 0.15,
-    max_bins: float = 2.5,
-) -> np.ndarray:
+# The most that a training picture is masked, moved, stretched (logarithm) and transposed.
+_MASK_FRAMES, _MASK_BINS = 20, 8
+_SHIFT_FRAMES, _STRETCH, _SHIFT_BINS = 25.0, 0.15, 2.5
+
+
+def augment_frames(batch: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Draw a new version of every log-mel picture of a training batch.
 
     Each is stretched or squeezed in time, moved in time, moved along the mel bands (a voice a
@@ -312,24 +260,13 @@ def augment_frames(
     Parameters
     ----------
     batch : np.ndarray, shape (n, n_frames, n_bins), float32
-    rng : np.random.Generator
-    max_shift : float
-        Frames.
-    max_stretch : float
-        Logarithm of the largest factor.
-    max_bins : float
-        Mel bands.
-
-    Returns
-    -------
-    np.ndarray, same shape
     """
     n, n_frames, n_bins = batch.shape
-    rate = np.exp(rng.uniform(-max_stretch, max_stretch, (n, 1)))
-    shift = rng.uniform(-max_shift, max_shift, (n, 1))
+    rate = np.exp(rng.uniform(-_STRETCH, _STRETCH, (n, 1)))
+    shift = rng.uniform(-_SHIFT_FRAMES, _SHIFT_FRAMES, (n, 1))
     middle = (n_frames - 1) / 2
     frame = (np.arange(n_frames) - middle) * rate + middle - shift
-    band = np.arange(n_bins) - rng.uniform(-max_bins, max_bins, (n, 1))
+    band = np.arange(n_bins) - rng.uniform(-_SHIFT_BINS, _SHIFT_BINS, (n, 1))
     inside = (frame >= 0) & (frame <= n_frames - 1)
     moved = _read_between(batch, frame) * inside[:, :, None].astype("float32")
     moved = _read_between(moved.transpose(0, 2, 1), band).transpose(0, 2, 1)

@@ -26,14 +26,7 @@ _FORMATS = "WAV, FLAC, MP3, OGG, Opus, AIFF, CAF, AAC, M4A, MP4, 3GP, WebM, WMA"
 
 
 class AudioError(UserError):
-    """A recording cannot be used.
-
-    Attributes
-    ----------
-    file : str
-        Which one.
-    found, expected, remedy : str
-        What it is, what it should be, what to do about it.
+    """A recording cannot be used: which one, what it is, what it should be, what to do about it.
 
     Examples
     --------
@@ -54,14 +47,7 @@ class _UnreadableError(Exception):
 
 
 def read_blocks(file: BinaryIO, label: str) -> Iterator[tuple[int, np.ndarray]]:
-    """Decode a file from its beginning to its end.
-
-    Parameters
-    ----------
-    file : binary file object
-        Seekable; its position is changed.
-    label : str
-        How errors call it.
+    """Decode a seekable file from its beginning to its end; errors call it ``label``.
 
     Yields
     ------

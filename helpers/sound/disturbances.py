@@ -1,10 +1,8 @@
 """What happens to a sound between a mouth and a model, in known amounts.
 
 The tests and their limits follow Derington et al. (2023, "Testing Speech Emotion Recognition
-Machine Learning Models", arXiv 2312.06270); what has no limit is there for its curve. Their noises,
-rooms and codec are recordings and tools that are not ours to ship: here music is synthesised, rooms
-are statistical, and a telephone is G.711. A change keeps the level of the voice unless its name
-says otherwise.
+Machine Learning Models", arXiv 2312.06270); what has no limit is there for its curve. Their noises
+and rooms are not ours to ship: here music is synthesised and rooms are statistical.
 """
 
 from __future__ import annotations
@@ -38,19 +36,15 @@ class Condition:
     ----------
     group : str
         Conditions of a group draw the same noise for a clip, so that only the level differs.
-    name : str
-        Unlike that of any other condition.
     change : callable
-        ``(y, rng) -> y``, or ``(y, rng, voices=…) -> y``; defined in a module, so that another
-        process finds it.
+        ``(y, rng) -> y``, or ``(y, rng, voices=…) -> y`` with ``needs_voices``; defined in a
+        module, so that another process finds it.
     level : float, optional
         Place on the curve of its group, such as an SNR in dB or kbit/s.
     max_drop : float, optional
         Limit: the most that UAR may fall.
     min_same : float, optional
         Limit: the smallest share of clips that must keep their predicted emotion.
-    needs_voices : bool
-        ``change`` takes waveforms of other speakers.
     compared_with : str
         Name of the condition whose predictions are to be kept.
     """
@@ -66,18 +60,10 @@ class Condition:
 
 
 def disturb(job: tuple[np.ndarray, str, Sequence[np.ndarray], Condition, int]) -> np.ndarray | str:
-    """Apply one condition to one clip.
+    """Apply one condition to one clip; a text says why the changed waveform is not there.
 
-    Parameters
-    ----------
-    job : tuple
-        Waveform, name of the clip, voices, condition and seed. The draw depends on the seed and on
-        the names of clip and group, not on what else is tested or in which order.
-
-    Returns
-    -------
-    np.ndarray or str
-        The changed waveform, or why there is none.
+    A job is a waveform, the name of the clip, voices, a condition and a seed. What is drawn depends
+    on the seed and the names of clip and group, not on what else is tested or in which order.
     """
     y, name, voices, condition, seed = job
     rng = make_rng(seed, name, condition.group)
@@ -112,19 +98,9 @@ def add_music(y: np.ndarray, rng: np.random.Generator, *, snr_db: float = 15.0) 
 
 
 def make_music(n: int, rng: np.random.Generator) -> np.ndarray:
-    """Synthesise something like music: chords of plucked notes, a bass and a beat.
+    """Synthesise ``n`` samples like music: chords of plucked notes, a bass and a beat.
 
-    Parameters
-    ----------
-    n : int
-        Samples at 16 kHz.
-    rng : np.random.Generator
-        Draws tempo (80 to 140 beats a minute), key, chords, and where the piece begins.
-
-    Returns
-    -------
-    np.ndarray, shape (n,)
-        Of no particular level.
+    Tempo (80 to 140 beats a minute), key, chords, and where the piece begins are drawn.
     """
     beat = round(SAMPLE_RATE * 60 / rng.uniform(80, 140))
     skipped = int(rng.integers(2 * beat))
@@ -177,15 +153,7 @@ def _room(*, rt60_s: float, volume_m3: float, distance_m: float = 1.0) -> Callab
 
 
 def clip_loudest(y: np.ndarray, rng: np.random.Generator, *, share: float = 0.002) -> np.ndarray:
-    """Cut off the peaks: the loudest ``share`` of all samples are held at one amplitude.
-
-    Examples
-    --------
-    >>> ramp = np.linspace(0, 1, 1001, dtype="float32")
-    >>> clipped = clip_loudest(ramp, np.random.default_rng(0), share=0.2)
-    >>> round(float(clipped.max()), 3), int((clipped == clipped.max()).sum())
-    (0.8, 201)
-    """
+    """Cut off the peaks: the loudest ``share`` of all samples get one amplitude."""
     limit = np.quantile(np.abs(y), 1 - share)
     return np.clip(y, -limit, limit).astype("float32")
 
@@ -226,13 +194,7 @@ def tilt_spectrum(
 def move_edges(
     y: np.ndarray, rng: np.random.Generator, *, start: int = 0, end: int = 0
 ) -> np.ndarray:
-    """Add zeros (> 0) or remove samples (< 0) at the start and the end.
-
-    Examples
-    --------
-    >>> move_edges(np.array([1.0, 2.0, 3.0]), np.random.default_rng(0), start=1, end=-2)
-    array([0., 1.])
-    """
+    """Add zeros (> 0) or remove samples (< 0) at the start and the end."""
     kept = y[max(-start, 0) : len(y) - max(-end, 0)]
     return np.pad(kept, (max(start, 0), max(end, 0)))
 

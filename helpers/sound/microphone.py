@@ -1,7 +1,6 @@
 """The microphone of the machine on which Python runs, through PortAudio.
 
-The only module that imports sounddevice, and only when it is asked to record: without PortAudio or
-without a microphone, everything else works, and the reason is given in words.
+sounddevice is imported only when it is asked to record: all else works without PortAudio.
 """
 
 from __future__ import annotations
@@ -22,27 +21,23 @@ _LOG = logging.getLogger(__name__)
 
 _NO_LIBRARY = (
     "PortAudio, the system library behind the microphone, could not be loaded ({}). "
-    "On Debian or Ubuntu: sudo apt install libportaudio2. With conda: conda install portaudio. "
-    "On macOS and Windows it comes with sounddevice: pip install --force-reinstall sounddevice. "
-    "Then restart the kernel. To upload a recording works without it."
+    "On Debian or Ubuntu: sudo apt install libportaudio2; elsewhere: "
+    "pip install --force-reinstall sounddevice. Then restart the kernel, or upload a recording."
 )
 _NO_DEVICE = (
-    "No microphone was found ({}). The one that counts is that of the machine on which the kernel "
-    "runs: if that is a server, a container or Binder, upload a recording instead. Otherwise plug "
-    "one in and try again."
+    "No microphone was found ({}) on the machine on which the kernel runs. Plug one in and try "
+    "again; on a server or Binder, upload a recording instead."
 )
 _BUSY = (
-    "The microphone is busy or was taken away ({}). Close the program that uses it, such as a "
-    "call or a recorder, and try again."
+    "The microphone is busy or was taken away ({}). Close the program that uses it and try again."
 )
 _NOT_OPENED = (
-    "The microphone could not be used ({}). Check that it is chosen as input in the system's "
-    "sound settings, or upload a recording instead."
+    "The microphone could not be used ({}). Choose it as input in the system's sound settings, "
+    "or upload a recording instead."
 )
 _SILENCE = (
-    "Only silence was recorded. The microphone is muted, or the system does not allow it: on "
-    "macOS, System Settings, Privacy & Security, Microphone must list the program in which "
-    "Jupyter was started; on Windows, Settings, Privacy, Microphone."
+    "Only silence was recorded. The microphone is muted, or the system's settings under Privacy, "
+    "Microphone do not allow the program in which Jupyter was started to use it."
 )
 
 
