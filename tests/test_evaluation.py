@@ -15,8 +15,8 @@ from sklearn.metrics import (
     precision_recall_fscore_support,
 )
 
-from helpers.evaluation.intervals import Bootstrap
 from helpers.evaluation.scores import (
+    Bootstrap,
     accuracy,
     confusion_counts,
     format_score,
