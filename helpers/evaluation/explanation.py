@@ -118,27 +118,20 @@ def listening_profile(
     UserError
         The model does not take a waveform.
     """
+    import librosa
+
     front, body = _split_front_end(predictor.model)
     settings = card_settings(predictor.card)
     frames = _picture_clips(front, waves, settings)
     targets = np.array([predictor.classes.index(name) for name in emotions])
-    temperature = predictor.card["temperature"]
-    credit, _ = integrate_gradients(
-        body, frames, targets, temperature=temperature, steps=_STEPS_MANY
-    )
+    look = {"temperature": predictor.card["temperature"], "steps": _STEPS_MANY}
+    credit, _ = integrate_gradients(body, frames, targets, **look)
     bands = np.abs(credit).sum(axis=1)
     shares = pd.DataFrame(bands / np.maximum(bands.sum(axis=1, keepdims=True), 1e-12))
-    shares.columns = pd.Index(_band_centres(settings), name="band_hz")
+    edges = librosa.mel_frequencies(settings.n_mels + 2, fmin=0, fmax=SAMPLE_RATE / 2, htk=True)
+    shares.columns = pd.Index(edges[1:-1], name="band_hz")
     profile = shares.groupby(np.asarray(emotions, dtype=object)).mean().T
     return profile[[name for name in predictor.classes if name in profile]]
-
-
-def _band_centres(settings: FeatureSettings) -> np.ndarray:
-    """Centre of each band of the front end's (HTK) mel scale in Hz, shape (n_mels,)."""
-    import librosa
-
-    edges = librosa.mel_frequencies(settings.n_mels + 2, fmin=0, fmax=SAMPLE_RATE / 2, htk=True)
-    return edges[1:-1]
 
 
 def _split_front_end(model):
@@ -235,9 +228,6 @@ def _compile_trace(body):
     return trace
 
 
-# ---------------------------------------------------------------------------- is it true?
-
-
 def check_sanity(predictor, waves: Sequence[np.ndarray], *, seed: int = 0) -> pd.DataFrame:
     """Compare each clip's map with those of the same body after its weights were changed.
 
@@ -250,7 +240,6 @@ def check_sanity(predictor, waves: Sequence[np.ndarray], *, seed: int = 0) -> pd
         Its own weights are not touched.
     waves : sequence of np.ndarray
         16 kHz waveforms.
-    seed : int
 
     Returns
     -------
@@ -318,15 +307,7 @@ def judge_sanity(table: pd.DataFrame) -> dict:
     The median rank correlation, with sign, may be at most 0.3 when all layers are shuffled. That
     of the nudged body must stay above 0.7, or the maps are only noise.
 
-    Parameters
-    ----------
-    table : pd.DataFrame
-        From :func:`check_sanity`.
-
-    Returns
-    -------
-    dict
-        ``test measure found limit passed n``; ``n`` counts clips.
+    The table is that of :func:`check_sanity`; ``n`` counts clips.
     """
     medians = table.groupby("weights")["signed"].median()
     found = float(medians["all layers shuffled"])

@@ -27,8 +27,6 @@ def summarise(
     ----------
     predictions : pd.DataFrame
         What :func:`helpers.experiments.crossval.cross_validate` returns.
-    protocol : str
-    classes : list of str
     **facts
         Whatever else a reader should know: model, corpora, settings, versions.
 

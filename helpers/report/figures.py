@@ -23,11 +23,8 @@ _BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#00825F", "#767676"  # Ok
 def plot_reliability(curves: dict[str, pd.DataFrame], *, ax=None, title: str = ""):
     """Accuracy against confidence; an honest model lies on the diagonal.
 
-    Parameters
-    ----------
-    curves : dict of str to pd.DataFrame
-        Label → result of :func:`helpers.evaluation.calibration.measure_reliability`, at most two.
-        The size of a dot is the number of its clips.
+    The curves are label → result of :func:`helpers.evaluation.calibration.measure_reliability`, at
+    most two. The size of a dot is the number of its clips.
     """
     ax = new_axes(ax, figsize=(4.5, 4))
     ax.plot([0, 1], [0, 1], color="#BBBBBB", linestyle=":")
@@ -50,14 +47,8 @@ def plot_coverage(
 ):
     """Accuracy of the answers given against the share of clips that get one.
 
-    Parameters
-    ----------
-    curve : pd.DataFrame
-        From :func:`helpers.evaluation.calibration.measure_coverage`.
-    threshold : float
-        The one that the model uses; marked by a dot.
-    target : float
-        Accuracy for which it was chosen on the validation side.
+    The curve is that of :func:`helpers.evaluation.calibration.measure_coverage`. A dot marks the
+    threshold that the model uses; ``target`` is the accuracy for which it was chosen.
     """
     ax = new_axes(ax, figsize=(4.5, 4))
     shown = curve[curve["clips"] >= min(10, curve["clips"].max())]  # of fewer, all is chance
@@ -76,13 +67,7 @@ def plot_coverage(
 
 
 def plot_groups(groups: pd.DataFrame, *, ax=None, title: str = ""):
-    """UAR of every group with its interval and number of clips.
-
-    Parameters
-    ----------
-    groups : pd.DataFrame
-        From :func:`helpers.evaluation.groups.score_groups`.
-    """
+    """UAR of every group of :func:`helpers.evaluation.groups.score_groups`, with its interval."""
     ax = new_axes(ax, figsize=(9, 1 + 0.28 * (len(groups) + groups["grouping"].nunique())))
     y, ticks, labels = 0.0, [], []
     for grouping, part in groups.groupby("grouping", sort=False):
@@ -104,10 +89,7 @@ def plot_groups(groups: pd.DataFrame, *, ax=None, title: str = ""):
 def plot_cross(scores: list[dict], *, ax=None, title: str = ""):
     """Training corpus down, test corpus across; the diagonal is on other speakers of the same.
 
-    Parameters
-    ----------
-    scores : list of dict
-        From :func:`helpers.experiments.crosscorpus.cross_corpora`.
+    The scores are those of :func:`helpers.experiments.crosscorpus.cross_corpora`.
     """
     import seaborn
 
@@ -131,13 +113,7 @@ def plot_cross(scores: list[dict], *, ax=None, title: str = ""):
 
 
 def plot_confusions(worst: pd.DataFrame, *, ax=None, title: str = ""):
-    """The most frequent mistakes as shares of their true emotion, with intervals.
-
-    Parameters
-    ----------
-    worst : pd.DataFrame
-        From :func:`helpers.evaluation.scores.worst_confusions`.
-    """
+    """Result of :func:`helpers.evaluation.scores.worst_confusions` as bars with intervals."""
     ax = new_axes(ax, figsize=(9, 0.9 + 0.35 * len(worst)))
     place = np.arange(len(worst))
     ax.barh(place, worst["share"], color="#BBBBBB")
@@ -168,18 +144,8 @@ _MARKS = {
 def plot_robustness(table: pd.DataFrame, *, chance: float, title: str = ""):
     """Curves of UAR against noise, bit rate and time on the left; every condition on the right.
 
-    Where UAR falls further than its limit, the drop stands beside the mark.
-
-    Parameters
-    ----------
-    table : pd.DataFrame
-        From :func:`helpers.evaluation.robustness.measure_robustness`.
-    chance : float
-        UAR of guessing.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
+    The table is that of :func:`helpers.evaluation.robustness.measure_robustness`; ``chance`` is the
+    UAR of guessing. Where UAR falls further than its limit, the drop stands beside the mark.
     """
     import matplotlib.pyplot as plt
 
@@ -245,14 +211,6 @@ def plot_explanation(explanation: Explanation, *, title: str = ""):
     For display only, the attribution is smoothed with a Gaussian (a standard deviation of two
     frames and one band), and the colour is full at the strongest 0.2 % of the bins. The strips
     above and at the side are its sums over frequency and over time.
-
-    Parameters
-    ----------
-    explanation : Explanation
-
-    Returns
-    -------
-    matplotlib.figure.Figure
     """
     import librosa
     from matplotlib.figure import Figure  # not pyplot: nothing to close, nothing shown twice
@@ -290,16 +248,8 @@ def plot_explanation(explanation: Explanation, *, title: str = ""):
 def plot_profile(profile: pd.DataFrame, *, ax=None, title: str = ""):
     """Share of the attribution over frequency, one line per emotion in its colour.
 
-    For display only, each line is smoothed with a Gaussian (a standard deviation of one band).
-
-    Parameters
-    ----------
-    profile : pd.DataFrame
-        From :func:`helpers.evaluation.explanation.listening_profile`.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
+    The profile is that of :func:`helpers.evaluation.explanation.listening_profile`. For display
+    only, each line is smoothed with a Gaussian (a standard deviation of one band).
     """
     import librosa
     from scipy.ndimage import gaussian_filter1d

@@ -80,19 +80,10 @@ def new_axes(ax, **size):
 
 
 def player(y: np.ndarray):
-    """An audio player at the recording's own level.
+    """An ``IPython.display.Audio`` of a waveform at 16 kHz, at the recording's own level.
 
-    ``IPython.display.Audio`` scales an array to full level unless told not to, and then a whisper
-    plays as loud as a shout. FLAC keeps the executed notebook small without changing a sample.
-
-    Parameters
-    ----------
-    y : np.ndarray, shape (n,)
-        Waveform at 16 kHz.
-
-    Returns
-    -------
-    IPython.display.Audio
+    Left to itself, ``Audio`` scales an array to full level: a whisper plays as loud as a shout.
+    FLAC keeps the executed notebook small without changing a sample.
     """
     import soundfile
     from IPython.display import Audio
@@ -105,15 +96,9 @@ def player(y: np.ndarray):
 
 
 def save_figure(run: Run, figure, name: str) -> None:
-    """Write a figure into the run folder, stamped if its data are synthetic.
+    """Write a figure, or that of some axes, into the run folder; stamped if its data are synthetic.
 
-    Parameters
-    ----------
-    run : Run
-        Its ``data.json`` says whether the corpus is synthetic.
-    figure : matplotlib.figure.Figure or Axes
-    name : str
-        File name without suffix, under ``figures/``.
+    ``name`` is that of the file under ``figures/``, without suffix.
     """
     figure = getattr(figure, "figure", figure)
     if is_synthetic(run):
@@ -179,15 +164,7 @@ def plot_spectrogram(y: np.ndarray, *, kind: str = "mel", ax=None, colorbar: boo
 
 
 def plot_cells(clips: pd.DataFrame, *, classes: list[str], ax=None):
-    """Clips of each speaker and emotion; the title says how many cells are empty.
-
-    Parameters
-    ----------
-    clips : pd.DataFrame
-        Utterance table.
-    classes : list of str
-        Emotions in display order.
-    """
+    """Clips of each speaker and emotion; the title says how many cells are empty."""
     import seaborn
 
     cells = pd.crosstab(clips["speaker"], clips["emotion"]).reindex(columns=classes, fill_value=0)
@@ -211,17 +188,10 @@ def plot_cells(clips: pd.DataFrame, *, classes: list[str], ax=None):
 def plot_spread(
     clips: pd.DataFrame, column: str, *, by: str, order: list[str], label: str, ax=None
 ):
-    """Quartiles and range of a measure, one box per group.
+    """Quartiles and range of the measure ``column``, one box per value of ``by``.
 
-    Parameters
-    ----------
-    clips : pd.DataFrame
-    column, by : str
-        What is measured, and what the boxes are.
-    order : list of str
-        The boxes from left to right; emotions have their own colours.
-    label : str
-        What the axis says, with the unit.
+    The boxes stand in this ``order``, emotions in their own colours. ``label`` names the axis, with
+    the unit.
     """
     ax = new_axes(ax, figsize=(5, 3.2))
     values = [clips.loc[clips[by] == name, column].dropna() for name in order]
@@ -237,10 +207,7 @@ def plot_spread(
 def plot_history(history: pd.DataFrame, *, ax=None, title: str = ""):
     """Training and validation accuracy over epochs, with the epoch that was kept.
 
-    Parameters
-    ----------
-    history : pd.DataFrame
-        From :func:`helpers.models.training.fit_model`: ``epoch accuracy val_accuracy kept``.
+    The history is that of :func:`helpers.models.training.fit_model`.
     """
     ax = new_axes(ax, figsize=(9, 3))
     ax.plot(history["epoch"], history["accuracy"], color="#999999", label="training")
@@ -300,13 +267,9 @@ def plot_probabilities(probabilities: pd.Series, *, ax=None, title: str = ""):
 
 
 def plot_scores(scores: dict[str, dict], *, measure: str = "uar", ax=None, title: str = ""):
-    """Models side by side: the measure with its interval, and the chance line.
+    """Models side by side: the measure (uar, accuracy or macro_f1) with its interval, and chance.
 
-    Parameters
-    ----------
-    scores : dict
-        Label → result of :func:`helpers.evaluation.scores.score_predictions`.
-    measure : {"uar", "accuracy", "macro_f1"}
+    The scores are label → result of :func:`helpers.evaluation.scores.score_predictions`.
     """
     ax = new_axes(ax, figsize=(9, 0.8 + 0.42 * len(scores)))
     places = range(len(scores))
@@ -326,16 +289,9 @@ def plot_scores(scores: dict[str, dict], *, measure: str = "uar", ax=None, title
 
 
 def plot_pitch(f0: np.ndarray, *, hop: int, ax=None):
-    """Pitch contour, with gaps where nothing is voiced.
+    """Pitch contour in Hz, such as over a mel spectrogram, with gaps where it is NaN (unvoiced).
 
-    Parameters
-    ----------
-    f0 : np.ndarray, shape (n_frames,)
-        Hz, NaN where unvoiced.
-    hop : int
-        Samples from frame to frame, at 16 kHz.
-    ax : matplotlib.axes.Axes, optional
-        Such as a mel spectrogram, over which the contour is drawn.
+    ``hop`` is the number of samples from frame to frame, at 16 kHz.
     """
     ax = new_axes(ax, figsize=(9, 2))
     time_s = np.arange(len(f0)) * hop / SAMPLE_RATE
