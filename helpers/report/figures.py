@@ -213,6 +213,7 @@ def plot_explanation(explanation: Explanation, *, title: str = ""):
     above and at the side are its sums over frequency and over time.
     """
     import librosa
+    from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.figure import Figure  # not pyplot: nothing to close, nothing shown twice
     from scipy.ndimage import gaussian_filter
 
@@ -230,7 +231,9 @@ def plot_explanation(explanation: Explanation, *, title: str = ""):
     look = {"origin": "lower", "aspect": "auto", "extent": extent}
     # Not down to black: the colours must be seen on the loudest bins as well.
     picture.imshow(frames.T, cmap="Greys", vmin=0, vmax=1.35 * settings.range_db, **look)
-    colored = picture.imshow(credit.T / full, cmap=_two_colors(), vmin=-1, vmax=1, **look)
+    # What counts little leaves the grey below as it is.
+    colors = LinearSegmentedColormap.from_list("", [_AGAINST, "#FFFFFF00", _FOR], N=255)
+    colored = picture.imshow(credit.T / full, cmap=colors, vmin=-1, vmax=1, **look)
     time_s, bands = np.arange(len(frames)) * step_s, np.arange(frames.shape[1])
     _fill(above.fill_between, time_s, credit.sum(axis=1))
     _fill(side.fill_betweenx, bands, credit.sum(axis=0))
@@ -268,15 +271,6 @@ def plot_profile(profile: pd.DataFrame, *, ax=None, title: str = ""):
     ax.set(xlim=(0, SAMPLE_RATE / 2), ylim=(0, None))
     ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return ax
-
-
-def _two_colors():
-    """From blue over transparent to orange; what counts little leaves the grey below as it is."""
-    from matplotlib.colors import ListedColormap, to_rgb
-
-    strength = np.linspace(-1, 1, 255)[:, None]
-    hues = np.where(strength > 0, to_rgb(_FOR), to_rgb(_AGAINST))
-    return ListedColormap(np.hstack([hues, 0.95 * np.abs(strength) ** 1.4]))
 
 
 def _fill(draw: Callable, place: np.ndarray, credit: np.ndarray) -> None:
