@@ -313,15 +313,6 @@ def test_a_limit_that_is_met_exactly_is_met(limit, flipped, passes, tmp_path):
     assert set(to_checks(table).loc[:0, "passed"]) == {passes}
 
 
-def test_a_gain_in_uar_is_no_failure(tmp_path):
-    clips = write_peaks(tmp_path, [0.1, 0.1], ["angry", "angry"])
-    table = measure_robustness(Ear(), clips, voices=clips, conditions=[LOUD])
-    assert table.loc[1, "drop"] == -1
-    strict = Condition("loud", "x", LOUD.change, max_drop=0.0)
-    table = measure_robustness(Ear(), clips, voices=clips, conditions=[strict])
-    assert table.loc[1, "passed"] is True
-
-
 def test_what_fails_is_left_out_and_said(tmp_path):
     emotions = ["sad", "neutral", "angry", "angry"]
     clips = write_peaks(tmp_path, [0.1, 0.3, 0.3, 0.9], emotions)
@@ -388,32 +379,6 @@ def clips(tmp_path_factory) -> pd.DataFrame:
         for place, hz in enumerate((150, 300, 800, 2000, 3000, 6000))
     ]
     return pd.DataFrame(rows, columns=["path", "emotion", "speaker"])
-
-
-def test_waves_are_predicted_as_their_files(predictor, clips):
-    from helpers.sound.audio import load_audio
-
-    waves = [load_audio(path) for path in clips["path"]]
-    found = predictor.predict_waves(waves)
-    files = predictor.predict_files(clips["path"])
-    assert (found["file"] == "").all()
-    pd.testing.assert_frame_equal(found.drop(columns="file"), files.drop(columns="file"))
-    assert predictor.predict_waves([]).columns.tolist() == files.columns.tolist()
-
-
-def test_one_change_flips_a_model_and_another_cannot(predictor, clips):
-    before = predictor.predict_files(clips["path"])["emotion"]
-    assert before.nunique() > 1
-    into = Condition("x", "one sound", turn_into_tone)
-    table = measure_robustness(predictor, clips, voices=clips, conditions=[SAME, into])
-    assert table.loc[1, ["drop", "same", "passed"]].tolist() == [0, 1, True]
-    (said,) = predictor.predict_waves([tone(3000.0)])["emotion"]
-    assert table.loc[2, "uar"] == pytest.approx(1 / 3)  # one answer for all three emotions
-    assert table.loc[2, "same"] == pytest.approx((before == said).mean())
-
-
-def turn_into_tone(y, rng):
-    return tone(3000.0)
 
 
 def test_neither_order_nor_company_of_clips_matters(predictor, clips):

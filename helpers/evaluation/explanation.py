@@ -101,10 +101,8 @@ def listening_profile(
     Parameters
     ----------
     predictor : helpers.models.prediction.Predictor
-    waves : sequence of np.ndarray
-        16 kHz waveforms.
-    emotions : sequence of str
-        Which emotion to explain in each, usually the true one.
+    waves, emotions : sequence of np.ndarray, sequence of str
+        16 kHz waveforms, and which emotion to explain in each, usually the true one.
 
     Returns
     -------
@@ -165,10 +163,8 @@ def integrate_gradients(
     ----------
     body : keras.Model
         Log-mel to probabilities.
-    frames : np.ndarray, shape (n, n_frames, n_mels)
-        dB above the floor.
-    targets : np.ndarray of int, shape (n,)
-        Class that is explained.
+    frames, targets : np.ndarray, shapes (n, n_frames, n_mels) and (n,)
+        dB above the floor, and the number of the class that is explained.
     temperature : float
         Of the model's card: what is explained is the probability that is shown.
     steps : int

@@ -6,7 +6,6 @@ figure take no ``ax`` and return the figure.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -14,7 +13,7 @@ import pandas as pd
 
 from helpers.evaluation.explanation import Explanation
 from helpers.evaluation.robustness import AS_RECORDED
-from helpers.report.plots import emotion_colors, new_axes
+from helpers.report.plots import draw_heatmap, emotion_colors, new_axes
 from helpers.sound.audio import SAMPLE_RATE
 
 _BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#00825F", "#767676"  # Okabe & Ito 2008
@@ -91,8 +90,6 @@ def plot_cross(scores: list[dict], *, ax=None, title: str = ""):
 
     The scores are those of :func:`helpers.experiments.crosscorpus.cross_corpora`.
     """
-    import seaborn
-
     table = pd.DataFrame(scores)
     low, high = zip(*table["uar_interval"], strict=True)
     cells = zip(table["uar"], low, high, table["n"], strict=True)
@@ -103,12 +100,11 @@ def plot_cross(scores: list[dict], *, ax=None, title: str = ""):
     wide = table.pivot(index="train", columns="test").loc[rows]
     uar, notes = wide["uar"][columns], wide["note"][columns].fillna("")
     ax = new_axes(ax, figsize=(2.6 + 1.5 * len(columns), 1.3 + 0.8 * len(rows)))
-    seaborn.heatmap(
-        uar, annot=notes, fmt="", cmap="Blues", vmin=0, vmax=1,
-        ax=ax, linewidths=1, annot_kws={"fontsize": 8}, cbar_kws={"label": "UAR"},
+    draw_heatmap(
+        uar, annot=notes, fmt="", vmax=1, ax=ax, linewidths=1, annot_kws={"fontsize": 8},
+        cbar_kws={"label": "UAR"},
     )  # fmt: skip
     ax.set(xlabel="tested on", ylabel="trained on", title=title)
-    ax.tick_params(axis="y", rotation=0)
     return ax
 
 
@@ -163,9 +159,7 @@ def plot_robustness(table: pd.DataFrame, *, chance: float, title: str = ""):
     return figure
 
 
-def _plot_curves(
-    ax, changed: pd.DataFrame, groups: tuple[str, ...], recorded: float, chance: float
-) -> None:
+def _plot_curves(ax, changed, groups, recorded: float, chance: float) -> None:
     """UAR against level, one line per group, between UAR as recorded and chance."""
     for group, (color, marker, line) in zip(groups, _LINES, strict=False):
         rows = changed[changed["group"] == group].sort_values("level")
@@ -235,8 +229,10 @@ def plot_explanation(explanation: Explanation, *, title: str = ""):
     colors = LinearSegmentedColormap.from_list("", [_AGAINST, "#FFFFFF00", _FOR], N=255)
     colored = picture.imshow(credit.T / full, cmap=colors, vmin=-1, vmax=1, **look)
     time_s, bands = np.arange(len(frames)) * step_s, np.arange(frames.shape[1])
-    _fill(above.fill_between, time_s, credit.sum(axis=1))
-    _fill(side.fill_betweenx, bands, credit.sum(axis=0))
+    for limit, color in ((np.maximum, _FOR), (np.minimum, _AGAINST)):
+        look = {"color": color, "linewidth": 0}
+        above.fill_between(time_s, limit(credit.sum(axis=1), 0), **look)
+        side.fill_betweenx(bands, limit(credit.sum(axis=0), 0), **look)
     band = librosa.hz_to_mel(SAMPLE_RATE / 2, htk=True) / (settings.n_mels + 1)
     picture.set_yticks(librosa.hz_to_mel(_TICKS_HZ, htk=True) / band - 1, map(str, _TICKS_HZ))
     picture.set(xlabel="time (s)", ylabel="mel frequency (Hz)", xlim=(0, settings.clip_s))
@@ -271,9 +267,3 @@ def plot_profile(profile: pd.DataFrame, *, ax=None, title: str = ""):
     ax.set(xlim=(0, SAMPLE_RATE / 2), ylim=(0, None))
     ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return ax
-
-
-def _fill(draw: Callable, place: np.ndarray, credit: np.ndarray) -> None:
-    """Sums for the emotion above 0, and those against it below."""
-    draw(place, np.maximum(credit, 0), color=_FOR, linewidth=0)
-    draw(place, np.minimum(credit, 0), color=_AGAINST, linewidth=0)

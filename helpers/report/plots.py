@@ -79,6 +79,16 @@ def new_axes(ax, **size):
     return ax or plt.subplots(**size)[1]
 
 
+def draw_heatmap(values, **look):
+    """A heatmap from white at 0 to blue, with readable tick labels; options are seaborn's."""
+    import seaborn
+
+    ax = seaborn.heatmap(values, cmap="Blues", vmin=0, **look)
+    ax.tick_params(axis="x", rotation=45)
+    ax.tick_params(axis="y", rotation=0)
+    return ax
+
+
 def player(y: np.ndarray):
     """An ``IPython.display.Audio`` of a waveform at 16 kHz, at the recording's own level.
 
@@ -177,23 +187,20 @@ def plot_spectrogram(y: np.ndarray, *, kind: str = "mel", ax=None, colorbar: boo
 
 def plot_cells(clips: pd.DataFrame, *, classes: list[str], ax=None):
     """Clips of each speaker and emotion; the title says how many cells are empty."""
-    import seaborn
-
     cells = pd.crosstab(clips["speaker"], clips["emotion"]).reindex(columns=classes, fill_value=0)
     few = len(cells) <= 40  # or neither the numbers nor the names can be read
     height = 1.2 + 0.21 * len(cells) if few else 8.7
     ax = new_axes(ax, figsize=(1.8 + 0.7 * len(classes), height))
-    seaborn.heatmap(
-        cells, mask=cells == 0, annot=few, fmt="d", cmap="Blues", vmin=0, ax=ax,
+    draw_heatmap(
+        cells, mask=cells == 0, annot=few, fmt="d", ax=ax, cbar_kws={"label": "clips"},
         yticklabels=1 if few else len(cells) // 20, linewidths=0.5 if few else 0,
-        cbar_kws={"label": "clips"}, annot_kws={"fontsize": 7},
+        annot_kws={"fontsize": 7},
     )  # fmt: skip
     ax.set_facecolor("#F2C9C5")  # what nobody recorded
     empty = int((cells == 0).sum().sum())
     found = f"{empty} of {cells.size} cells are empty" if empty else "No cell is empty"
     ax.set(xlabel="emotion", ylabel="speaker", title=found)
-    ax.tick_params(axis="x", rotation=45)
-    ax.tick_params(axis="y", rotation=0, labelsize=7)
+    ax.tick_params(axis="y", labelsize=7)
     return ax
 
 
@@ -233,18 +240,13 @@ def plot_history(history: pd.DataFrame, *, ax=None, title: str = ""):
 
 def plot_confusion(counts: np.ndarray, classes: list[str], *, ax=None, title: str = ""):
     """Confusion matrix: share of each true emotion, with the counts written in."""
-    import seaborn
-
     ax = new_axes(ax, figsize=(1.6 + 0.62 * len(classes), 1.2 + 0.5 * len(classes)))
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    seaborn.heatmap(
-        share, annot=counts, fmt="d", cmap="Blues", vmin=0, vmax=1, ax=ax, square=True,
-        xticklabels=classes, yticklabels=classes, linewidths=0.5,
-        cbar_kws={"label": "share of the true emotion"},
+    draw_heatmap(
+        share, annot=counts, fmt="d", vmax=1, ax=ax, square=True, linewidths=0.5,
+        xticklabels=classes, yticklabels=classes, cbar_kws={"label": "share of the true emotion"},
     )  # fmt: skip
     ax.set(xlabel="predicted emotion", ylabel="true emotion", title=title)
-    ax.tick_params(axis="x", rotation=45)
-    ax.tick_params(axis="y", rotation=0)
     return ax
 
 
