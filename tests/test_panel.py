@@ -145,9 +145,6 @@ def test_a_sample_is_answered_with_words_player_and_pictures(samples: pd.DataFra
     panel.listen.click()
     assert [type(one) for one in shown] == [HTML, Audio, Image]
     assert "angry, 80% sure" in text_of(shown) and "labelled angry: the same" in text_of(shown)
-    panel.sample.value = 1
-    panel.listen.click()
-    assert "labelled happy: not what the model heard" in text_of(shown)
 
 
 def test_an_upload_is_answered_and_the_same_file_can_be_chosen_again(shown: list):
@@ -175,8 +172,8 @@ def test_errors_end_up_on_the_page(samples: pd.DataFrame, shown: list):
     assert not any(c.disabled for c in (panel.upload, panel.listen, panel.sample, panel.record))
 
 
-def test_nothing_can_be_pressed_while_it_is_busy(samples: pd.DataFrame, shown: list):
-    panel = Panel(LoudIsAngry(), samples=samples)
+def test_nothing_can_be_pressed_while_it_is_busy(shown: list):
+    panel = Panel(LoudIsAngry())
 
     def hear() -> np.ndarray:
         assert all(c.disabled for c in (panel.upload, panel.listen, panel.sample, panel.record))
