@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import librosa
 import matplotlib as mpl
 import numpy as np
@@ -117,24 +115,6 @@ def test_credits_add_up_to_the_gain(predictors, kind):
             assert credit.sum() == pytest.approx(gain, abs=0.04 * most)
 
 
-def test_the_gain_is_that_of_the_probability_that_is_shown(predictors):
-    predictor = predictors["cnn"]
-    silence = predictor.model.layers[-1](np.zeros((1, SETTINGS.n_frames, SETTINGS.n_mels))).numpy()
-    silence = silence[0] ** (1 / TEMPERATURE) / (silence[0] ** (1 / TEMPERATURE)).sum()
-    shown = predictor.probabilities(fit_clip(sounds()[1], SETTINGS.n_samples)[None])[0]
-    place = CLASSES.index("angry")
-    _, gain = trace(predictor, sounds()[1], "angry")
-    assert gain == pytest.approx(np.log(shown[place]) - np.log(silence[place]), abs=1e-4)
-
-
-def test_more_steps_leave_less_over(predictors):
-    over = {}
-    for steps in (2, 128):
-        found = [trace(predictors["cnn"], y, "sad", steps=steps) for y in sounds()]
-        over[steps] = sum(abs(credit.sum() - gain) for credit, gain in found)
-    assert over[128] < over[2] / 4
-
-
 def test_many_clips_are_explained_as_each_alone(predictors):
     front, body = predictors["cnn"].model.layers[-2:]
     fitted = [fit_clip(y, SETTINGS.n_samples) for y in sounds()]
@@ -162,13 +142,6 @@ def test_only_the_band_that_is_listened_to_has_credit(predictors):
     np.testing.assert_allclose(found.attribution[:, BAND], share * found.attribution.sum(), 1e-3)
 
 
-def test_what_is_not_there_has_no_credit(predictors):
-    found = explain_clip(predictors["cnn"], np.pad(sounds()[0], 4000))
-    silent = found.frames == 0
-    assert 0.1 < silent.mean() < 0.9
-    assert (found.attribution[silent] == 0).all()
-
-
 def test_what_is_seen_is_what_is_heard(predictors):
     long = np.concatenate([0.1 * tone(300, duration_s=4.0), tone(2000, duration_s=1.0)])
     for y in (*sounds(), long):
@@ -191,28 +164,15 @@ def test_the_likeliest_emotion_is_explained_unless_another_is_asked_for(predicto
     assert not np.allclose(maps[0].attribution, maps[1].attribution, atol=1e-4)
 
 
-@pytest.fixture(scope="module")
-def on_functionals(tmp_path_factory) -> Predictor:
+def test_models_on_functionals_have_no_picture(tmp_path):
     from keras import Input, Model, layers
 
     inputs = Input((40,))
-    model = Model(inputs, layers.Dense(3, "softmax")(layers.Rescaling(1e-2)(inputs)))
+    model = Model(inputs, layers.Dense(3, "softmax")(inputs))
     card = make_card(name="mfcc", input="mfcc40", classes=CLASSES, settings=SETTINGS)
-    return Predictor(save_model(model, tmp_path_factory.mktemp("mfcc") / "m.keras", card))
-
-
-@pytest.mark.parametrize(
-    "ask",
-    [
-        lambda predictor, y: explain_clip(predictor, y),
-        lambda predictor, y: listening_profile(predictor, [y], ["sad"]),
-        lambda predictor, y: check_sanity(predictor, [y]),
-    ],
-    ids=["explain_clip", "listening_profile", "check_sanity"],
-)
-def test_models_on_functionals_have_no_picture(on_functionals, ask):
+    predictor = Predictor(save_model(model, tmp_path / "m.keras", card))
     with pytest.raises(UserError, match="no picture to explain: found .*, expected log_mel and"):
-        ask(on_functionals, sounds()[0])
+        explain_clip(predictor, sounds()[0])
 
 
 # ---------------------------------------------------------------------------- many clips
@@ -264,7 +224,7 @@ def test_the_map_needs_the_weights(predictors, kind):
         pd.testing.assert_frame_equal(predictor.predict_audio(y), answer)
 
 
-@pytest.mark.parametrize("kind", ["edges", "noise", "nothing"])
+@pytest.mark.parametrize("kind", ["edges", "noise"])
 def test_a_map_that_does_not_need_the_weights_is_found_out(predictors, kind, monkeypatch):
     rng = np.random.default_rng(0)
     draw = {
@@ -272,7 +232,6 @@ def test_a_map_that_does_not_need_the_weights_is_found_out(predictors, kind, mon
         "edges": lambda frames: np.gradient(frames, axis=1),
         # It does not survive a nudge either.
         "noise": lambda frames: rng.normal(size=frames.shape) * (frames > 0),
-        "nothing": lambda frames: 0 * frames,
     }[kind]
 
     def attribute(body, frames, targets, **_):
@@ -284,18 +243,9 @@ def test_a_map_that_does_not_need_the_weights_is_found_out(predictors, kind, mon
     likeness = table[["signed", "absolute"]].abs()
     if kind == "edges":
         assert (likeness == 1).all(axis=None)
-    elif kind == "noise":
-        assert likeness.max(axis=None) < 0.3
     else:
-        assert likeness.isna().all(axis=None)
+        assert likeness.max(axis=None) < 0.3
     assert judge_sanity(table)["passed"] is False
-
-
-def test_sanity_repeats_with_its_seed(predictors):
-    waves = sounds()[:2]
-    first, again, other = (check_sanity(predictors["cnn"], waves, seed=n) for n in (1, 1, 2))
-    pd.testing.assert_frame_equal(first, again)
-    assert not np.allclose(first["signed"], other["signed"])
 
 
 def test_shuffled_weights_are_the_same_values_elsewhere():
@@ -361,13 +311,6 @@ def test_frequency_ticks_stand_at_their_bands(made_up):
     left, right, *_ = picture.images[0].get_extent()
     step_s = SETTINGS.hop / 16_000
     assert left == -step_s / 2 and right == pytest.approx(1.0 + step_s / 2)
-
-
-def test_nothing_to_credit_draws_all_the_same(made_up):
-    figure = plot_explanation(replace(made_up, attribution=0 * made_up.frames))
-    figure.canvas.draw()
-    _, overlay = (image for ax in figure.axes for image in ax.images)
-    assert not np.any(overlay.get_array())
 
 
 def test_profile_is_drawn_in_the_colours_of_the_emotions():

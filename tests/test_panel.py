@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -26,7 +25,7 @@ from IPython.display import HTML, Audio, Image
 from scipy import signal
 
 from helpers.app import panel as module
-from helpers.app.panel import Panel, analyse, draw_answer, label_samples, message_html
+from helpers.app.panel import Panel, analyse, label_samples
 from helpers.errors import UserError
 from helpers.sound.audio import SAMPLE_RATE
 from helpers.sound.microphone import record_microphone
@@ -121,12 +120,6 @@ def test_a_model_of_one_class_names_no_other():
     assert words == ["angry, 100% sure", "Heard: a.wav, 1.0 s, peak -6 dBFS."]
 
 
-def test_drawing_leaves_no_figure_open():
-    before = plt.get_fignums()
-    picture = draw_answer(tone(), analyse(LoudIsAngry(), tone(), name="a")[0])
-    assert picture.data.startswith(b"\x89PNG") and plt.get_fignums() == before
-
-
 def test_samples_are_labelled_in_the_usual_order(samples: pd.DataFrame):
     labels = label_samples(pd.concat([samples, samples]))
     emotions = [label.split(" · ")[0] for label, _ in labels]
@@ -143,13 +136,6 @@ def test_a_large_table_is_offered_in_part_and_evenly(samples: pd.DataFrame):
     assert (shares - 1 / 3).abs().max() < 0.1
 
 
-def test_hostile_text_stays_text():
-    box = message_html(
-        "<script>x</script>", "<img src=x onerror=x>", color="#000000", details="</pre><b>"
-    )
-    assert "<script" not in box and "<img" not in box and "<b>" not in box
-
-
 # ---- The panel ----
 
 
@@ -159,9 +145,6 @@ def test_a_sample_is_answered_with_words_player_and_pictures(samples: pd.DataFra
     panel.listen.click()
     assert [type(one) for one in shown] == [HTML, Audio, Image]
     assert "angry, 80% sure" in text_of(shown) and "labelled angry: the same" in text_of(shown)
-    panel.sample.value = 1
-    panel.listen.click()
-    assert "labelled happy: not what the model heard" in text_of(shown)
 
 
 def test_an_upload_is_answered_and_the_same_file_can_be_chosen_again(shown: list):
@@ -185,12 +168,12 @@ def test_errors_end_up_on_the_page(samples: pd.DataFrame, shown: list):
     panel.predictor = None
     panel.sample.value = 0
     panel.listen.click()
-    assert "unexpected error" in text_of(shown) and "AttributeError" in text_of(shown)
+    assert "An unexpected error" in text_of(shown) and "AttributeError" in text_of(shown)
     assert not any(c.disabled for c in (panel.upload, panel.listen, panel.sample, panel.record))
 
 
-def test_nothing_can_be_pressed_while_it_is_busy(samples: pd.DataFrame, shown: list):
-    panel = Panel(LoudIsAngry(), samples=samples)
+def test_nothing_can_be_pressed_while_it_is_busy(shown: list):
+    panel = Panel(LoudIsAngry())
 
     def hear() -> np.ndarray:
         assert all(c.disabled for c in (panel.upload, panel.listen, panel.sample, panel.record))
@@ -216,25 +199,6 @@ def test_recording_shows_its_state_and_its_level(shown: list, monkeypatch: pytes
     assert seen[2].endswith("<b>recording</b>, 1.5 s left, peak -12 dBFS")
     assert "Heard: the microphone, 2.5 s" in text_of(shown)
     assert panel.record.description == "Record 2.5 s" and panel.level.layout.display == "none"
-
-
-def test_a_missing_microphone_is_explained_on_the_page(shown: list, monkeypatch):
-    def record(duration_s: float, **_) -> np.ndarray:
-        raise UserError("No microphone was found")
-
-    monkeypatch.setattr(module, "record_microphone", record)
-    Panel(LoudIsAngry()).record.click()
-    assert text_of(shown).split() == "⚠ No answer No microphone was found".split()
-
-
-def test_synthetic_voices_are_announced():
-    def notice(predictor) -> str:
-        return Panel(predictor).children[0].value
-
-    assert notice(LoudIsAngry()) == ""
-    synthetic = LoudIsAngry()
-    synthetic.is_synthetic = True
-    assert "says nothing about real speech" in notice(synthetic)
 
 
 def test_without_samples_there_is_no_menu(samples: pd.DataFrame):

@@ -18,7 +18,6 @@ from helpers.models.modelfile import make_card, save_model
 from helpers.models.prediction import Predictor
 from helpers.report.figures import plot_robustness
 from helpers.sound.audio import SAMPLE_RATE
-from helpers.sound.augment import add_room
 from helpers.sound.disturbances import (
     CONDITIONS,
     Condition,
@@ -80,10 +79,9 @@ def test_limits_are_those_of_the_suite():
 
 def test_conditions_have_names_of_their_own_and_cross_processes(white):
     assert len(BY_NAME) == len(CONDITIONS) >= 45
-    again = pickle.loads(pickle.dumps(CONDITIONS))
-    assert [c.name for c in again] == list(BY_NAME)
-    job = (white, "a.wav", VOICES, again[0], 0)
-    np.testing.assert_array_equal(disturb(job), disturb((*job[:3], CONDITIONS[0], 0)))
+    first, again = CONDITIONS[0], pickle.loads(pickle.dumps(CONDITIONS))[0]
+    found = [disturb((white, "a.wav", VOICES, condition, 0)) for condition in (first, again)]
+    np.testing.assert_array_equal(*found)
 
 
 @pytest.mark.parametrize("condition", CONDITIONS, ids=lambda condition: condition.name)
@@ -123,17 +121,12 @@ def test_generators_are_the_same_on_any_machine():
     assert make_rng(0, "03-01-01.wav", "room").integers(1000, size=3).tolist() == [8, 614, 207]
 
 
-def test_the_two_places_in_the_room_are_6_db_and_a_draw_apart(white):
+def test_the_two_places_in_the_room_are_6_db_apart():
     near, far = BY_NAME["medium room"], BY_NAME["medium room, 2 m instead of 1 m"]
     assert far.compared_with == near.name
-    assert near.change.func is far.change.func is add_room
     near_db, far_db = (c.change.keywords["drr_db"] for c in (near, far))
     assert near_db == pytest.approx(20 * np.log10(0.057 * np.sqrt(2 * 100 / 0.5)))
     assert near_db - far_db == pytest.approx(6.02, abs=0.01)
-    click = np.zeros(SAMPLE_RATE, "float32")
-    click[0] = 1
-    tails = [disturb((click, "a.wav", [], c, 0))[100:] for c in (near, far)]
-    assert abs(np.corrcoef(*tails)[0, 1]) < 0.1
 
 
 # ---------------------------------------------------------------------------- the changes
@@ -185,8 +178,7 @@ def test_tilt_has_its_slope_and_keeps_the_level(slope, white, rng):
     bands = 150 * 2.0 ** np.arange(6)
     gains = [gain_db(white, tilted, hz) for hz in bands]
     assert np.polyfit(np.log2(bands), gains, 1)[0] == pytest.approx(slope, abs=0.1)
-    # Straight, and flat below 100 Hz.
-    np.testing.assert_allclose(np.diff(gains), slope, atol=0.2)
+    # Flat below 100 Hz.
     assert gain_db(white, tilted, 40) - gain_db(white, tilted, 80) == pytest.approx(0, abs=0.1)
     assert level_db(tilted) == pytest.approx(level_db(white), abs=0.01)
 
@@ -240,11 +232,7 @@ def write_peaks(folder: Path, peaks: list[float], emotions: list[str]) -> pd.Dat
     return pd.DataFrame(rows, columns=["path", "emotion", "speaker"])
 
 
-def amplify(y, rng, *, factor: float = 1.0):
-    return y * np.float32(factor)
-
-
-def amplify_some(y, rng, *, below: float, factor: float = 10.0):
+def amplify(y, rng, *, factor: float = 10.0, below: float = np.inf):
     return y * np.float32(factor) if np.abs(y).max() < below else y
 
 
@@ -295,7 +283,7 @@ def test_a_limit_that_is_met_exactly_is_met(limit, flipped, passes, tmp_path):
     # Of 20 sad clips one or two become angry: UAR falls by 0.05 or 0.1.
     peaks = [0.05] * flipped + [0.15] * (20 - flipped)
     clips = write_peaks(tmp_path, peaks, ["sad"] * 20)
-    some = Condition("some", "some", partial(amplify_some, below=0.1), **limit)
+    some = Condition("some", "some", partial(amplify, below=0.1), **limit)
     table = measure_robustness(Ear(), clips, voices=clips, conditions=[some])
     assert table.loc[1, "drop"] == pytest.approx(flipped / 20)
     assert table.loc[1, "same"] == pytest.approx(1 - flipped / 20)
@@ -371,32 +359,6 @@ def clips(tmp_path_factory) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["path", "emotion", "speaker"])
 
 
-def test_waves_are_predicted_as_their_files(predictor, clips):
-    from helpers.sound.audio import load_audio
-
-    waves = [load_audio(path) for path in clips["path"]]
-    found = predictor.predict_waves(waves)
-    files = predictor.predict_files(clips["path"])
-    assert (found["file"] == "").all()
-    pd.testing.assert_frame_equal(found.drop(columns="file"), files.drop(columns="file"))
-    assert predictor.predict_waves([]).columns.tolist() == files.columns.tolist()
-
-
-def test_one_change_flips_a_model_and_another_cannot(predictor, clips):
-    before = predictor.predict_files(clips["path"])["emotion"]
-    assert before.nunique() > 1
-    into = Condition("x", "one sound", turn_into_tone)
-    table = measure_robustness(predictor, clips, voices=clips, conditions=[SAME, into])
-    assert table.loc[1, ["drop", "same", "passed"]].tolist() == [0, 1, True]
-    (said,) = predictor.predict_waves([tone(3000.0)])["emotion"]
-    assert table.loc[2, "uar"] == pytest.approx(1 / 3)  # one answer for all three emotions
-    assert table.loc[2, "same"] == pytest.approx((before == said).mean())
-
-
-def turn_into_tone(y, rng):
-    return tone(3000.0)
-
-
 def test_neither_order_nor_company_of_clips_matters(predictor, clips):
     chosen = [BY_NAME[f"{noise} 5 dB"] for noise in ("white noise", "babble", "music")]
     common = {"voices": clips, "conditions": [*chosen, BY_NAME["large room"]]}
@@ -445,7 +407,7 @@ def test_checks_are_one_row_per_limit():
     ]
 
 
-def test_the_figure_shows_each_condition_and_curve(tmp_path):
+def test_the_figure_shows_each_condition_and_curve():
     import matplotlib.pyplot as plt
 
     table = make_table()
@@ -465,5 +427,4 @@ def test_the_figure_shows_each_condition_and_curve(tmp_path):
     names = [label.get_text() for label in conditions.get_yticklabels()]
     assert names == table["condition"].tolist()[1:]
     assert {text.get_text() for text in conditions.texts} == {"UAR −0.10", "not tested"}
-    figure.savefig(tmp_path / "figure.png")
     plt.close(figure)

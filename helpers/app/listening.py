@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import base64
 import html
-import io
 from pathlib import Path
 
 import ipywidgets as widgets
 import pandas as pd
-from IPython.display import HTML, Image, clear_output, display
+from IPython.display import Image
 
 from helpers.columns import FLAGS
 from helpers.corpora import class_order
@@ -27,19 +26,9 @@ _FILTERS = ("corpus", "emotion", "speaker", "intensity", "channel")
 
 
 def draw_clip(y, *, title: str = "") -> Image:
-    """Waveform, STFT spectrogram, mel spectrogram with the pitch contour, and chromagram.
+    """Waveform at 16 kHz, STFT and mel spectrogram with the pitch contour, and chromagram.
 
-    Parameters
-    ----------
-    y : np.ndarray, shape (n,)
-        Waveform at 16 kHz.
-    title : str
-        Stands above the picture.
-
-    Returns
-    -------
-    IPython.display.Image
-        A JPEG: it can stand between players, and no backend can lose it.
+    An image can stand between players; the title stands above it.
     """
     from matplotlib.figure import Figure  # not pyplot: nothing to close, nothing shown twice
 
@@ -53,10 +42,7 @@ def draw_clip(y, *, title: str = "") -> Image:
     for ax in axes[0]:
         ax.set_xlabel("")
     figure.suptitle(title, x=0.01, ha="left", fontsize=11)
-    picture = io.BytesIO()
-    # JPEG: a third of the size, and a notebook with several pictures stays light.
-    figure.savefig(picture, format="jpeg", dpi=90, pil_kwargs={"quality": 85})
-    return Image(picture.getvalue(), format="jpeg", width=840)
+    return plots.draw_image(figure, width=840)
 
 
 def read_flags(path: Path) -> pd.DataFrame:
@@ -114,7 +100,7 @@ class ClipBrowser(widgets.VBox):
         )
         self.flag = widgets.Button(icon="flag", layout=widgets.Layout(width="12em"))
         self.message = widgets.HTML()
-        self.output = widgets.Output()
+        self.look = widgets.HTML()
         self.chosen = clips
         for menu in self.filters.values():
             menu.observe(self._filter, names="value")
@@ -126,7 +112,7 @@ class ClipBrowser(widgets.VBox):
             [
                 widgets.HBox(list(self.filters.values()), layout=_WRAP),
                 widgets.HBox([self.back, self.place, self.on, self.count], layout=_WRAP),
-                self.output,
+                self.look,
                 widgets.HBox([self.note, self.flag, self.message], layout=_WRAP),
             ]
         )
@@ -166,25 +152,25 @@ class ClipBrowser(widgets.VBox):
         self.message.value = ""
         for control in (self.back, self.on, self.flag, self.note):
             control.disabled = self.chosen.empty
-        with self.output:
-            clear_output(wait=True)
-            for one in self._look():
-                display(one)
+        self.look.value = self._describe()
         self._set_flag_button()
 
-    def _look(self) -> list:
-        """What there is to see and hear of the clip: words, player, picture; or what is wrong."""
+    def _describe(self) -> str:
+        """HTML to see and hear the clip: words, player, picture; or what is wrong."""
         clip = self.clip
         if clip is None:
-            return [HTML("<p>No clip is like that. Choose another filter.</p>")]
+            return "<p>No clip is like that. Choose another filter.</p>"
         facts = [str(clip[c]) for c in ("emotion", "intensity", "speaker", "text") if clip.get(c)]
         title = html.escape(" · ".join(facts))
         name = f'<p style="margin:.3em 0">{title}<br><small>{html.escape(clip["path"])}</small></p>'
         try:
             y = load_audio(clip["path"])
         except UserError as error:
-            return [HTML(name), HTML(f"<p>⚠ {html.escape(str(error))}</p>")]
-        return [HTML(name), plots.player(y), draw_clip(y)]
+            return f"{name}<p>⚠ {html.escape(str(error))}</p>"
+        picture = draw_clip(y)
+        data = base64.b64encode(picture.data).decode()
+        image = f'<img width="{picture.width}" src="data:image/jpeg;base64,{data}">'
+        return f"{name}{plots.player(y)._repr_html_()}{image}"
 
     def _find_flag(self) -> pd.DataFrame:
         """The flag of the clip that is shown: one row or none."""
@@ -217,15 +203,7 @@ class ClipBrowser(widgets.VBox):
 
     def _repr_mimebundle_(self, **kwargs):
         """The widget, and beside it a page without a kernel can show: the first clip."""
-        bundle = super()._repr_mimebundle_(**kwargs)
-        return bundle | {"text/html": "".join(map(_as_html, self._look()))}
-
-
-def _as_html(shown: HTML | Image) -> str:
-    if isinstance(shown, Image):
-        data = base64.b64encode(shown.data).decode()
-        return f'<img width="{shown.width}" src="data:image/jpeg;base64,{data}">'
-    return shown._repr_html_()
+        return super()._repr_mimebundle_(**kwargs) | {"text/html": self.look.value}
 
 
 _NARROW = widgets.Layout(width="3em")

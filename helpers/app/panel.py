@@ -6,7 +6,6 @@ asked for.
 
 from __future__ import annotations
 
-import io
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -36,10 +35,8 @@ def analyse(predictor, y: np.ndarray, *, name: str, truth: str = "") -> tuple[pd
     predictor : helpers.models.prediction.Predictor
     y : np.ndarray, shape (n,), float32
         16 kHz mono.
-    name : str
-        What the sound is called.
-    truth : str
-        Its label, if it has one.
+    name, truth : str
+        What the sound is called, and its label if it has one.
 
     Returns
     -------
@@ -50,10 +47,8 @@ def analyse(predictor, y: np.ndarray, *, name: str, truth: str = "") -> tuple[pd
     """
     row = predictor.predict_audio(y, name=name).iloc[0]
     probabilities, emotion = row[predictor.classes].astype(float), row["emotion"]
-    answer = f"{emotion}, {_percent(row['confidence'])} sure"
-    if not row["sure"]:
-        answer = f"Not sure. Perhaps {emotion}, {_percent(row['confidence'])}"
-    words = [answer]
+    answer = f"{emotion}, {_percent(row['confidence'])}"
+    words = [f"{answer} sure" if row["sure"] else f"Not sure. Perhaps {answer}"]
     others = probabilities.drop(emotion).sort_values(ascending=False)[:2]
     if len(others):  # a model may know one class only
         named = [f"{other} {_percent(p)}" for other, p in others.items()]
@@ -72,7 +67,7 @@ def _percent(p: float) -> str:
 
 
 def draw_answer(y: np.ndarray, probabilities: pd.Series) -> Image:
-    """Probabilities beside waveform and mel spectrogram, as a picture that no backend can lose."""
+    """Probabilities beside waveform and mel spectrogram."""
     from matplotlib.figure import Figure  # not pyplot: nothing to close, nothing shown twice
 
     height = max(4.0, 0.9 + 0.32 * len(probabilities))
@@ -82,9 +77,7 @@ def draw_answer(y: np.ndarray, probabilities: pd.Series) -> Image:
     plots.plot_waveform(y, ax=axes["wave"])
     axes["wave"].set(title="What was heard", xlabel="")
     plots.plot_spectrogram(y, ax=axes["mel"])
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=130)
-    return Image(picture.getvalue(), width=900)
+    return plots.draw_image(figure, width=900)
 
 
 def label_samples(samples: pd.DataFrame) -> list[tuple[str, int]]:
@@ -94,9 +87,8 @@ def label_samples(samples: pd.DataFrame) -> list[tuple[str, int]]:
     """
     clips = samples.reset_index(drop=True)
     clips = clips.sample(min(len(clips), _MAX_SAMPLES), random_state=0)
-    order = {emotion: place for place, emotion in enumerate(class_order(clips["emotion"]))}
-    clips = clips.assign(place=clips["emotion"].map(order))
-    clips = clips.sort_values(["place", "speaker", "text", "path"])
+    clips["emotion"] = pd.Categorical(clips["emotion"], class_order(clips["emotion"]))
+    clips = clips.sort_values(["emotion", "speaker", "text", "path"])
     facts = clips[["emotion", "speaker", "text"]].astype(str)
     labels = facts.apply(lambda row: " · ".join(filter(None, row)), axis=1)
     again = labels.groupby(labels).cumcount() + 1
@@ -176,15 +168,15 @@ class Panel(widgets.VBox):
                 display(plots.player(y))
                 display(draw_answer(y, probabilities))
             except UserError as error:
-                display(HTML(message_html("⚠ No answer", str(error), color=_ERROR_COLOR)))
-            except Exception as error:  # an error in a widget's callback would be seen by nobody
-                headline = "⚠ No answer: an unexpected error"
-                found, details = f"{type(error).__name__}: {error}", traceback.format_exc()
-                box = message_html(headline, found, color=_ERROR_COLOR, details=details)
-                display(HTML(box))
+                self._show_error(str(error))
+            except Exception:  # an error in a widget's callback would be seen by nobody
+                self._show_error("An unexpected error", details=traceback.format_exc())
             finally:
                 self._recorder_at_rest()
                 self._set_disabled(False)
+
+    def _show_error(self, line: str, details: str = "") -> None:
+        display(HTML(message_html("⚠ No answer", line, color=_ERROR_COLOR, details=details)))
 
     def _repr_mimebundle_(self, **kwargs) -> dict:
         """The panel, and beside it what a page without a kernel shows in its place."""

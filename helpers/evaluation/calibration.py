@@ -74,28 +74,21 @@ def measure_coverage(confidence: np.ndarray, right: np.ndarray) -> pd.DataFrame:
         ``threshold coverage accuracy clips``, where answers of a confidence of at least the
         threshold are given.
     """
-    order = np.argsort(-confidence, kind="stable")
-    ranked, hits = confidence[order], np.cumsum(np.asarray(right, dtype=float)[order])
-    answered = np.arange(1, len(ranked) + 1)
     # Equal confidences are answered together or not at all.
-    last = np.append(ranked[1:] != ranked[:-1], True)
+    each = pd.Series(right, dtype=int).groupby(confidence).agg(["sum", "size"])
+    above = each[::-1].cumsum()[::-1]
     table = pd.DataFrame(
         {
-            "threshold": ranked,
-            "coverage": answered / len(ranked),
-            "accuracy": hits / answered,
-            "clips": answered,
+            "coverage": above["size"] / len(confidence),
+            "accuracy": above["sum"] / above["size"],
+            "clips": above["size"],
         }
     )
-    return table[last][::-1].reset_index(drop=True)
+    return table.rename_axis("threshold").reset_index()
 
 
 def choose_threshold(
-    confidence: np.ndarray,
-    right: np.ndarray,
-    *,
-    target: float,
-    lowest: float = 0.0,
+    confidence: np.ndarray, right: np.ndarray, *, target: float, lowest: float = 0.0
 ) -> float:
     """Confidence below which the model had better say "not sure", from *validation* clips.
 
@@ -109,12 +102,7 @@ def choose_threshold(
     target : float
         Share of the answers that should be right.
     lowest : float
-        The threshold is no lower than this.
-
-    Returns
-    -------
-    float
-        ``lowest`` … 1; ``lowest`` if the model reaches the target without withholding anything.
+        The threshold is no lower; it is this if the target is reached without withholding anything.
     """
     table = measure_coverage(confidence, right)
     table = table[table["coverage"] >= _MIN_COVERAGE]
@@ -122,7 +110,7 @@ def choose_threshold(
     if enough.empty:
         return max(lowest, float(table.loc[table["accuracy"].idxmax(), "threshold"]))
     first = enough.iloc[0]
-    return lowest if first["coverage"] == 1 else max(lowest, float(first["threshold"]))
+    return max(lowest, float(first["threshold"])) if first["coverage"] < 1 else lowest
 
 
 def summarise_calibration(
@@ -147,13 +135,7 @@ def summarise_calibration(
         squared distance of the probabilities from what was true, 0 … 2. The last is NaN if the
         model is never sure.
     """
-    from sklearn.metrics import brier_score_loss
-
-    n_classes = probabilities.shape[1]
-    brier = 0.0  # of a model with one class, which scikit-learn takes for always wrong
-    if n_classes > 1:
-        labels = range(n_classes)
-        brier = brier_score_loss(targets, probabilities, labels=labels, scale_by_half=False)
+    truth = np.eye(probabilities.shape[1])[targets]
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == targets
     sure = confidence >= threshold
     bins = measure_reliability(confidence, right)
@@ -161,7 +143,7 @@ def summarise_calibration(
     return {
         "n": len(targets),
         "ece": float((gaps * bins["clips"]).sum() / bins["clips"].sum()),
-        "brier": float(brier),
+        "brier": float(((truth - probabilities) ** 2).sum(axis=1).mean()),
         "confidence": float(confidence.mean()),
         "accuracy": float(right.mean()),
         "threshold": threshold,

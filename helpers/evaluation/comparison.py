@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 
 from helpers.errors import UserError
-from helpers.evaluation.intervals import Bootstrap
-from helpers.evaluation.scores import count_units, resample, uar
+from helpers.evaluation.scores import Bootstrap, count_units, resample, uar
 from helpers.runs import Run
 
 
@@ -108,7 +107,7 @@ def compare_runs(first: Run, second: Run) -> tuple[dict, list[str]]:
         ``paired`` is False where the runs were tested on different clips. Their intervals are then
         independent, and only a large difference shows.
     notes : list of str
-        Checks of the robustness suite that the first passed and the second does not.
+        One sentence per check that the first run passed and the second does not.
 
     Raises
     ------
@@ -116,8 +115,8 @@ def compare_runs(first: Run, second: Run) -> tuple[dict, list[str]]:
         A run without notebook 06, or runs about different emotions or protocols: their scores
         mean different things.
     """
-    first_answers, first_about = _read_run(first)
-    second_answers, second_about = _read_run(second)
+    first_answers, first_about, first_checks = _read_run(first)
+    second_answers, second_about, second_checks = _read_run(second)
     for what in first_about:
         if first_about[what] != second_about[what]:
             raise UserError(
@@ -127,16 +126,28 @@ def compare_runs(first: Run, second: Run) -> tuple[dict, list[str]]:
     paired = sorted(first_answers["sha256"]) == sorted(second_answers["sha256"])
     compare = compare_predictions if paired else _compare_apart
     found = compare(first_answers, second_answers, first_about["emotions"])
-    return found | {"paired": paired}, _lost_checks(first, second)
+    passed = {name for name, check in first_checks.items() if check["passed"]}
+    lost = [
+        f"no longer passes {check['test']}: {check['measure']} is {check['found']:.3f}, "
+        f"limit {check['limit']:.3f}"
+        for name, check in second_checks.items()
+        if check["passed"] is False and name in passed
+    ]
+    return found | {"paired": paired}, sorted(lost)
 
 
-def _read_run(run: Run) -> tuple[pd.DataFrame, dict]:
-    """What the model of a run said about its test clips, and what that is about."""
+def _read_run(run: Run) -> tuple[pd.DataFrame, dict, dict]:
+    """What the model of a run said about its test clips, what that is about, and the checks.
+
+    A check goes by its test and its measure, without the worst case after the measure's colon.
+    """
     table = run.read_table("predictions.csv", made_by="06_evaluate")
-    data = run.read_json("metrics.json", made_by="06_evaluate")["data"]
-    protocol = data["protocols"][0]
-    about = {"protocol": protocol, "emotions": data["classes"]}
-    return table[(table["model"] == "model.keras") & (table["protocol"] == protocol)], about
+    metrics = run.read_json("metrics.json", made_by="06_evaluate")
+    protocol = metrics["data"]["protocols"][0]
+    about = {"protocol": protocol, "emotions": metrics["data"]["classes"]}
+    checks = {(one["test"], one["measure"].split(":")[0]): one for one in metrics["checks"]}
+    answers = table[(table["model"] == "model.keras") & (table["protocol"] == protocol)]
+    return answers, about, checks
 
 
 def _compare_apart(first: pd.DataFrame, second: pd.DataFrame, classes: list[str]) -> dict:
@@ -150,26 +161,6 @@ def _compare_apart(first: pd.DataFrame, second: pd.DataFrame, classes: list[str]
         b.unit,
     )
     return _judge(both, second)
-
-
-def _lost_checks(first: Run, second: Run) -> list[str]:
-    """One sentence per check that the first run passed and the second does not."""
-    passed = {}
-    for check in first.read_json("metrics.json", made_by="06_evaluate")["checks"]:
-        passed[_name_check(check)] = check["passed"]
-    lost = []
-    for check in second.read_json("metrics.json", made_by="06_evaluate")["checks"]:
-        if check["passed"] is False and passed.get(_name_check(check)):
-            lost.append(
-                f"no longer passes {check['test']}: {check['measure']} is {check['found']:.3f}, "
-                f"limit {check['limit']:.3f}"
-            )
-    return sorted(lost)
-
-
-def _name_check(check: dict) -> tuple[str, str]:
-    """Test and measure, without the worst case that a measure names after its colon."""
-    return check["test"], check["measure"].split(":")[0]
 
 
 def format_comparison(found: dict, first: str, second: str) -> str:

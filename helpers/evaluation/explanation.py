@@ -100,10 +100,8 @@ def listening_profile(
     Parameters
     ----------
     predictor : helpers.models.prediction.Predictor
-    waves : sequence of np.ndarray
-        16 kHz waveforms.
-    emotions : sequence of str
-        Which emotion to explain in each, usually the true one.
+    waves, emotions : sequence of np.ndarray, sequence of str
+        16 kHz waveforms, and which emotion to explain in each, usually the true one.
 
     Returns
     -------
@@ -117,27 +115,20 @@ def listening_profile(
     UserError
         The model does not take a waveform.
     """
+    import librosa
+
     front, body = _split_front_end(predictor.model)
     settings = predictor.settings
     frames = _picture_clips(front, waves, settings)
     targets = np.array([predictor.classes.index(name) for name in emotions])
-    temperature = predictor.card["temperature"]
-    credit, _ = integrate_gradients(
-        body, frames, targets, temperature=temperature, steps=_STEPS_MANY
-    )
+    look = {"temperature": predictor.card["temperature"], "steps": _STEPS_MANY}
+    credit, _ = integrate_gradients(body, frames, targets, **look)
     bands = np.abs(credit).sum(axis=1)
     shares = pd.DataFrame(bands / np.maximum(bands.sum(axis=1, keepdims=True), 1e-12))
-    shares.columns = pd.Index(_band_centres(settings), name="band_hz")
+    edges = librosa.mel_frequencies(settings.n_mels + 2, fmin=0, fmax=SAMPLE_RATE / 2, htk=True)
+    shares.columns = pd.Index(edges[1:-1], name="band_hz")
     profile = shares.groupby(np.asarray(emotions, dtype=object)).mean().T
     return profile[[name for name in predictor.classes if name in profile]]
-
-
-def _band_centres(settings: FeatureSettings) -> np.ndarray:
-    """Centre of each band of the front end's (HTK) mel scale in Hz, shape (n_mels,)."""
-    import librosa
-
-    edges = librosa.mel_frequencies(settings.n_mels + 2, fmin=0, fmax=SAMPLE_RATE / 2, htk=True)
-    return edges[1:-1]
 
 
 def _split_front_end(model):
@@ -171,10 +162,8 @@ def integrate_gradients(
     ----------
     body : keras.Model
         Log-mel to probabilities.
-    frames : np.ndarray, shape (n, n_frames, n_mels)
-        dB above the floor.
-    targets : np.ndarray of int, shape (n,)
-        Class that is explained.
+    frames, targets : np.ndarray, shapes (n, n_frames, n_mels) and (n,)
+        dB above the floor, and the number of the class that is explained.
     temperature : float
         Of the model's card: what is explained is the probability that is shown.
     steps : int
@@ -234,9 +223,6 @@ def _compile_trace(body):
     return trace
 
 
-# ---------------------------------------------------------------------------- is it true?
-
-
 def check_sanity(predictor, waves: Sequence[np.ndarray], *, seed: int = 0) -> pd.DataFrame:
     """Compare each clip's map with those of the same body after its weights were changed.
 
@@ -249,7 +235,6 @@ def check_sanity(predictor, waves: Sequence[np.ndarray], *, seed: int = 0) -> pd
         Its own weights are not touched.
     waves : sequence of np.ndarray
         16 kHz waveforms.
-    seed : int
 
     Returns
     -------
@@ -317,15 +302,7 @@ def judge_sanity(table: pd.DataFrame) -> dict:
     The median rank correlation, with sign, may be at most 0.3 when all layers are shuffled. That
     of the nudged body must stay above 0.7, or the maps are only noise.
 
-    Parameters
-    ----------
-    table : pd.DataFrame
-        From :func:`check_sanity`.
-
-    Returns
-    -------
-    dict
-        ``test measure found limit passed n``; ``n`` counts clips.
+    The table is that of :func:`check_sanity`; ``n`` counts clips.
     """
     medians = table.groupby("weights")["signed"].median()
     found = float(medians["all layers shuffled"])

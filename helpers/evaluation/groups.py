@@ -117,15 +117,7 @@ def _measure_gap(clips: pd.DataFrame, shared: list[str], n_resamples: int, seed:
 def check_groups(gaps: pd.DataFrame) -> pd.DataFrame:
     """Pass or fail of each grouping: is its gap within what is allowed?
 
-    Parameters
-    ----------
-    gaps : pd.DataFrame
-        From :func:`score_groups`.
-
-    Returns
-    -------
-    pd.DataFrame
-        ``test measure found limit passed n``.
+    The gaps are those of :func:`score_groups`; columns ``test measure found limit passed n``.
     """
     return pd.DataFrame(
         {
@@ -142,16 +134,7 @@ def check_groups(gaps: pd.DataFrame) -> pd.DataFrame:
 def check_scores(predictions: pd.DataFrame, classes: list[str]) -> pd.DataFrame:
     """Pass or fail of the scores themselves: no emotion may be lost, none be a catch-all.
 
-    Parameters
-    ----------
-    predictions : pd.DataFrame
-        Test clips with ``emotion predicted``.
-    classes : list of str
-
-    Returns
-    -------
-    pd.DataFrame
-        ``test measure found limit passed n``; of recall, precision and share the worst emotion.
+    Columns ``test measure found limit passed n``; of recall, precision and share the worst emotion.
     """
     counts = confusion_counts(predictions["emotion"], predictions["predicted"], classes)
     table = score_by_emotion(counts, classes)

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -34,7 +33,7 @@ _EPSILON = 1e-9  # 0.55 - 0.5 is a little more than 0.05
 
 
 def measure_robustness(
-    predictor: Any,
+    predictor,
     clips: pd.DataFrame,
     *,
     voices: pd.DataFrame,
@@ -47,13 +46,11 @@ def measure_robustness(
 
     Parameters
     ----------
-    predictor : Predictor
-        Of :mod:`helpers.models.prediction`; its ``classes`` and ``predict_waves`` are used.
+    predictor : helpers.models.prediction.Predictor
     clips : pd.DataFrame
         Rows of an utterance table to be tested: ``path emotion speaker``.
     voices : pd.DataFrame
         Rows that babble is made of, of the training side; for each clip, those of other speakers.
-    conditions : sequence of Condition
     seed : int
         What is drawn for a clip depends on it and on the clip's file name, not on the other clips.
 
@@ -83,17 +80,9 @@ def measure_robustness(
 
 
 def _ask(
-    predictor: Any,
-    clips: pd.DataFrame,
-    voices: pd.DataFrame,
-    conditions: list[Condition],
-    *,
-    seed: int,
+    predictor, clips: pd.DataFrame, voices: pd.DataFrame, conditions: list[Condition], *, seed: int
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Predicted emotions, and errors, empty where there is none.
-
-    One row per clip, one column per condition.
-    """
+    """Predicted emotions, and errors: one row per clip, one column per condition."""
     names = [condition.name for condition in conditions]
     found = pd.DataFrame("", index=range(len(clips)), columns=names, dtype=object)
     errors = found.copy()
@@ -140,19 +129,13 @@ def _make_row(
     heard = (said != "") & (before != "")
     failed = errors.loc[~heard, [condition.name, condition.compared_with]].max(axis=1)
     note = f"{len(failed)} of {len(found)} clips failed: {failed.iloc[0]}" if len(failed) else ""
-    recall, drop, same, passed = np.nan, np.nan, np.nan, None
+    recall, drop, same = np.nan, np.nan, np.nan
     if heard.any():
         recorded = found.loc[heard, AS_RECORDED]
         recall = uar(confusion_counts(true[heard], said[heard], classes))
         drop = uar(confusion_counts(true[heard], recorded, classes)) - recall
         same = float((said[heard] == before[heard]).mean())
-        met = []
-        if condition.max_drop is not None:
-            met.append(drop <= condition.max_drop + _EPSILON)
-        if condition.min_same is not None:
-            met.append(same >= condition.min_same - _EPSILON)
-        passed = all(met) if met else None
-    return {
+    row = {
         "group": condition.group,
         "condition": condition.name,
         "level": condition.level,
@@ -162,34 +145,32 @@ def _make_row(
         "allowed_drop": condition.max_drop,
         "same": same,
         "needed_same": condition.min_same,
-        "passed": passed,
-        "note": note,
     }
+    met = [check["passed"] for check in _check_limits(row)]
+    return row | {"passed": all(met) if met and heard.any() else None, "note": note}
+
+
+def _check_limits(row: dict) -> list[dict]:
+    """One check per limit of a row: UAR drop at most, unchanged predictions at least."""
+    checks = []
+    for measure, found, limit, sign in (
+        ("UAR drop", row["drop"], row["allowed_drop"], 1),
+        ("unchanged predictions", row["same"], row["needed_same"], -1),
+    ):
+        if pd.notna(limit):
+            passed = bool(sign * (found - limit) <= _EPSILON) if row["n"] else None
+            checks.append(
+                {"test": row["condition"], "measure": measure, "found": found, "limit": limit,
+                 "passed": passed, "n": row["n"]}
+            )  # fmt: skip
+    return checks
 
 
 def to_checks(table: pd.DataFrame) -> pd.DataFrame:
     """The limits of a robustness table, one row per limit, for a table with other checks.
 
-    Parameters
-    ----------
-    table : pd.DataFrame
-        From :func:`measure_robustness`.
-
-    Returns
-    -------
-    pd.DataFrame
-        ``test measure found limit passed n``. ``measure`` is ``UAR drop`` (passed if at most the
-        limit) or ``unchanged predictions`` (if at least). ``passed`` is None without a clip.
+    The columns are ``test measure found limit passed n``; ``passed`` is None without a clip.
     """
-    rows = []
-    for row in table.itertuples():
-        limits = (
-            ("UAR drop", row.drop, row.allowed_drop, row.allowed_drop - row.drop),
-            ("unchanged predictions", row.same, row.needed_same, row.same - row.needed_same),
-        )
-        for measure, found, limit, slack in limits:
-            if not np.isnan(limit):
-                passed = bool(slack >= -_EPSILON) if row.n else None
-                rows.append((row.condition, measure, found, limit, passed, row.n))
-    checks = pd.DataFrame(rows, columns=["test", "measure", "found", "limit", "passed", "n"])
-    return checks.astype({"passed": object})
+    checks = [check for row in table.to_dict("records") for check in _check_limits(row)]
+    columns = ["test", "measure", "found", "limit", "passed", "n"]
+    return pd.DataFrame(checks, columns=columns).astype({"passed": object})

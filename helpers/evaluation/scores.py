@@ -6,12 +6,78 @@ counts alike, however many clips it has.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from helpers.evaluation.intervals import MIN_SPEAKERS, Bootstrap
+#: Fewer speakers than this cannot be resampled; clips are, and the score says so.
+MIN_SPEAKERS = 3
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """Confusion matrices of resampled speakers, from which any measure gets its interval.
+
+    Clips of one speaker resemble each other: to resample clips as if they were independent makes an
+    interval too narrow, so whole speakers are drawn. With one or two speakers, clips are drawn;
+    ``unit`` says so, and then nothing is said about other people.
+
+    The percentiles of so few draws are too narrow still: by the factor sqrt(n / (n - 1)) since the
+    draws vary about the sample, and since n speakers deserve Student's distribution (Hesterberg
+    2015, doi:10.1080/00031305.2015.1089789). The interval is stretched by both. On simulated
+    speakers, plain percentiles cover the truth in 80 of 100 cases with four of them, the stretched
+    ones in 93.
+
+    Attributes
+    ----------
+    whole : np.ndarray, shape (…, n_classes, n_classes)
+        Counts of all clips.
+    samples : np.ndarray, shape (n_resamples, …, n_classes, n_classes)
+        Counts of each resample.
+    n_units : int
+        Speakers, or clips.
+    unit : str
+        ``"speaker"`` or ``"clip"``.
+    """
+
+    whole: np.ndarray
+    samples: np.ndarray
+    n_units: int
+    unit: str
+
+    @classmethod
+    def draw(cls, counts: np.ndarray, unit: str, *, n_resamples: int, seed: int) -> Bootstrap:
+        """Draw from the counts of each unit, shape (n_units, …, n_classes, n_classes)."""
+        n = len(counts)
+        rng = np.random.default_rng(seed)
+        weights = rng.multinomial(n, np.full(n, 1 / n), size=n_resamples)
+        return cls(counts.sum(axis=0), np.tensordot(weights, counts, axes=1), n, unit)
+
+    def interval(self, measure: Callable, *, low: float = 0.0, high: float = 1.0) -> list:
+        """95 % interval of ``measure(counts)``: a pair, or one for each of its values.
+
+        Parameters
+        ----------
+        measure : callable
+            Takes counts with any leading dimensions. NaN (an emotion that no drawn speaker has) is
+            left out.
+        low, high : float
+            The range that the measure can have.
+        """
+        from scipy.stats import norm, t
+
+        found = np.asarray(measure(self.whole), dtype=float)
+        samples = np.asarray(measure(self.samples), dtype=float)
+        empty = np.isnan(samples).all(axis=0)
+        ends = np.nanpercentile(np.where(empty, 0, samples), [2.5, 97.5], axis=0)
+        n = max(self.n_units, 2)
+        stretch = np.sqrt(n / (n - 1)) * t.ppf(0.975, n - 1) / norm.ppf(0.975)
+        # The middle of a skewed bootstrap may lie off the value itself: an end never crosses it.
+        below, above = np.maximum(found - ends[0], 0), np.maximum(ends[1] - found, 0)
+        pairs = np.stack([found - stretch * below, found + stretch * above], axis=-1)
+        return np.clip(pairs, low, high).tolist()
 
 
 def confusion_counts(
@@ -51,12 +117,6 @@ def confusion_counts(
 def count_units(predictions: pd.DataFrame, classes: list[str]) -> tuple[np.ndarray, str]:
     """Confusion counts of each speaker, or of each clip where there are one or two speakers.
 
-    Parameters
-    ----------
-    predictions : pd.DataFrame
-        One row per clip with ``emotion predicted speaker``.
-    classes : list of str
-
     Returns
     -------
     counts : np.ndarray, shape (n_units, n_classes, n_classes), int
@@ -87,9 +147,12 @@ def accuracy(counts: np.ndarray) -> np.ndarray:
 
 def recalls(counts: np.ndarray) -> np.ndarray:
     """Recall of each emotion, shape (…, n_classes); NaN where an emotion does not occur."""
-    support = counts.sum(axis=-1)
-    right = np.diagonal(counts, axis1=-2, axis2=-1)
-    return np.divide(right, support, out=np.full(right.shape, np.nan), where=support > 0)
+    return _divide(np.diagonal(counts, axis1=-2, axis2=-1), counts.sum(axis=-1))
+
+
+def _divide(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Share of the whole, NaN where there is none."""
+    return np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
 
 
 def precisions(counts: np.ndarray) -> np.ndarray:
@@ -152,8 +215,7 @@ def score_predictions(
         Emotions in display order.
     protocol : str
         Name of the split; a score without it is not shown.
-    n_resamples : int
-    seed : int
+    n_resamples, seed : int
 
     Returns
     -------
@@ -162,14 +224,6 @@ def score_predictions(
         ``interval_unit chance by_emotion classes confusion``. ``by_emotion`` holds ``precision
         recall f1 support recall_interval precision_interval`` of each emotion. Intervals are 95 %
         bootstrap intervals, see :class:`Bootstrap`.
-
-    Examples
-    --------
-    >>> clips = pd.DataFrame({"emotion": ["a", "b"], "predicted": ["a", "a"],
-    ...                       "speaker": ["x", "y"]})
-    >>> score = score_predictions(clips, ["a", "b"], protocol="speaker-independent")
-    >>> score["uar"], score["n"], score["interval_unit"]
-    (0.5, 2, 'clip')
     """
     counts = confusion_counts(predictions["emotion"], predictions["predicted"], classes)
     table = score_by_emotion(counts, classes)
@@ -230,13 +284,7 @@ def worst_confusions(
     columns = [classes.index(name) for name in table["predicted"]]
 
     def share(counts: np.ndarray) -> np.ndarray:
-        support = counts.sum(axis=-1)[..., rows]
-        return np.divide(
-            counts[..., rows, columns],
-            support,
-            out=np.full(support.shape, np.nan),
-            where=support > 0,
-        )
+        return _divide(counts[..., rows, columns], counts.sum(axis=-1)[..., rows])
 
     ends = np.reshape(draws.interval(share), (-1, 2)) if rows else np.empty((0, 2))
     table.insert(4, "low", ends[:, 0])

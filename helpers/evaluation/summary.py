@@ -8,8 +8,14 @@ import numpy as np
 import pandas as pd
 
 from helpers.evaluation.groups import score_groups
-from helpers.evaluation.intervals import MIN_SPEAKERS, Bootstrap
-from helpers.evaluation.scores import accuracy, confusion_counts, score_predictions, uar
+from helpers.evaluation.scores import (
+    MIN_SPEAKERS,
+    Bootstrap,
+    accuracy,
+    confusion_counts,
+    score_predictions,
+    uar,
+)
 
 
 def summarise(
@@ -21,8 +27,6 @@ def summarise(
     ----------
     predictions : pd.DataFrame
         What :func:`helpers.experiments.crossval.cross_validate` returns.
-    protocol : str
-    classes : list of str
     **facts
         Whatever else a reader should know: model, corpora, settings, versions.
 

@@ -6,7 +6,6 @@ figure take no ``ax`` and return the figure.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -14,7 +13,7 @@ import pandas as pd
 
 from helpers.evaluation.explanation import Explanation
 from helpers.evaluation.robustness import AS_RECORDED
-from helpers.report.plots import emotion_colors, new_axes
+from helpers.report.plots import draw_heatmap, emotion_colors, new_axes
 from helpers.sound.audio import SAMPLE_RATE
 
 _BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#00825F", "#767676"  # Okabe & Ito 2008
@@ -23,11 +22,8 @@ _BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#00825F", "#767676"  # Ok
 def plot_reliability(curves: dict[str, pd.DataFrame], *, ax=None, title: str = ""):
     """Accuracy against confidence; an honest model lies on the diagonal.
 
-    Parameters
-    ----------
-    curves : dict of str to pd.DataFrame
-        Label → result of :func:`helpers.evaluation.calibration.measure_reliability`, at most two.
-        The size of a dot is the number of its clips.
+    The curves are label → result of :func:`helpers.evaluation.calibration.measure_reliability`, at
+    most two. The size of a dot is the number of its clips.
     """
     ax = new_axes(ax, figsize=(4.5, 4))
     ax.plot([0, 1], [0, 1], color="#BBBBBB", linestyle=":")
@@ -50,14 +46,8 @@ def plot_coverage(
 ):
     """Accuracy of the answers given against the share of clips that get one.
 
-    Parameters
-    ----------
-    curve : pd.DataFrame
-        From :func:`helpers.evaluation.calibration.measure_coverage`.
-    threshold : float
-        The one that the model uses; marked by a dot.
-    target : float
-        Accuracy for which it was chosen on the validation side.
+    The curve is that of :func:`helpers.evaluation.calibration.measure_coverage`. A dot marks the
+    threshold that the model uses; ``target`` is the accuracy for which it was chosen.
     """
     ax = new_axes(ax, figsize=(4.5, 4))
     shown = curve[curve["clips"] >= min(10, curve["clips"].max())]  # of fewer, all is chance
@@ -76,13 +66,7 @@ def plot_coverage(
 
 
 def plot_groups(groups: pd.DataFrame, *, ax=None, title: str = ""):
-    """UAR of every group with its interval and number of clips.
-
-    Parameters
-    ----------
-    groups : pd.DataFrame
-        From :func:`helpers.evaluation.groups.score_groups`.
-    """
+    """UAR of every group of :func:`helpers.evaluation.groups.score_groups`, with its interval."""
     ax = new_axes(ax, figsize=(9, 1 + 0.28 * (len(groups) + groups["grouping"].nunique())))
     y, ticks, labels = 0.0, [], []
     for grouping, part in groups.groupby("grouping", sort=False):
@@ -104,13 +88,8 @@ def plot_groups(groups: pd.DataFrame, *, ax=None, title: str = ""):
 def plot_cross(scores: list[dict], *, ax=None, title: str = ""):
     """Training corpus down, test corpus across; the diagonal is on other speakers of the same.
 
-    Parameters
-    ----------
-    scores : list of dict
-        From :func:`helpers.experiments.transfer.cross_corpora`.
+    The scores are those of :func:`helpers.experiments.transfer.cross_corpora`.
     """
-    import seaborn
-
     table = pd.DataFrame(scores)
     low, high = zip(*table["uar_interval"], strict=True)
     cells = zip(table["uar"], low, high, table["n"], strict=True)
@@ -121,23 +100,16 @@ def plot_cross(scores: list[dict], *, ax=None, title: str = ""):
     wide = table.pivot(index="train", columns="test").loc[rows]
     uar, notes = wide["uar"][columns], wide["note"][columns].fillna("")
     ax = new_axes(ax, figsize=(2.6 + 1.5 * len(columns), 1.3 + 0.8 * len(rows)))
-    seaborn.heatmap(
-        uar, annot=notes, fmt="", cmap="Blues", vmin=0, vmax=1,
-        ax=ax, linewidths=1, annot_kws={"fontsize": 8}, cbar_kws={"label": "UAR"},
+    draw_heatmap(
+        uar, annot=notes, fmt="", vmax=1, ax=ax, linewidths=1, annot_kws={"fontsize": 8},
+        cbar_kws={"label": "UAR"},
     )  # fmt: skip
     ax.set(xlabel="tested on", ylabel="trained on", title=title)
-    ax.tick_params(axis="y", rotation=0)
     return ax
 
 
 def plot_confusions(worst: pd.DataFrame, *, ax=None, title: str = ""):
-    """The most frequent mistakes as shares of their true emotion, with intervals.
-
-    Parameters
-    ----------
-    worst : pd.DataFrame
-        From :func:`helpers.evaluation.scores.worst_confusions`.
-    """
+    """Result of :func:`helpers.evaluation.scores.worst_confusions` as bars with intervals."""
     ax = new_axes(ax, figsize=(9, 0.9 + 0.35 * len(worst)))
     place = np.arange(len(worst))
     ax.barh(place, worst["share"], color="#BBBBBB")
@@ -168,18 +140,8 @@ _MARKS = {
 def plot_robustness(table: pd.DataFrame, *, chance: float, title: str = ""):
     """Curves of UAR against noise, bit rate and time on the left; every condition on the right.
 
-    Where UAR falls further than its limit, the drop stands beside the mark.
-
-    Parameters
-    ----------
-    table : pd.DataFrame
-        From :func:`helpers.evaluation.robustness.measure_robustness`.
-    chance : float
-        UAR of guessing.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
+    The table is that of :func:`helpers.evaluation.robustness.measure_robustness`; ``chance`` is the
+    UAR of guessing. Where UAR falls further than its limit, the drop stands beside the mark.
     """
     import matplotlib.pyplot as plt
 
@@ -197,9 +159,7 @@ def plot_robustness(table: pd.DataFrame, *, chance: float, title: str = ""):
     return figure
 
 
-def _plot_curves(
-    ax, changed: pd.DataFrame, groups: tuple[str, ...], recorded: float, chance: float
-) -> None:
+def _plot_curves(ax, changed, groups, recorded: float, chance: float) -> None:
     """UAR against level, one line per group, between UAR as recorded and chance."""
     for group, (color, marker, line) in zip(groups, _LINES, strict=False):
         rows = changed[changed["group"] == group].sort_values("level")
@@ -245,16 +205,9 @@ def plot_explanation(explanation: Explanation, *, title: str = ""):
     For display only, the attribution is smoothed with a Gaussian (a standard deviation of two
     frames and one band), and the colour is full at the strongest 0.2 % of the bins. The strips
     above and at the side are its sums over frequency and over time.
-
-    Parameters
-    ----------
-    explanation : Explanation
-
-    Returns
-    -------
-    matplotlib.figure.Figure
     """
     import librosa
+    from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.figure import Figure  # not pyplot: nothing to close, nothing shown twice
     from scipy.ndimage import gaussian_filter
 
@@ -272,10 +225,14 @@ def plot_explanation(explanation: Explanation, *, title: str = ""):
     look = {"origin": "lower", "aspect": "auto", "extent": extent}
     # Not down to black: the colours must be seen on the loudest bins as well.
     picture.imshow(frames.T, cmap="Greys", vmin=0, vmax=1.35 * settings.range_db, **look)
-    colored = picture.imshow(credit.T / full, cmap=_two_colors(), vmin=-1, vmax=1, **look)
+    # What counts little leaves the grey below as it is.
+    colors = LinearSegmentedColormap.from_list("", [_AGAINST, "#FFFFFF00", _FOR], N=255)
+    colored = picture.imshow(credit.T / full, cmap=colors, vmin=-1, vmax=1, **look)
     time_s, bands = np.arange(len(frames)) * step_s, np.arange(frames.shape[1])
-    _fill(above.fill_between, time_s, credit.sum(axis=1))
-    _fill(side.fill_betweenx, bands, credit.sum(axis=0))
+    for limit, color in ((np.maximum, _FOR), (np.minimum, _AGAINST)):
+        look = {"color": color, "linewidth": 0}
+        above.fill_between(time_s, limit(credit.sum(axis=1), 0), **look)
+        side.fill_betweenx(bands, limit(credit.sum(axis=0), 0), **look)
     band = librosa.hz_to_mel(SAMPLE_RATE / 2, htk=True) / (settings.n_mels + 1)
     picture.set_yticks(librosa.hz_to_mel(_TICKS_HZ, htk=True) / band - 1, map(str, _TICKS_HZ))
     picture.set(xlabel="time (s)", ylabel="mel frequency (Hz)", xlim=(0, settings.clip_s))
@@ -290,16 +247,8 @@ def plot_explanation(explanation: Explanation, *, title: str = ""):
 def plot_profile(profile: pd.DataFrame, *, ax=None, title: str = ""):
     """Share of the attribution over frequency, one line per emotion in its colour.
 
-    For display only, each line is smoothed with a Gaussian (a standard deviation of one band).
-
-    Parameters
-    ----------
-    profile : pd.DataFrame
-        From :func:`helpers.evaluation.explanation.listening_profile`.
-
-    Returns
-    -------
-    matplotlib.axes.Axes
+    The profile is that of :func:`helpers.evaluation.explanation.listening_profile`. For display
+    only, each line is smoothed with a Gaussian (a standard deviation of one band).
     """
     import librosa
     from scipy.ndimage import gaussian_filter1d
@@ -318,18 +267,3 @@ def plot_profile(profile: pd.DataFrame, *, ax=None, title: str = ""):
     ax.set(xlim=(0, SAMPLE_RATE / 2), ylim=(0, None))
     ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return ax
-
-
-def _two_colors():
-    """From blue over transparent to orange; what counts little leaves the grey below as it is."""
-    from matplotlib.colors import ListedColormap, to_rgb
-
-    strength = np.linspace(-1, 1, 255)[:, None]
-    hues = np.where(strength > 0, to_rgb(_FOR), to_rgb(_AGAINST))
-    return ListedColormap(np.hstack([hues, 0.95 * np.abs(strength) ** 1.4]))
-
-
-def _fill(draw: Callable, place: np.ndarray, credit: np.ndarray) -> None:
-    """Sums for the emotion above 0, and those against it below."""
-    draw(place, np.maximum(credit, 0), color=_FOR, linewidth=0)
-    draw(place, np.minimum(credit, 0), color=_AGAINST, linewidth=0)

@@ -77,20 +77,21 @@ def new_axes(ax, **size):
     return ax or plt.subplots(**size)[1]
 
 
+def draw_heatmap(values, **look):
+    """A heatmap from white at 0 to blue, with readable tick labels; options are seaborn's."""
+    import seaborn
+
+    ax = seaborn.heatmap(values, cmap="Blues", vmin=0, **look)
+    ax.tick_params(axis="x", rotation=45)
+    ax.tick_params(axis="y", rotation=0)
+    return ax
+
+
 def player(y: np.ndarray):
-    """An audio player at the recording's own level.
+    """An ``IPython.display.Audio`` of a waveform at 16 kHz, at the recording's own level.
 
-    ``IPython.display.Audio`` scales an array to full level unless told not to, and then a whisper
-    plays as loud as a shout. FLAC keeps the executed notebook small without changing a sample.
-
-    Parameters
-    ----------
-    y : np.ndarray, shape (n,)
-        Waveform at 16 kHz.
-
-    Returns
-    -------
-    IPython.display.Audio
+    Left to itself, ``Audio`` scales an array to full level: a whisper plays as loud as a shout.
+    FLAC keeps the executed notebook small without changing a sample.
     """
     import soundfile
     from IPython.display import Audio
@@ -102,16 +103,22 @@ def player(y: np.ndarray):
     return audio
 
 
-def save_figure(run: Run, figure, name: str) -> None:
-    """Write a figure into the run folder, stamped if its data are synthetic.
+def draw_image(figure, *, width: int):
+    """A figure as an ``IPython.display.Image`` this wide, in pixels: no backend can lose it.
 
-    Parameters
-    ----------
-    run : Run
-        Its ``data.json`` says whether the corpus is synthetic.
-    figure : matplotlib.figure.Figure or Axes
-    name : str
-        File name without suffix, under ``figures/``.
+    It is a JPEG: a third of the size of a PNG, and a notebook with several pictures stays light.
+    """
+    from IPython.display import Image
+
+    picture = io.BytesIO()
+    figure.savefig(picture, format="jpeg", dpi=100, pil_kwargs={"quality": 85})
+    return Image(picture.getvalue(), format="jpeg", width=width)
+
+
+def save_figure(run: Run, figure, name: str) -> None:
+    """Write a figure, or that of some axes, into the run folder; stamped if its data are synthetic.
+
+    ``name`` is that of the file under ``figures/``, without suffix.
     """
     figure = getattr(figure, "figure", figure)
     if is_synthetic(run):
@@ -177,49 +184,31 @@ def plot_spectrogram(y: np.ndarray, *, kind: str = "mel", ax=None, colorbar: boo
 
 
 def plot_cells(clips: pd.DataFrame, *, classes: list[str], ax=None):
-    """Clips of each speaker and emotion; the title says how many cells are empty.
-
-    Parameters
-    ----------
-    clips : pd.DataFrame
-        Utterance table.
-    classes : list of str
-        Emotions in display order.
-    """
-    import seaborn
-
+    """Clips of each speaker and emotion; the title says how many cells are empty."""
     cells = pd.crosstab(clips["speaker"], clips["emotion"]).reindex(columns=classes, fill_value=0)
     few = len(cells) <= 40  # or neither the numbers nor the names can be read
     height = 1.2 + 0.21 * len(cells) if few else 8.7
     ax = new_axes(ax, figsize=(1.8 + 0.7 * len(classes), height))
-    seaborn.heatmap(
-        cells, mask=cells == 0, annot=few, fmt="d", cmap="Blues", vmin=0, ax=ax,
+    draw_heatmap(
+        cells, mask=cells == 0, annot=few, fmt="d", ax=ax, cbar_kws={"label": "clips"},
         yticklabels=1 if few else len(cells) // 20, linewidths=0.5 if few else 0,
-        cbar_kws={"label": "clips"}, annot_kws={"fontsize": 7},
+        annot_kws={"fontsize": 7},
     )  # fmt: skip
     ax.set_facecolor("#F2C9C5")  # what nobody recorded
     empty = int((cells == 0).sum().sum())
     found = f"{empty} of {cells.size} cells are empty" if empty else "No cell is empty"
     ax.set(xlabel="emotion", ylabel="speaker", title=found)
-    ax.tick_params(axis="x", rotation=45)
-    ax.tick_params(axis="y", rotation=0, labelsize=7)
+    ax.tick_params(axis="y", labelsize=7)
     return ax
 
 
 def plot_spread(
     clips: pd.DataFrame, column: str, *, by: str, order: list[str], label: str, ax=None
 ):
-    """Quartiles and range of a measure, one box per group.
+    """Quartiles and range of the measure ``column``, one box per value of ``by``.
 
-    Parameters
-    ----------
-    clips : pd.DataFrame
-    column, by : str
-        What is measured, and what the boxes are.
-    order : list of str
-        The boxes from left to right; emotions have their own colours.
-    label : str
-        What the axis says, with the unit.
+    The boxes stand in this ``order``, emotions in their own colours. ``label`` names the axis, with
+    the unit.
     """
     ax = new_axes(ax, figsize=(5, 3.2))
     values = [clips.loc[clips[by] == name, column].dropna() for name in order]
@@ -235,10 +224,7 @@ def plot_spread(
 def plot_history(history: pd.DataFrame, *, ax=None, title: str = ""):
     """Training and validation accuracy over epochs, with the epoch that was kept.
 
-    Parameters
-    ----------
-    history : pd.DataFrame
-        From :func:`helpers.models.training.fit_model`: ``epoch accuracy val_accuracy kept``.
+    The history is that of :func:`helpers.models.training.fit_model`.
     """
     ax = new_axes(ax, figsize=(9, 3))
     ax.plot(history["epoch"], history["accuracy"], color="#999999", label="training")
@@ -252,18 +238,13 @@ def plot_history(history: pd.DataFrame, *, ax=None, title: str = ""):
 
 def plot_confusion(counts: np.ndarray, classes: list[str], *, ax=None, title: str = ""):
     """Confusion matrix: share of each true emotion, with the counts written in."""
-    import seaborn
-
     ax = new_axes(ax, figsize=(1.6 + 0.62 * len(classes), 1.2 + 0.5 * len(classes)))
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    seaborn.heatmap(
-        share, annot=counts, fmt="d", cmap="Blues", vmin=0, vmax=1, ax=ax, square=True,
-        xticklabels=classes, yticklabels=classes, linewidths=0.5,
-        cbar_kws={"label": "share of the true emotion"},
+    draw_heatmap(
+        share, annot=counts, fmt="d", vmax=1, ax=ax, square=True, linewidths=0.5,
+        xticklabels=classes, yticklabels=classes, cbar_kws={"label": "share of the true emotion"},
     )  # fmt: skip
     ax.set(xlabel="predicted emotion", ylabel="true emotion", title=title)
-    ax.tick_params(axis="x", rotation=45)
-    ax.tick_params(axis="y", rotation=0)
     return ax
 
 
@@ -298,13 +279,9 @@ def plot_probabilities(probabilities: pd.Series, *, ax=None, title: str = ""):
 
 
 def plot_scores(scores: dict[str, dict], *, measure: str = "uar", ax=None, title: str = ""):
-    """Models side by side: the measure with its interval, and the chance line.
+    """Models side by side: the measure (uar, accuracy or macro_f1) with its interval, and chance.
 
-    Parameters
-    ----------
-    scores : dict
-        Label → result of :func:`helpers.evaluation.scores.score_predictions`.
-    measure : {"uar", "accuracy", "macro_f1"}
+    The scores are label → result of :func:`helpers.evaluation.scores.score_predictions`.
     """
     ax = new_axes(ax, figsize=(9, 0.8 + 0.42 * len(scores)))
     places = range(len(scores))
@@ -324,16 +301,9 @@ def plot_scores(scores: dict[str, dict], *, measure: str = "uar", ax=None, title
 
 
 def plot_pitch(f0: np.ndarray, *, hop: int, ax=None):
-    """Pitch contour, with gaps where nothing is voiced.
+    """Pitch contour in Hz, such as over a mel spectrogram, with gaps where it is NaN (unvoiced).
 
-    Parameters
-    ----------
-    f0 : np.ndarray, shape (n_frames,)
-        Hz, NaN where unvoiced.
-    hop : int
-        Samples from frame to frame, at 16 kHz.
-    ax : matplotlib.axes.Axes, optional
-        Such as a mel spectrogram, over which the contour is drawn.
+    ``hop`` is the number of samples from frame to frame, at 16 kHz.
     """
     ax = new_axes(ax, figsize=(9, 2))
     time_s = np.arange(len(f0)) * hop / SAMPLE_RATE
