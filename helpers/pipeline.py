@@ -30,31 +30,25 @@ _CELL_TIMEOUT_S = 3600
 
 def run_notebooks(
     *,
-    corpora: str | None = None,
-    run_name: str | None = None,
-    start: str | None = None,
-    only: str | None = None,
-    parameters: dict[str, str] | None = None,
+    corpora: str | None,
+    run_name: str | None,
+    start: str | None,
+    only: str | None,
+    parameters: dict[str, str],
 ) -> int:
-    """Execute the notebooks and say how it went.
+    """Execute the notebooks and say how it went; returns 0, or 1 if a cell failed.
 
     Parameters
     ----------
-    corpora : str, optional
-        As ``--corpora``; ``demo`` by default, or what the run was made with when it does not
-        start at 01.
-    run_name : str, optional
-        Folder under ``outputs/``; made from the corpora by default.
-    start, only : str, optional
-        Number or name of a notebook; one of the two.
-    parameters : dict of str to str, optional
-        Notebook parameters; each goes to every notebook that has one of that name. The text is
-        read as a number or a truth value where the notebook's default is one.
-
-    Returns
-    -------
-    int
-        0, or 1 if a cell failed.
+    corpora : str or None
+        As ``--corpora``; None is ``demo``, or what the run was made with when it does not start
+        at 01.
+    run_name : str or None
+        Folder under ``outputs/``; None makes it from the corpora.
+    start, only : str or None
+        Number or name of a notebook; at most one of the two.
+    parameters : dict of str to str
+        Each goes to every notebook that has one of that name, and is read as its default's type.
 
     Raises
     ------
@@ -63,7 +57,7 @@ def run_notebooks(
         there: all before the first notebook starts.
     """
     steps = _choose_steps(start, only)
-    given = dict(parameters or {})
+    given = dict(parameters)
     corpora = _agree("--corpora", corpora, given, "CORPORA")
     run_name = _agree("--run", run_name, given, "RUN")
     names = parse_names(corpora or "demo")

@@ -221,7 +221,7 @@ def test_unknown_parameters_are_refused_with_the_known(capsys, notebooks):
     # Known, but not to the notebook that is asked for.
     said = refused(capsys, "run", "--corpora", "mine", "--only", "1", "-p", "EPOCHS=3")
     assert "known are CORPORA, RUN, SEED" in said
-    for text in ("EPOCHS", "=3", "3=EPOCHS", "a b=1", ""):
+    for text in ("EPOCHS", "=3", "a b=1"):
         assert "expected NAME=VALUE" in refused(capsys, "run", "-p", text)
     assert not Path("out").exists()
 
@@ -449,8 +449,8 @@ def test_labels_that_cannot_be_read_are_said_first(capsys, sounds, model, home):
         assert Path(name).name in said and message in said
 
 
-def test_labels_of_other_files_or_emotions_score_nothing(capsys, sounds, model, home):
-    labels = home / "labels.csv"
+def test_labels_of_other_files_or_emotions_score_nothing(capsys, sounds, model):
+    labels = Path("labels.csv")
     labels.write_text("path,emotion\nsounds/150.wav,boredom\n")
     code = ser("predict", sounds / "150.wav", "--model", model, "--labels", labels)
     said, err = capsys.readouterr()

@@ -28,14 +28,8 @@ _LICENCES = (
     (r"\bCC0\b", "no conditions"),
     (r"\bBY\b|\bODbL\b", "name the source"),
     (r"\bNC\b", "not for commercial use, and to be careful, nor is the model"),
-    (
-        r"\bND\b",
-        "no changed copies may be passed on; whether a model is one is not settled: ask first",
-    ),
-    (
-        r"\bSA\b|\bODbL\b",
-        "what is made from it carries the same licence; to be careful, the model too",
-    ),
+    (r"\bND\b", "no changed copies may be passed on; whether a model is one is open: ask first"),
+    (r"\bSA\b|\bODbL\b", "what is made from it carries the same licence, perhaps the model too"),
     (r"\bresearch\b", "for research; for anything else ask its publisher"),
 )
 _INTENDED = (
@@ -43,9 +37,7 @@ _INTENDED = (
     "Research: comparing methods on the same data under the same protocol.",
     "Trying it on your own voice, or on that of people who agreed to it.",
 )
-_INTENDED_DEMO = (
-    "Seeing that everything works, before recordings of people are there. Nothing else."
-)
+_INTENDED_DEMO = ("Seeing that all works, before recordings of people are there. Nothing else.",)
 _MISUSE = (
     "Any decision about a person: hiring, credit, insurance, benefits, care, custody, asylum.",
     "Policing, border control, exams, lie detection, or watching people at work, at school or in "
@@ -114,7 +106,7 @@ def describe_model(card: dict, metrics: dict | None = None) -> dict:
         "checks": metrics.get("checks", []),
         "leakage": [{"name": name, **_shorten(leakage[name])} for name in leakage],
         "cross_corpus": [_shorten(score) for score in metrics.get("cross_corpus", [])],
-        "intended": [_INTENDED_DEMO] if synthetic else list(_INTENDED),
+        "intended": list(_INTENDED_DEMO if synthetic else _INTENDED),
         "misuse": list(_MISUSE),
         "licences": _describe_licences(corpora, data.get("licences", {})),
         # The parts of one corpus share their citation.
