@@ -100,15 +100,6 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
 
     An error leaves ``path`` as it was. What a killed process left beside it is removed by the next
     call, so only one call at a time may make a folder: see :func:`one_at_a_time`.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as home:
-    ...     with atomic_folder(Path(home) / "a") as made:
-    ...         _ = (made / "note.txt").write_text("hello")
-    ...     [str(path.relative_to(home)) for path in Path(home).rglob("*.txt")]
-    ['a/note.txt']
     """
     path = Path(path)
     made = path.with_name(f".{path.name}-new")
@@ -182,13 +173,7 @@ class Run:
         return self.folder / name
 
     def require(self, name: str, *, made_by: str) -> Path:
-        """Return the path of an earlier notebook's result.
-
-        Raises
-        ------
-        UserError
-            The file is not there; the message names the notebook to run first.
-        """
+        """Path of an earlier notebook's result; UserError names the notebook to run first."""
         path = self.path(name)
         if not path.exists():
             raise UserError(
@@ -226,13 +211,7 @@ class Run:
         return self.path(name)
 
     def read_json(self, name: str, *, made_by: str) -> dict:
-        """Read a JSON file that :meth:`save_json` wrote.
-
-        Raises
-        ------
-        UserError
-            The file is not there, or damaged.
-        """
+        """Read a JSON file that :meth:`save_json` wrote."""
         path = self.require(name, made_by=made_by)
         try:
             return json.loads(path.read_text(encoding="utf-8"))
@@ -250,13 +229,7 @@ class Run:
 
 
 def open_run(name: str) -> Run:
-    """Return the run called ``name``.
-
-    Raises
-    ------
-    UserError
-        The name is empty or would leave the outputs folder.
-    """
+    """Return the run called ``name``; UserError if it is no plain folder name."""
     if not _is_run_name(name):
         raise UserError(
             f"run name {name!r}: expected a plain folder name such as 'tess-1', without slashes "
@@ -266,13 +239,7 @@ def open_run(name: str) -> Run:
 
 
 def find_run(name: str) -> Run:
-    """Return the run of a name under ``outputs/``, or else of a folder.
-
-    Raises
-    ------
-    UserError
-        There is neither.
-    """
+    """Return the run of a name under ``outputs/``, or else of a folder; UserError if none."""
     home = outputs_home()
     if _is_run_name(name) and (home / name).is_dir():
         return open_run(name)
