@@ -194,6 +194,8 @@ def _cross_validate(arguments: argparse.Namespace) -> int:
     chosen = {name: getattr(arguments, name) for name in ("protocol", "seeds", "jobs", "epochs")}
     crossval.check_request(arguments.model, **chosen)
     folds = crossval.parse_folds(arguments.folds)
+    if arguments.run:
+        open_run(arguments.run)  # a name that is none is said before the clips are decoded
     clips = _load_clips(arguments.corpora or "demo")
     run = open_run(arguments.run or crossval.name_run(clips, arguments.model, arguments.protocol))
     return crossval.report(clips, arguments.model, folds=folds, run=run, **chosen)

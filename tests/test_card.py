@@ -199,7 +199,7 @@ def test_any_part_may_be_missing(key):
     card, metrics = make_model_card(), make_metrics()
     card.pop(key, None)
     metrics.pop(key, None)
-    read(card, metrics)
+    assert "What it is not for" in read(card, metrics).text
 
 
 @pytest.mark.parametrize("missing", ["protocol", "n", "uar_interval"])

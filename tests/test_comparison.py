@@ -131,6 +131,12 @@ def test_runs_that_mean_different_things_are_refused():
         compare_runs(first, second)
 
 
+def test_a_run_of_an_older_version_is_named():
+    first, second = make_run("a", GOOD), make_run("b", GOOD.drop(columns="sha256"))
+    with pytest.raises(UserError, match="older version, run 06 again"):
+        compare_runs(first, second)
+
+
 def test_a_run_without_06_is_named(capsys):
     make_run("a", GOOD)
     assert main(["compare", "a", "none"]) == 2

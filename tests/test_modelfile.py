@@ -133,7 +133,12 @@ def test_saving_is_all_or_nothing(model, card, copy, monkeypatch):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"classes": ["sad", "angry"]}, "classes is ['sad', 'angry'], of 3 outputs"),
+        ({"classes": ["sad", "angry"]}, "classes is ['sad', 'angry'], expected 3 names"),
+        ({"classes": ["sad", "sad", "angry"]}, "expected 3 names, one per output"),
+        ({"classes": "abc"}, "classes is 'abc', expected 3 names"),
+        ({"temperature": "1"}, "temperature is '1', expected a number from 0.01 to 100"),
+        ({"temperature": 0}, "temperature is 0, expected"),
+        ({"threshold": 1.5}, "threshold is 1.5, expected a number from 0 to 1"),
         ({"sample_rate": 8000, "format": None}, "format is None, expected 1; sample_rate is 8000"),
         ({"input": "vector162"}, "input is 'vector162', and the model takes (None, None)"),
         ({"features": {"hop_length": 256}}, "feature settings are of another version"),
@@ -154,7 +159,7 @@ def test_features_without_time_take_no_waveform(card, tmp_path):
         load_model(path)
 
 
-@pytest.mark.parametrize("content", [None, b"", b"{", b"\xff\xfe\x00"])
+@pytest.mark.parametrize("content", [None, b"", b"{", b"[]", b"\xff\xfe\x00"])
 def test_file_without_readable_card_is_refused(copy, content):
     replace_member(copy, CARD_NAME, content)
     with pytest.raises(UserError, match=r"expected a model\.keras with its card\.json"):

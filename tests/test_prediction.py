@@ -205,6 +205,12 @@ def test_models_on_clip_features_take_recordings_too(mfcc_path, sounds, bad):
     assert long.shape == (1, 40)  # the whole clip in one row, as in training
 
 
+def test_a_family_that_has_other_columns_by_now_is_refused(mfcc_path, tmp_path):
+    path = update_card(mfcc_path, tmp_path / "m.keras", input="vector162")
+    with pytest.raises(UserError, match="takes 40 columns, and vector162 has 162"):
+        Predictor(path).prepare(tone())
+
+
 def test_synthetic_models_say_so(model_path, predictor, tmp_path):
     assert predictor.is_synthetic is False
     path = update_card(model_path, tmp_path / "model.keras", synthetic=True)

@@ -143,6 +143,8 @@ def _read_run(run: Run) -> tuple[pd.DataFrame, dict, dict]:
     """
     table = run.read_table("predictions.csv", made_by="06_evaluate")
     metrics = run.read_json("metrics.json", made_by="06_evaluate")
+    if "sha256" not in table:
+        raise UserError(f"{run.folder}: of an older version, run 06 again: ser run --only 06")
     protocol = metrics["data"]["protocols"][0]
     about = {"protocol": protocol, "emotions": metrics["data"]["classes"]}
     checks = {(one["test"], one["measure"].split(":")[0]): one for one in metrics["checks"]}

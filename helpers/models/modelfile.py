@@ -93,7 +93,10 @@ def read_card(path: str | Path) -> dict:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            return json.loads(archive.read(CARD_NAME))
+            card = json.loads(archive.read(CARD_NAME))
+        if not isinstance(card, dict):
+            raise ValueError(f"{CARD_NAME} holds no object")
+        return card
     except (OSError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(
             f"{path}: expected a model.keras with its {CARD_NAME} ({error}). Train one with "
@@ -152,8 +155,15 @@ def _find_mismatches(card: dict, model) -> list[str]:
         for key, expected in (("format", CARD_FORMAT), ("sample_rate", SAMPLE_RATE))
         if card.get(key) != expected
     ]
-    if len(card.get("classes", ())) != model.output_shape[-1]:
-        wrong.append(f"classes is {card.get('classes')}, of {model.output_shape[-1]} outputs")
+    classes, n_outputs = card.get("classes"), model.output_shape[-1]
+    are_names = isinstance(classes, list) and all(isinstance(name, str) for name in classes)
+    if not are_names or len(classes) != n_outputs or len(set(classes)) != n_outputs:
+        wrong.append(f"classes is {classes!r}, expected {n_outputs} names, one per output")
+    limits = {"temperature": (card.get("temperature"), 0.01, 100.0)}
+    limits["threshold"] = (card.get("threshold", 0.5), 0.0, 1.0)
+    for key, (value, low, high) in limits.items():
+        if not isinstance(value, int | float) or not low <= value <= high:
+            wrong.append(f"{key} is {value!r}, expected a number from {low:g} to {high:g}")
     takes_waveform = model.input_shape[-1] is None
     inputs = ["waveform"] if takes_waveform else sorted(set(FAMILIES) - set(FRAME_FAMILIES))
     if card.get("input") not in inputs:

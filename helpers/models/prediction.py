@@ -37,9 +37,9 @@ class Predictor:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
         import tensorflow as tf
 
+        self.path = Path(path)
         self.model, self.card = load_model(path)
         self.classes: list[str] = self.card["classes"]
         # Below one half, everything else together is likelier than the answer.
@@ -64,6 +64,12 @@ class Predictor:
         """
         if self.card["input"] != "waveform":
             row = compute_features(y, family=self.card["input"], settings=self.settings)
+            n_columns = self.model.input_shape[-1]
+            if len(row) != n_columns:
+                raise UserError(
+                    f"{self.path}: takes {n_columns} columns, and {self.card['input']} has "
+                    f"{len(row)} in this version: train it again"
+                )
             return np.asarray([list(row.values())], dtype="float32")
         width = self.settings.n_samples
         if len(y) <= 2 * width:
