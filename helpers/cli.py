@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import sys
 from pathlib import Path
 
 from helpers.errors import UserError
-from helpers.runs import atomic_write, open_run
+from helpers.runs import atomic_write, open_run, show_progress
 
 _SHOWN_A_CHECK = 50
 
@@ -182,8 +181,7 @@ def _load_clips(names: str, *, scheduler: str | None = None):
     clips, rejected = inspect_clips(load_corpora(parse_names(names)), scheduler=scheduler)
     for row in rejected.itertuples():
         print(f"left out: {row.error}", file=sys.stderr)
-    logging.basicConfig(format="%(message)s", stream=sys.stdout)
-    logging.getLogger("helpers").setLevel(logging.INFO)
+    show_progress()
     return clips
 
 

@@ -14,6 +14,7 @@ import logging
 import os
 import platform
 import shutil
+import sys
 import tempfile
 import textwrap
 from collections.abc import Callable, Iterator
@@ -226,6 +227,12 @@ class Run:
         with atomic_write(path) as temporary:
             figure.savefig(temporary, dpi=110, bbox_inches="tight")
         return path
+
+
+def show_progress() -> None:
+    """Print what the package logs, such as how many features were computed and how many found."""
+    logging.basicConfig(format="%(message)s", stream=sys.stdout)
+    logging.getLogger("helpers").setLevel(logging.INFO)
 
 
 def open_run(name: str) -> Run:
