@@ -311,7 +311,8 @@ def _align(table) -> str:
     def pad(column):
         return column.str.ljust(max(column.str.len().max(), len(column.name)))
 
-    return table.astype(str).apply(pad).to_string(index=False, justify="left")
+    text = table.astype(str).apply(pad).to_string(index=False, justify="left")
+    return "\n".join(line.rstrip() for line in text.splitlines())
 
 
 def _write_csv(table, path: Path | None) -> None:
