@@ -23,7 +23,9 @@ from helpers.corpora.manifest import find_unnamed
 from helpers.errors import UserError
 
 SIDES = ("train", "validation", "test")
+_PART = r"#(?:t|channel)=[^/#]*$"
 UNUSED = "unused"  # on no side
+_FEWEST_CLIPS = 20
 _LOG = logging.getLogger(__name__)
 
 
@@ -68,8 +70,8 @@ def split_by_speaker(table: pd.DataFrame, *, fold: int = 1, seed: int = 0) -> pd
                 raise UserError(
                     f"{family}: found one speaker ({clips['speaker'].iloc[0]}), expected at least "
                     "two for a speaker-independent split. Name the speakers (column `speaker` of "
-                    "the manifest, or folders <emotion>/<speaker>/), or set "
-                    "PROTOCOL = 'random-80-20' and read the score as that."
+                    "a list, folders <emotion>/<speaker>/, or --pattern), or ask for "
+                    "the protocol random-80-20 and read the score as that"
                 )
             continue  # a lone speaker beside other corpora can only help to train
         test = folds[(fold - 1) % len(folds)]
@@ -144,34 +146,40 @@ def split_random(table: pd.DataFrame, *, seed: int = 0) -> pd.Series:
     pd.Series of str
         ``train``, ``validation`` or ``test``, indexed as ``table``.
 
+    Clips of one file stand on one side. An emotion of fewer than five files is only learned, since
+    it cannot stand on every side.
+
     Raises
     ------
     UserError
-        An emotion with fewer than five clips, which cannot stand on both sides.
+        No emotion has five files.
 
     Examples
     --------
-    >>> clips = pd.DataFrame({"emotion": ["sad", "happy"] * 50})
-    >>> split_random(clips).value_counts().to_dict()
+    >>> clips = pd.DataFrame({"path": range(100), "emotion": ["sad", "happy"] * 50})
+    >>> split_random(clips.astype({"path": str})).value_counts().to_dict()
     {'train': 72, 'test': 20, 'validation': 8}
     """
-    counts = table["emotion"].value_counts()
-    if counts.empty:
-        raise UserError("no clips to split")
-    if counts.min() < 5:
-        raise UserError(
-            f"{counts.idxmin()}: found {counts.min()} clips, expected at least 5 per emotion for a "
-            "random split. Add recordings or leave that emotion out."
-        )
     rng = np.random.default_rng(seed)
+    files = name_files(table)
+    firsts = table[~files.duplicated()]
     split = pd.Series("train", index=table.index, name="split")
-    for _, clips in table.groupby("emotion"):
+    for _, clips in firsts.groupby("emotion"):
+        if len(clips) < 5:
+            continue
         order = rng.permutation(clips.index.to_numpy())
         n_test = max(1, round(0.2 * len(order)))
         n_validation = max(1, round(0.1 * (len(order) - n_test)))
         split[order[:n_test]] = "test"
         split[order[n_test : n_test + n_validation]] = "validation"
+    split = split.groupby(files).transform("first").rename("split")
+    _refuse_empty(split)
     return split
+
+
+def name_files(table: pd.DataFrame) -> pd.Series:
+    """File of each clip: its path without the part of the file, such as ``#t=1.5,3``."""
+    return table["path"].str.replace(_PART, "", regex=True)
 
 
 def split_as_given(table: pd.DataFrame, *, seed: int = 0) -> pd.Series:
@@ -213,16 +221,49 @@ def split_as_given(table: pd.DataFrame, *, seed: int = 0) -> pd.Series:
 def make_split(
     table: pd.DataFrame, *, protocol: str = "speaker-independent", fold: int = 1, seed: int = 0
 ) -> pd.Series:
-    """Split by the name of a protocol (:data:`helpers.columns.PROTOCOLS`)."""
+    """Split by the name of a protocol (:data:`helpers.columns.PROTOCOLS`).
+
+    A warning names the emotions that are tested and that nobody says in training.
+    """
     if protocol == "speaker-independent":
-        return split_by_speaker(table, fold=fold, seed=seed)
-    if protocol == "speaker-text-independent":
-        return split_by_speaker_and_text(table, fold=fold, seed=seed)
-    if protocol == "random-80-20":
-        return split_random(table, seed=seed)
-    if protocol == "own-split":
-        return split_as_given(table, seed=seed)
-    raise UserError(f"protocol {protocol!r}: expected one of {', '.join(PROTOCOLS)}")
+        split = split_by_speaker(table, fold=fold, seed=seed)
+    elif protocol == "speaker-text-independent":
+        split = split_by_speaker_and_text(table, fold=fold, seed=seed)
+    elif protocol == "random-80-20":
+        split = split_random(table, seed=seed)
+    elif protocol == "own-split":
+        split = split_as_given(table, seed=seed)
+    else:
+        raise UserError(f"protocol {protocol!r}: expected one of {', '.join(PROTOCOLS)}")
+    emotions = table["emotion"]
+    unlearned = sorted(set(emotions[split == "test"]) - set(emotions[split == "train"]))
+    if unlearned:
+        n = (emotions[split == "test"].isin(unlearned)).sum()
+        _LOG.warning(
+            "%s, fold %d: nobody in training says %s, so %d test clips cannot be named right",
+            protocol,
+            fold,
+            ", ".join(unlearned),
+            n,
+        )
+    return split
+
+
+def check_enough(table: pd.DataFrame) -> None:
+    """Refuse a table that nothing can be learned from, in words and before any work.
+
+    Raises
+    ------
+    UserError
+        Fewer than two emotions, or fewer than 20 clips.
+    """
+    emotions = sorted(set(table["emotion"]))
+    if len(emotions) < 2 or len(table) < _FEWEST_CLIPS:
+        raise UserError(
+            f"found {len(table)} clips of {len(emotions)} emotions ({', '.join(emotions[:5])}), "
+            f"expected at least {_FEWEST_CLIPS} clips of two. Record more, or add a corpus, as in "
+            "--corpora mine,ravdess"
+        )
 
 
 def check_split(table: pd.DataFrame, split: pd.Series) -> None:
@@ -268,12 +309,14 @@ def _pick_tenth(clips: pd.DataFrame, *, seed: int) -> np.ndarray:
     if len(texts) >= 10:
         chosen = rng.choice(texts, size=round(0.1 * len(texts)), replace=False)
         return clips["text"].isin(chosen).to_numpy()
-    mask = np.zeros(len(clips), dtype=bool)
-    for places in clips.reset_index(drop=True).groupby("emotion").indices.values():
+    files = name_files(clips)
+    firsts = clips[~files.duplicated()].reset_index()
+    chosen = []
+    for places in firsts.groupby("emotion").indices.values():
         # An emotion's only clip stays in training, which could not learn it otherwise.
         n = max(1, round(0.1 * len(places))) if len(places) > 1 else 0
-        mask[rng.permutation(places)[:n]] = True
-    return mask
+        chosen.extend(rng.permutation(places)[:n])
+    return files.isin(name_files(firsts.iloc[chosen])).to_numpy()
 
 
 def possible_protocols(table: pd.DataFrame) -> list[str]:
@@ -281,7 +324,13 @@ def possible_protocols(table: pd.DataFrame) -> list[str]:
 
     Whoever says the sides in a manifest means them. A single speaker leaves only the random split
     besides, and then every score says so.
+
+    Raises
+    ------
+    UserError
+        There is too little to learn from.
     """
+    check_enough(table)
     own = ["own-split"] if "split" in table else []
     n_speakers = table.loc[~find_unnamed(table), "speaker"].nunique()
     return own + (PROTOCOLS[:2] if n_speakers > 1 else PROTOCOLS[1:2])

@@ -18,6 +18,7 @@ from helpers.splits import (
     UNUSED,
     check_split,
     make_split,
+    name_files,
     possible_protocols,
     split_by_speaker,
     split_by_speaker_and_text,
@@ -47,6 +48,10 @@ def make_clips(
         for text, emotion in itertools.product(range(texts), emotions)
     ]
     return pd.DataFrame(rows)
+
+
+def label(emotions: list[str]) -> pd.DataFrame:
+    return pd.DataFrame({"path": map(str, range(len(emotions))), "emotion": emotions})
 
 
 def join(*tables: pd.DataFrame) -> pd.DataFrame:
@@ -184,8 +189,22 @@ def test_lone_speaker_is_explained():
         split_by_speaker(make_clips("mine", ["mine-unknown"]))
     for part in ("mine: found one speaker (mine-unknown)", "column `speaker`", "random-80-20"):
         assert part in str(caught.value)
-    assert possible_protocols(make_clips("mine", ["mine-unknown"])) == ["random-80-20"]
+    assert possible_protocols(make_clips("mine", ["mine-unknown"], texts=5)) == ["random-80-20"]
     assert possible_protocols(ravdess()) == PROTOCOLS[:2]
+
+
+def test_too_little_is_said_before_any_work():
+    for table in (make_clips("mine", ["a"], emotions=("sad",), texts=99), make_clips("x", ["a"])):
+        with pytest.raises(UserError, match=r"expected at least 20 clips of two.*--corpora mine,"):
+            possible_protocols(table)
+
+
+def test_an_emotion_that_nobody_says_in_training_is_said(caplog):
+    table = make_clips("mine", ["anna", "ben", "cleo", "dora"])
+    rare = (table["speaker"] == "anna") & (table["emotion"] == "sad")
+    table.loc[rare, "emotion"] = "surprise"
+    make_split(table, fold=1)
+    assert "nobody in training says surprise, so 3 test clips cannot be named right" in caplog.text
 
 
 def test_lone_speaker_beside_another_corpus_helps_to_train():
@@ -220,7 +239,8 @@ def utterance_tables(draw) -> pd.DataFrame:
                 }
                 for clip in range(n_clips)
             ]
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    return table.assign(path=table.index.astype(str))
 
 
 @settings(max_examples=60)
@@ -276,7 +296,7 @@ def test_folds_hold_every_speaker_once_and_mix_the_sexes(genders):
 )
 def test_random_split_is_stratified_and_repeats(counts, seed):
     labels = [emotion for emotion, n in zip(EMOTIONS, counts, strict=False) for _ in range(n)]
-    table = pd.DataFrame({"emotion": labels})
+    table = label(labels)
     split = split_random(table, seed=seed)
     assert split.index.equals(table.index) and set(split) == set(SIDES)
     for emotion, n in table["emotion"].value_counts().items():
@@ -287,16 +307,29 @@ def test_random_split_is_stratified_and_repeats(counts, seed):
 
 
 def test_random_split_depends_on_its_seed():
-    table = pd.DataFrame({"emotion": ["sad", "happy"] * 50})
+    table = label(["sad", "happy"] * 50)
     assert not split_random(table, seed=0).equals(split_random(table, seed=1))
 
 
-def test_random_split_needs_five_clips_an_emotion():
-    table = pd.DataFrame({"emotion": ["sad"] * 4 + ["happy"] * 50})
-    with pytest.raises(UserError, match="sad: found 4 clips, expected at least 5"):
-        split_random(table)
-    with pytest.raises(UserError, match="no clips"):
-        split_random(table[:0])
+def test_what_has_fewer_than_five_files_is_only_learned():
+    split = split_random(label(["sad"] * 4 + ["happy"] * 50))
+    assert set(split[:4]) == {"train"} and set(split[4:]) == set(SIDES)
+    for table in (label(["sad"] * 4), label(["sad"] * 50)[:0]):
+        with pytest.raises(UserError, match="no clips"):
+            split_random(table)
+
+
+@given(n_files=st.integers(5, 30), n_parts=st.integers(1, 6), seed=st.integers(0, 99))
+def test_parts_of_a_file_stand_on_one_side(n_files, n_parts, seed):
+    paths = [
+        f"{file}.wav#t={part},{part + 1}" for file in range(n_files) for part in range(n_parts)
+    ]
+    table = pd.DataFrame({"path": paths, "emotion": "sad", "text": "", "speaker": "a"})
+    sides = split_random(table, seed=seed)
+    given_sides = table.assign(split=["test", *["train"] * (len(table) - 1)])
+    given_sides.loc[name_files(table) == "0.wav", "split"] = "test"
+    for split in (sides, split_as_given(given_sides, seed=seed)):
+        assert (split.groupby(name_files(table)).nunique() == 1).all()
 
 
 # --- by name ---
