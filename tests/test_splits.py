@@ -328,7 +328,7 @@ def test_parts_of_a_file_stand_on_one_side(n_files, n_parts, seed):
     sides = split_random(table, seed=seed)
     given_sides = table.assign(split=["test", *["train"] * (len(table) - 1)])
     given_sides.loc[name_files(table) == "0.wav", "split"] = "test"
-    for split in (sides, split_as_given(given_sides, seed=seed)):
+    for split in (sides, make_split(given_sides, protocol="own-split", seed=seed)):
         assert (split.groupby(name_files(table)).nunique() == 1).all()
 
 

@@ -56,7 +56,8 @@ def _look_up(table: dict[str, str]) -> dict[str, str]:
     return {word: name for name, words in table.items() for word in (name, *words.split())}
 
 
-_EMOTION_OF = _look_up(_WORDS)
+#: Emotion that each word means.
+EMOTION_OF = _look_up(_WORDS)
 _SIDE_OF = _look_up(_SIDES)
 _GENDER_OF = _look_up(_GENDERS)
 
@@ -164,11 +165,11 @@ def find_emotion(text: str) -> tuple[str, str] | None:
     (('Happiness', ''), ('angry', 'spk1'), None)
     """
     text = normalize(text)
-    if text.casefold() in _EMOTION_OF:
+    if text.casefold() in EMOTION_OF:
         return text, ""
     words = [word for word in _WORD.findall(text) if word.casefold() not in _FILLERS]
     # A number behind the word counts takes: happy2.
-    hits = [word for word in words if word.casefold().rstrip("0123456789") in _EMOTION_OF]
+    hits = [word for word in words if word.casefold().rstrip("0123456789") in EMOTION_OF]
     if len(hits) != 1:
         return None
     rest = " ".join(word for word in words if word != hits[0])
@@ -222,7 +223,7 @@ def unify_labels(clips: pd.DataFrame, keep: Iterable[str] = ()) -> tuple[pd.Data
 
 
 def _meaning(label: str) -> str:
-    return _EMOTION_OF.get(label.casefold(), label.casefold())
+    return EMOTION_OF.get(label.casefold(), label.casefold())
 
 
 def _words(text: str) -> list[str]:
