@@ -201,7 +201,7 @@ def split_as_given(table: pd.DataFrame, *, seed: int = 0) -> pd.Series:
     Examples
     --------
     >>> clips = pd.DataFrame({"split": ["train"] * 8 + ["test"], "emotion": "sad",
-    ...     "text": "", "speaker": ["a"] * 8 + ["b"]})
+    ...     "text": "", "speaker": ["a"] * 8 + ["b"], "path": list("123456789")})
     >>> split_as_given(clips).value_counts().to_dict()
     {'train': 7, 'validation': 1, 'test': 1}
     """

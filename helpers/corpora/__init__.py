@@ -20,7 +20,7 @@ from helpers.corpora import cremad, emodb, four_in_one, ravdess, savee, tess
 from helpers.corpora.corpus import Corpus, Remote, locate, not_found
 from helpers.corpora.demo import corpus as demo
 from helpers.corpora.folders import load_folders
-from helpers.corpora.labels import Reading, unify_labels
+from helpers.corpora.labels import Reading, rename_emotions, unify_labels
 from helpers.corpora.manifest import find_unnamed, load_manifest
 from helpers.corpora.table import (
     COMPANIONS,
@@ -181,14 +181,14 @@ def load_listing(name: str, *, reading: Reading | None = None, find: _Find = fin
         single = [corpus for corpus in _CORPORA if not corpus.parts]
         listing = load_folders(name, single, reading)
         _refuse_name(name, listing)
-    emotion = listing.clips["emotion"].replace(reading.renamed())
-    reserved = sorted(set(emotion) & RESERVED)
+    clips = rename_emotions(listing.clips, reading.renamed())
+    reserved = sorted(set(clips["emotion"]) & RESERVED)
     if reserved:
         raise UserError(
             f"{name}: emotions may not be called {', '.join(reserved)}, which are columns of the "
             f"project's tables: rename them, as in --map {reserved[0]}=other"
         )
-    return Listing(listing.clips.assign(emotion=emotion), listing.left_out)
+    return Listing(clips, listing.left_out)
 
 
 def _refuse_name(path: str, listing: Listing) -> None:

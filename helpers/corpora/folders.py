@@ -149,11 +149,13 @@ class _Tree:
 def _read_tree(root: Path, files: list[Path], *, has_pattern: bool) -> _Tree:
     inside = [tuple(map(normalize, path.relative_to(root).parts[:-1])) for path in files]
     n_shared = len(os.path.commonprefix(inside))
-    # What all clips share tells nothing, unless it is the only emotion.
-    n_shared = min(n_shared, max(map(len, inside)) - 1)
-    while n_shared > 0 and find_emotion(inside[0][n_shared - 1]):
+    # What all clips share tells nothing, unless it is the only emotion or gender.
+    n_shared = max(min(n_shared, max(map(len, inside)) - 1), 0)
+    while n_shared and (
+        find_emotion(inside[0][n_shared - 1]) or find_gender(inside[0][n_shared - 1])
+    ):
         n_shared -= 1
-    folders = [parts[max(n_shared, 0) :] for parts in inside]
+    folders = [parts[n_shared:] for parts in inside]
     depth = max(map(len, folders))
     levels = [[parts[level] for parts in folders if level < len(parts)] for level in range(depth)]
     free = list(range(depth))

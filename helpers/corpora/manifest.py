@@ -15,14 +15,15 @@ from __future__ import annotations
 import csv
 import functools
 import io
+import json
 import logging
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from pathlib import Path
-from zipfile import BadZipFile
 
 import pandas as pd
+from python_calamine import CalamineError
 
 from helpers.columns import MEASURED, PROTOCOLS
 from helpers.corpora.labels import Reading, normalize, read_emotion, read_gender, read_side
@@ -47,12 +48,13 @@ _COLUMNS = {
 _NAMED = {word: name for name, others in _COLUMNS.items() for word in (name, *others.split())}
 _WHICH = ("path", "start_s", "end_s", "channel_index")  # say which clip it is
 _IGNORED = {"corpus", "duration_s", *MEASURED, *PROTOCOLS}  # what notebook 01 adds
+_SHEETS = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods")
 _TOO_GENERAL = frozenset("manifest metadata labels list index".split())
 _LOG = logging.getLogger(__name__)
 
 
 def load_manifest(path: str | Path, reading: Reading | None = None) -> Listing:
-    """List the clips of a CSV, or of the first sheet of an .xlsx file.
+    """List the clips of a CSV, or of the first sheet of an Excel or LibreOffice file.
 
     Parameters
     ----------
@@ -141,7 +143,7 @@ def find_unnamed(clips: pd.DataFrame) -> pd.Series:
 
 def _read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
     """Rows of the list with their numbers; every known column is there, perhaps empty."""
-    if path.suffix.lower() == ".xlsx":
+    if path.suffix.lower() in _SHEETS:
         lines = _read_sheet(path)
     else:
         lines = _split_lines(path, _read_text(path))
@@ -163,10 +165,10 @@ def _read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
 def _read_sheet(path: Path) -> list[tuple[int, list[str]]]:
     try:
         sheets = pd.read_excel(
-            path, sheet_name=None, header=None, dtype=str, keep_default_na=False, engine="openpyxl"
+            path, sheet_name=None, header=None, dtype=str, keep_default_na=False, engine="calamine"
         )
-    except (ValueError, KeyError, BadZipFile) as error:
-        raise UserError(f"{path}: no table of Excel ({error}); save it as .xlsx or CSV") from error
+    except CalamineError as error:
+        raise UserError(f"{path}: no such table ({error}); save it as .xlsx or CSV") from error
     (_, first), *others = sheets.items()
     filled = [name for name, cells in others if len(cells)]
     if filled:
@@ -297,7 +299,7 @@ def _agree(path: Path, same: list[tuple[int, dict]], raters: str) -> dict[str, s
     if raters == "share":
         votes = Counter(label["emotion"] for _, label in same)
         row["emotion"] = votes.most_common(1)[0][0]
-        row["shares"] = "; ".join(f"{label}={n / len(same):.4g}" for label, n in votes.items())
+        row["shares"] = json.dumps(votes, ensure_ascii=False)
     return row
 
 
