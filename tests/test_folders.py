@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -98,6 +99,30 @@ def test_folders_called_like_sides_are_the_sides(tmp_path, caplog, words, has_te
     }
     assert set(read(root).values()) == set(FOUR)
     assert ("no folder for the test" in caplog.text) != has_test
+
+
+def rows_of_readme() -> list[list[str]]:
+    """Layouts that data/README.md says are understood: path, emotion, speaker, side."""
+    text = (ROOT / "data/README.md").read_text(encoding="utf-8")
+    table = text.partition("| a clip in the folder |")[2].partition("\n\n")[0]
+    cells = [line.strip("|").split("|") for line in table.splitlines()[2:]]
+    return [[cell.strip(" `") for cell in row] for row in cells]
+
+
+@pytest.mark.parametrize(("path", "emotion", "speaker", "side"), rows_of_readme())
+def test_the_readme_says_what_is_understood(tmp_path, path, emotion, speaker, side):
+    root = tmp_path / "mine"
+    for word, code, other in (("angry", "05", "test"), ("sad", "04", "train"), ("happy", "03", "")):
+        changed = re.sub("angry", word, path).replace("Angry", word.title())
+        changed = changed.replace("01-05", f"01-{code}").replace("02_", f"{code}_")
+        changed = changed.replace("anna", "anna" if word != "sad" else "ben")
+        touch(root, changed, re.sub("^[Tt]rain(ing)?", other or "val", changed))
+        touch(root, changed.replace("0001", "0002"))
+    clips = load_listing(str(touch(root, path))).clips.set_index("path")
+    clip = clips.loc[str(root / path)]
+    assert clip["emotion"] == emotion
+    assert clip["speaker"].partition("-")[2] == (speaker or "unknown")
+    assert clip.get("split", "") == side
 
 
 PUBLISHED = {
