@@ -52,6 +52,8 @@ def read(root: Path, reading: Reading | None = None, column: str = "emotion") ->
         "{who}_{emotion}/1.wav",
         "male/{emotion}/{who}.wav",
         "male_{emotion}/{who}.wav",
+        "{emotion}/strong/{who}.wav",
+        "{emotion}_strong/{who}/1.wav",
     ],
 )
 @pytest.mark.parametrize("upper", [False, True])
@@ -73,6 +75,7 @@ def test_the_level_of_emotion_words_is_the_emotion(tmp_path, caplog, name, upper
     else:
         assert set(speakers.values()) == {"unknown"}
     assert set(read(root, column="gender").values()) == {"male" if "male" in name else ""}
+    assert set(read(root, column="intensity").values()) == {"strong" if "strong" in name else ""}
     assert not [r for r in caplog.records if r.levelno >= logging.WARNING]
 
 

@@ -20,7 +20,7 @@ from helpers.corpora.corpus import Corpus
 from helpers.corpora.labels import (
     Reading,
     find_emotion,
-    find_gender,
+    find_facts,
     normalize,
     read_emotion,
     read_gender,
@@ -119,7 +119,7 @@ class _Tree:
     folders: dict[Path, tuple[str, ...]]
     emotion: int | None
     speaker: int | None
-    gender: int | None
+    facts: list[int]  # levels of genders or intensities
     side: int | None
     has_test: bool
     has_speaker_beside: bool  # spk1_happy, spk1_sad: but 1_happy, 2_sad are only counted
@@ -133,11 +133,13 @@ class _Tree:
 
         word = name(self.emotion)
         emotion, beside = find_emotion(word) or (word, "")
+        facts = find_facts(beside)
         speaker = name(self.speaker)
-        if self.speaker is None and self.has_speaker_beside and not find_gender(beside):
+        if self.speaker is None and self.has_speaker_beside and not facts:
             speaker = beside
-        gender = find_gender(name(self.gender)) or find_gender(beside)
-        row = {"emotion": read_emotion(emotion), "speaker": speaker, "gender": gender}
+        for level in self.facts:
+            facts |= find_facts(name(level))
+        row = {"emotion": read_emotion(emotion), "speaker": speaker, **facts}
         if self.side is not None:
             side = read_side(name(self.side))
             row["split"] = "test" if side == "validation" and not self.has_test else side or ""
@@ -149,13 +151,12 @@ class _Tree:
 def _read_tree(root: Path, files: list[Path], *, has_pattern: bool) -> _Tree:
     inside = [tuple(map(normalize, path.relative_to(root).parts[:-1])) for path in files]
     n_shared = len(os.path.commonprefix(inside))
-    # What all clips share tells nothing, unless it is the only emotion or gender.
     n_shared = max(min(n_shared, max(map(len, inside)) - 1), 0)
-    while n_shared and (
-        find_emotion(inside[0][n_shared - 1]) or find_gender(inside[0][n_shared - 1])
-    ):
-        n_shared -= 1
-    folders = [parts[n_shared:] for parts in inside]
+    shared = inside[0][:n_shared]
+    # What all clips share tells nothing, unless it is the only emotion or gender.
+    while shared and (find_emotion(shared[-1]) or find_facts(shared[-1])):
+        shared = shared[:-1]
+    folders = [parts[len(shared) :] for parts in inside]
     depth = max(map(len, folders))
     levels = [[parts[level] for parts in folders if level < len(parts)] for level in range(depth)]
     free = list(range(depth))
@@ -166,9 +167,8 @@ def _read_tree(root: Path, files: list[Path], *, has_pattern: bool) -> _Tree:
         _LOG.warning("%s: no folder for the test, so the validation side is taken for it", root)
     free = [level for level in free if level != side]
     words = [sum(map(bool, map(find_emotion, names))) / len(files) for names in levels]
-    # "male_happy" is an emotion, "male" is not.
-    gender = next((level for level in free if _are_genders(levels[level])), None)
-    free = [level for level in free if level != gender]
+    facts = [level for level in free if _are_facts(levels[level])]
+    free = [level for level in free if level not in facts]
     emotion = max(free, key=lambda level: words[level], default=None)
     if emotion is not None and words[emotion] < _SHARE and not has_pattern:
         emotion = _assume_emotion(root, files, levels, free)
@@ -181,7 +181,7 @@ def _read_tree(root: Path, files: list[Path], *, has_pattern: bool) -> _Tree:
         folders=dict(zip(files, folders, strict=True)),
         emotion=emotion,
         speaker=_find_speaker(levels, free, emotion),
-        gender=gender,
+        facts=facts,
         side=side,
         has_test=has_test,
         has_speaker_beside=max(map(len, beside.values()), default=0) > 1,
@@ -195,8 +195,9 @@ def _are_sides(names: list[str], n_clips: int) -> bool:
     return len(known) > 1 and "train" in known and sum(map(bool, sides)) >= 0.8 * n_clips
 
 
-def _are_genders(names: list[str]) -> bool:
-    return bool(names) and all(find_gender(name) and not find_emotion(name) for name in names)
+def _are_facts(names: list[str]) -> bool:
+    # "male" says something of the speaker, "male_happy" is an emotion.
+    return bool(names) and all(find_facts(name) and not find_emotion(name) for name in names)
 
 
 def _assume_emotion(root: Path, files: list[Path], levels: list[list[str]], free: list[int]) -> int:

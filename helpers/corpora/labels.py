@@ -46,6 +46,7 @@ _SIDES = {
     "test": "test testing tst eval evaluation",
 }
 _GENDERS = {"female": "f w female woman women females", "male": "m male man men males"}
+_INTENSITIES = {name: "" for name in "low normal medium strong high".split()}
 #: Words beside the one that counts: ``training set``, ``happy clips``, ``Pleasant_surprise``.
 _FILLERS = frozenset(
     "set data dataset split folder audio clips files wav wavs voice speech recordings samples "
@@ -179,10 +180,21 @@ def find_emotion(text: str) -> tuple[str, str] | None:
     return hits[0].rstrip("0123456789"), rest
 
 
-def find_gender(text: str) -> str:
-    """``female`` or ``male`` where a name is or holds such a word, else empty."""
-    found = {_GENDER_OF[word] for word in _words(text) if word in _GENDER_OF}
-    return found.pop() if len(found) == 1 else ""
+def find_facts(text: str) -> dict[str, str]:
+    """Gender and intensity that a name says by a word of its own.
+
+    Examples
+    --------
+    >>> find_facts("Male_strong"), find_facts("anna")
+    ({'gender': 'male', 'intensity': 'strong'}, {})
+    """
+    facts = {}
+    for word in _words(text):
+        if word in _GENDER_OF:
+            facts["gender"] = _GENDER_OF[word]
+        elif word in _INTENSITIES:
+            facts["intensity"] = word
+    return facts
 
 
 def unify_labels(clips: pd.DataFrame, keep: Iterable[str] = ()) -> tuple[pd.DataFrame, dict]:
