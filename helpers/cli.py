@@ -89,8 +89,14 @@ def build_parser() -> argparse.ArgumentParser:
     )
 
     predict = _add(commands, "predict", _predict, csv)
-    predict.add_argument("paths", nargs="+", metavar="FILE|FOLDER")
+    predict.add_argument("paths", nargs="+", metavar="FILE|FOLDER|PATTERN")
     predict.add_argument("--model", help="a model.keras; that of the latest run if not given")
+    predict.add_argument(
+        "--channel",
+        choices=("mean", "left", "right"),
+        default="mean",
+        help="%(default)s if not given",
+    )
     predict.add_argument("--labels", type=Path, help="CSV path,emotion: report how right it was")
 
     cv = _add(commands, "cv", _cross_validate, corpora, labels)
@@ -194,7 +200,8 @@ def _predict(arguments: argparse.Namespace) -> int:
     if predictor.is_synthetic:
         about = "learned from the synthetic demo voices: it says nothing about real speech"
         print(f"ser: {predictor.path} {about}", file=sys.stderr)
-    table = predictor.predict_files(files)
+    channel = {"mean": None, "left": 0, "right": 1}[arguments.channel]
+    table = predictor.predict_files(files, channel=channel)
     _write_csv(table, arguments.csv)
     shown = table.drop(columns="error")
     print(shown.to_string(index=False, na_rep="", float_format="{:.2f}".format))
@@ -209,7 +216,7 @@ def _load_clips(arguments: argparse.Namespace, *, scheduler: str | None = None):
     """Clips of corpora that can be decoded; what is left out and what is computed is said."""
     from helpers.corpora import load_corpora
     from helpers.parallel import KEEP_MEMORY
-    from helpers.sound.audio import inspect_clips
+    from helpers.sound.inspection import inspect_clips
 
     os.environ.update(KEEP_MEMORY)  # for the processes that decode
     table = load_corpora(arguments.corpora or "demo", _reading(arguments))
@@ -299,7 +306,7 @@ def _list_corpora(arguments: argparse.Namespace) -> int:
 def _validate_corpora(arguments: argparse.Namespace) -> int:
     """Decode every clip and list what is odd or wrong.
 
-    Exit code 1 with any fault: missing, unreadable, silent, conflict (one sound under two
+    Exit code 1 with any fault: missing, unreadable, damaged, silent, conflict (one sound under two
     emotions), mislabelled-by-folder. Exit code 0 with notes only: unparsed, copy, duplicate, short
     (under 0.3 s), quiet (95 % of its frames below -50 dBFS), clipped.
     """

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 #: An utterance table: one row per clip, as :func:`helpers.corpora.load_corpora` returns it.
 UTTERANCES = "path corpus speaker gender emotion intensity text channel language duration_s".split()
-#: What decoding a clip adds; see :func:`helpers.sound.audio.inspect_clips`.
+#: What decoding a clip adds; see :func:`helpers.sound.inspection.inspect_clips`.
 MEASURED = "duration_s peak_dbfs rms_dbfs noise_dbfs band_hz sha256".split()
 #: Protocols; ``utterances.csv`` has a column for each that was asked for, with the side of a clip.
 PROTOCOLS = "speaker-independent random-80-20 own-split speaker-text-independent".split()

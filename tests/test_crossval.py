@@ -37,7 +37,7 @@ from helpers.models.training import TrainingSettings
 from helpers.parallel import KEEP_MEMORY
 from helpers.pipeline import NOTEBOOK_FOLDER, read_parameters
 from helpers.runs import Run, hash_code
-from helpers.sound.audio import inspect_clips
+from helpers.sound.inspection import inspect_clips
 from helpers.splits import make_split
 
 FACTS = ["path", "sha256", "corpus", "speaker", "gender", "intensity", "text", "emotion"]

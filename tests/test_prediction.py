@@ -22,7 +22,7 @@ from helpers.models.prediction import (
     list_audio,
     predict_side,
 )
-from helpers.sound.audio import SAMPLE_RATE, fit_clip, load_audio
+from helpers.sound.audio import SAMPLE_RATE, AudioError, fit_clip, load_audio
 
 COLUMNS = ["file", "start_s", "end_s", "emotion", "confidence", "sure", *CLASSES, "error"]
 
@@ -53,10 +53,46 @@ def bad(tmp_path: Path) -> list[Path]:
     (tmp_path / "text.wav").write_text("no sound")
     (tmp_path / "empty.wav").touch()
     soundfile.write(tmp_path / "silent.wav", np.zeros(SAMPLE_RATE), SAMPLE_RATE)
-    whole = write_tone(tmp_path / "cut.wav").read_bytes()
-    (tmp_path / "cut.wav").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "cut.wav").write_bytes(write_tone(tmp_path / "cut.wav").read_bytes()[:60])
     names = ("text.wav", "empty.wav", "silent.wav", "cut.wav", "none.wav")
     return [*(tmp_path / name for name in names), tmp_path]
+
+
+# ---------------------------------------------------------------------------- the door
+
+
+@pytest.mark.parametrize(
+    "y", [np.zeros(16_000), np.zeros(0), np.full(16_000, np.nan), tone()[:10], np.ones((9, 9, 9))]
+)
+def test_what_is_no_sound_gets_no_emotion(predictor, y):
+    with pytest.raises(AudioError, match="mine: found "):
+        predictor.predict_audio(y, name="mine")
+
+
+def test_other_shapes_and_types_of_one_sound_get_its_answer(predictor):
+    y = tone(800)
+    one = predictor.predict_audio(y)[CLASSES].to_numpy()
+    for same in ((y * 32768).astype("int16"), np.stack([y, y]), np.stack([y, y], 1), list(y)):
+        np.testing.assert_allclose(predictor.predict_audio(same)[CLASSES], one, atol=1e-3)
+
+
+def test_one_path_is_one_file_and_one_channel_may_be_chosen(predictor, sounds, tmp_path):
+    assert predictor.predict_files(str(sounds[0]))["file"].tolist() == [str(sounds[0])]
+    assert len(predictor.predict_files(sounds[0])) == 1
+    low, high = tone(150), tone(3000)
+    soundfile.write(tmp_path / "two.wav", np.stack([low, high], 1), SAMPLE_RATE, subtype="FLOAT")
+    for channel, y in enumerate((low, high)):
+        found = predictor.predict_files(tmp_path / "two.wav", channel=channel)
+        np.testing.assert_allclose(found[CLASSES], predictor.predict_audio(y)[CLASSES], atol=1e-6)
+
+
+def test_patterns_that_no_shell_expanded(sounds, tmp_path):
+    assert list_audio([str(tmp_path / "*.wav")]) == sorted(sounds)
+    assert list_audio([str(tmp_path.parent / "**" / "3000.wav")]).count(sounds[0]) == 1
+    odd = write_tone(tmp_path / "[1].wav")
+    assert list_audio([odd]) == [odd]
+    with pytest.raises(UserError, match="a pattern that matches no audio files"):
+        list_audio([tmp_path / "*.mp3"])
 
 
 # ---------------------------------------------------------------------------- the table
@@ -267,7 +303,8 @@ def test_labels_are_joined_by_file_and_what_cannot_be_scored_is_noted(answers, s
     labels = tmp_path / "labels.csv"
     labels.write_text("path,emotion,speaker\n6000.wav,sad,a\n800.wav,SAD,b\n3000.wav,boredom,b\n")
     clips, notes = compare_with_labels(answers, labels, CLASSES)
-    assert clips.to_numpy().tolist() == [[str(sounds[2]), "sad", "sad", "labels-b"]]
+    speaker = f"{tmp_path.name}-b"  # a list called labels.csv has the name of its folder
+    assert clips.to_numpy().tolist() == [[str(sounds[2]), "sad", "sad", speaker]]
     assert notes == [
         f"1 files are not listed in {labels}: {sounds[1]}",
         "1 files have an emotion that the model does not know: boredom",

@@ -78,7 +78,7 @@ def cross_validate(
     Parameters
     ----------
     clips : pd.DataFrame
-        Utterance table of :func:`helpers.sound.audio.inspect_clips`.
+        Utterance table of :func:`helpers.sound.inspection.inspect_clips`.
     model : str
         A name in :data:`helpers.models.recipes.RECIPES`.
     protocol : str

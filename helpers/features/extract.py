@@ -28,7 +28,7 @@ from helpers.features.families import FAMILIES, FRAME_FAMILIES, Analysis, Featur
 from helpers.parallel import map_clips
 from helpers.runs import atomic_write, cache_home, hash_code
 from helpers.sound import audio, containers, decoders
-from helpers.sound.audio import SAMPLE_RATE, fit_clip, load_audio
+from helpers.sound.audio import SAMPLE_RATE, fit_clip, hash_clip, load_audio
 
 _LIBRARIES = ("librosa", "numpy", "scipy", "soxr", "soundfile", "av")
 _TABLES_KEPT = 4  # a table repeats its rows: those not used for the longest time go
@@ -287,7 +287,8 @@ def _content_hashes(table: pd.DataFrame) -> list[str]:
 
 
 def _hash_file(path: str) -> str:
-    if not os.path.isfile(path):
+    try:
+        return hash_clip(path)
+    except OSError:
         load_audio(path)  # raises the error that explains what is there instead
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        raise

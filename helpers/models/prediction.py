@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from helpers.errors import UserError
 from helpers.features.extract import FeatureSettings, compute_features
 from helpers.models.modelfile import apply_temperature, load_model
 from helpers.runs import outputs_home
-from helpers.sound.audio import SAMPLE_RATE, AudioError, fit_clip, load_audio
+from helpers.sound.audio import SAMPLE_RATE, AudioError, check_waveform, fit_clip, load_audio
 
 _BATCH = 16
 _CHUNK = 64  # windows in memory at once
@@ -94,6 +95,13 @@ class Predictor:
     def predict_audio(self, y: np.ndarray, *, name: str = "") -> pd.DataFrame:
         """Estimate the emotion of one 16 kHz waveform, called ``name`` in the column ``file``.
 
+        Parameters
+        ----------
+        y : np.ndarray, shape (n_samples,)
+            As for :func:`helpers.sound.audio.check_waveform`: channels and integers are converted,
+            what holds no sound is an :class:`AudioError`.
+        name : str
+
         Returns
         -------
         pd.DataFrame
@@ -101,17 +109,29 @@ class Predictor:
             its probability, ``error``. Where it is not ``sure``, the emotion is only the likeliest
             of several.
         """
-        return self._table([(name, y)])
+        return self._table([(name, check_waveform(y, name=name or "the sound"))])
 
-    def predict_files(self, paths: Iterable[str | Path]) -> pd.DataFrame:
-        """As :meth:`predict_audio`, one row per file; a broken file is a row with its error."""
-        return self._table([(str(path), None) for path in paths])
+    def predict_files(
+        self, paths: str | Path | Iterable[str | Path], *, channel: int | None = None
+    ) -> pd.DataFrame:
+        """As :meth:`predict_audio`, one row per file; a broken file is a row with its error.
+
+        Parameters
+        ----------
+        paths : path, or iterable of paths
+        channel : int, optional
+            This channel alone, from 0; all are averaged if not given.
+        """
+        paths = [paths] if isinstance(paths, str | os.PathLike) else paths
+        return self._table([(str(path), None) for path in paths], channel)
 
     def predict_waves(self, waves: Sequence[np.ndarray]) -> pd.DataFrame:
-        """As :meth:`predict_audio`, one row per 16 kHz waveform, ``file`` empty."""
+        """As :meth:`predict_files`, of waveforms as ``load_audio`` gives them; no ``file``."""
         return self._table([("", y) for y in waves])
 
-    def _table(self, clips: Sequence[tuple[str, np.ndarray | None]]) -> pd.DataFrame:
+    def _table(
+        self, clips: Sequence[tuple[str, np.ndarray | None]], channel: int | None = None
+    ) -> pd.DataFrame:
         from tqdm import tqdm
 
         rows, waiting = [], []
@@ -121,7 +141,7 @@ class Predictor:
             row = {"file": name, "start_s": 0.0, "end_s": np.nan, "error": ""}
             rows.append(row)
             try:
-                y = load_audio(name) if y is None else y
+                y = load_audio(name, channel=channel) if y is None else y
             except AudioError as error:
                 row["error"] = str(error)
                 continue
@@ -164,12 +184,23 @@ def find_model() -> Path:
 
 
 def list_audio(paths: Iterable[str | Path]) -> list[Path]:
-    """Files as given, and the audio files in folders; a folder without any is a UserError."""
+    """Files as given, the audio files in folders, and what patterns such as ``*.wav`` match.
+
+    Raises
+    ------
+    UserError
+        A folder without audio files, or a pattern that matches nothing.
+    """
     files = []
     for path in map(Path, paths):
-        inside = find_audio(path) if path.is_dir() else [path]
+        found = [path]
+        # A shell of Windows leaves patterns to the program. A file may also be called "[1].wav".
+        if glob.has_magic(str(path)) and not path.exists():
+            found = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]
+        inside = [f for place in found for f in (find_audio(place) if place.is_dir() else [place])]
         if not inside:
-            raise UserError(f"{path}: a folder without audio files such as .wav, .flac or .mp3")
+            what = "a folder without" if path.is_dir() else "a pattern that matches no"
+            raise UserError(f"{path}: {what} audio files such as .wav, .flac or .mp3")
         files += inside
     return files
 

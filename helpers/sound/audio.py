@@ -6,25 +6,22 @@ What a file is called does not matter, what is in it does. Whatever cannot be us
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import logging
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 import soxr
 
-from helpers.columns import MEASURED
-from helpers.parallel import map_clips
 from helpers.sound.decoders import AudioError, read_blocks
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 SAMPLE_RATE = 16_000
 
@@ -33,6 +30,10 @@ _SILENCE_PEAK = 1e-5  # a third of the smallest step of 16-bit sound
 _MAX_PEAK = 4.0  # lossy decoders overshoot 1.0 a little; above this it is integers kept as float
 _MIN_SOURCE_RATE, _MAX_SOURCE_RATE = 2_000, 768_000
 _CANCELLED = 1e-3  # mean of the channels against one channel in power; unrelated ones give 1/n
+_MAX_CHANNELS = 8
+_PART = re.compile(
+    r"(?P<file>.+)#(?:t=(?P<t>[0-9.]+(?:,[0-9.]+)?))?&?(?:channel=(?P<channel>[0-9]+))?", re.DOTALL
+)
 _IN_MEMORY_BYTES = 64 * 2**20
 _LOG = logging.getLogger(__name__)
 
@@ -42,21 +43,26 @@ def load_audio(
     *,
     sr: int = SAMPLE_RATE,
     name: str | None = None,
+    channel: int | None = None,
 ) -> np.ndarray:
     """Decode a recording of any format, rate and number of channels to a mono waveform.
 
     Channels are averaged. Where they cancel (one wired in reverse), the strongest one is taken
-    alone and a warning logged. Loudness is never changed. Memory grows with the result only:
-    a large file is read in blocks.
+    alone and a warning logged, as is what could not be decoded. Loudness is never changed. Memory
+    grows with the result only: a large file is read in blocks.
 
     Parameters
     ----------
     source : path, bytes-like, or binary file object
-        A file object is read from its beginning, whatever its position, and left open.
+        A file object is read from its beginning, whatever its position, and left open. A path may
+        name a part of a file, as in ``talk.wav#t=1.5,3`` (seconds), ``talk.wav#channel=1`` or
+        ``talk.wav#t=1.5,3&channel=1``.
     sr : int
         Sample rate of the result in Hz.
     name : str, optional
         How errors call the recording; its path by default.
+    channel : int, optional
+        This channel alone, from 0.
 
     Returns
     -------
@@ -66,8 +72,9 @@ def load_audio(
     Raises
     ------
     AudioError
-        Missing, empty, not audio, cut off, damaged, without sound track, 0 samples, shorter than
-        0.1 s, silent to the last bit, NaN or infinite samples, integers stored as float.
+        Missing, empty, not audio, damaged, without sound track, 0 samples, shorter than 0.1 s,
+        silent to the last bit, NaN or infinite samples, integers stored as float, no such channel,
+        or a part that the recording does not have.
 
     Examples
     --------
@@ -77,12 +84,104 @@ def load_audio(
     >>> load_audio(file).shape
     (16000,)
     """
-    with _opened(source, name) as (file, label):
-        y, strongest = _mix_down(file, label, sr)
-        if strongest is not None:
-            _LOG.warning("%s: channels cancel each other, used channel %d", label, strongest)
-            y, _ = _mix_down(file, label, sr, channel=strongest)
-        return y
+    y, notes = decode_audio(source, sr=sr, name=name, channel=channel)
+    for note in notes:
+        _LOG.warning("%s: %s", name or _label(source), note)
+    return y
+
+
+def decode_audio(
+    source: object, *, sr: int = SAMPLE_RATE, name: str | None = None, channel: int | None = None
+) -> tuple[np.ndarray, list[str]]:
+    """As :func:`load_audio`, together with what should be known of the decoding, in words."""
+    part = split_part(source) if isinstance(source, str | os.PathLike) else None
+    if part is None:
+        with _opened(source, name) as (file, label):
+            return _mix_down(file, label, sr, channel)
+    path, start_s, end_s, index = part
+    label = name or os.fspath(source)
+    if not os.path.isfile(path):
+        _open_path(Path(path), label)  # raises the error that explains what is there instead
+    # Usually the parts of one recording are asked for one after the other.
+    whole, notes = _decode_whole(path, os.stat(path).st_mtime_ns, sr, index)
+    duration_s = len(whole) / sr
+    end_s = duration_s if end_s is None else end_s
+    if end_s > duration_s + _MIN_DURATION_S:
+        raise AudioError(
+            label,
+            f"a recording of {duration_s:.2f} s",
+            f"one that lasts until {end_s:g} s",
+            "Correct start_s and end_s in the list.",
+        )
+    y = whole[round(start_s * sr) : round(end_s * sr)]
+    return check_waveform(y, sr=sr, name=label), notes
+
+
+@functools.lru_cache(maxsize=1)
+def _decode_whole(path: str, _changed: int, sr: int, channel: int | None):
+    return decode_audio(Path(path), sr=sr, channel=channel)
+
+
+def split_part(path: str | os.PathLike) -> tuple[str, float, float | None, int | None] | None:
+    """File, beginning and end in s, and channel of a path that names a part; None for others.
+
+    Examples
+    --------
+    >>> split_part("no such folder/a.wav#t=1.5,3&channel=1")
+    ('no such folder/a.wav', 1.5, 3.0, 1)
+    """
+    found = _PART.fullmatch(os.fsdecode(path))
+    if found is None or not (found["t"] or found["channel"]) or os.path.exists(path):
+        return None
+    start, _, end = (found["t"] or "0").partition(",")
+    channel = int(found["channel"]) if found["channel"] else None
+    return found["file"], float(start), float(end) if end else None, channel
+
+
+def check_waveform(y: np.ndarray, *, sr: int = SAMPLE_RATE, name: str = "the sound") -> np.ndarray:
+    """Waveform as float32, mono; the gate for sound that comes as an array.
+
+    Parameters
+    ----------
+    y : array of numbers, shape (n_samples,), (n_samples, channels) or (channels, n_samples)
+        Integers are divided by their full scale, up to eight channels are averaged.
+    sr : int
+        Sample rate in Hz.
+    name : str
+        How errors call it.
+
+    Returns
+    -------
+    ndarray of float32, shape (n_samples,)
+
+    Raises
+    ------
+    AudioError
+        Another shape or type, shorter than 0.1 s, silent, NaN or infinite samples, integers stored
+        as float.
+
+    Examples
+    --------
+    >>> check_waveform(np.tile([16384, -16384], 1000).astype("int16"))[:2]
+    array([ 0.5, -0.5], dtype=float32)
+    """
+    y = np.asarray(y)
+    if y.dtype.kind == "i":
+        y = y / np.float32(-float(np.iinfo(y.dtype).min))
+    if y.ndim == 2 and min(y.shape) <= _MAX_CHANNELS:
+        y = y.mean(axis=int(np.argmin(y.shape)), dtype="float64")
+    if y.dtype.kind != "f" or y.ndim != 1:
+        raise AudioError(
+            name,
+            f"an array of {y.dtype}, shape {y.shape}",
+            "one waveform, float or signed integer, shape (n_samples,)",
+            "Average the channels, and convert the samples to float within ±1.",
+        )
+    y = np.ascontiguousarray(y, dtype="float32")
+    _check_length(len(y), sr, name)
+    _check_samples(y, name, 0.0)
+    _check_loudness(y.min(), y.max(), name)
+    return y
 
 
 def fit_clip(y: np.ndarray, n_samples: int) -> np.ndarray:
@@ -114,89 +213,25 @@ def mean_power(y: np.ndarray) -> np.ndarray:
     return np.mean(np.square(y, dtype=np.float64), axis=-1)
 
 
-def inspect_clips(
-    table: pd.DataFrame, *, scheduler: str | None = None
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Decode every clip of an utterance table once, in parallel; part the good from the bad.
-
-    Parameters
-    ----------
-    table : DataFrame
-        Utterance table; ``path``, ``corpus`` and ``emotion`` are read.
-    scheduler : str, optional
-        Address of a Dask scheduler, as for :func:`helpers.parallel.map_clips`.
-
-    Returns
-    -------
-    good : DataFrame
-        The usable rows with ``duration_s``, ``peak_dbfs``, ``rms_dbfs``, ``noise_dbfs`` (its
-        floor; 0 dBFS is 1.0), ``band_hz`` (highest frequency; all of the 16 kHz waveform) and
-        ``sha256`` (of the file's bytes), index 0 … n-1.
-    rejected : DataFrame
-        Columns ``path corpus emotion error``, one row per clip that cannot be used.
-    """
-    import pandas as pd  # not above: the processes that read clips start sooner without it
-
-    table = table.reset_index(drop=True)
-    clips = map_clips(_inspect, table["path"], label="Reading clips", scheduler=scheduler)
-    measured = pd.DataFrame(list(clips), columns=_MEASURED)
-    bad = measured["error"] != ""
-    good = table[~bad].assign(**measured.loc[~bad, _MEASURED[:-1]]).reset_index(drop=True)
-    rejected = table.loc[bad, ["path", "corpus", "emotion"]].assign(error=measured["error"][bad])
-    if len(rejected):
-        _LOG.warning("left out %d of %d clips that cannot be used", len(rejected), len(table))
-    return good, rejected.reset_index(drop=True)
-
-
-_MEASURED = [*MEASURED, "error"]
-
-
-def _inspect(path: str) -> tuple[float, float, float, float, float, str, str]:
-    try:
-        with _opened(path, None) as (file, _):
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-            y = load_audio(file, name=path)
-        peak = 20 * np.log10(float(np.max(np.abs(y))))
-        power = 10 * np.log10(float(mean_power(y)))
-        return len(y) / SAMPLE_RATE, peak, power, *_noise_and_band(y), sha256, ""
-    except Exception as error:  # reported in the table: one bad clip must not stop thousands
-        text = str(error) if isinstance(error, AudioError) else f"{path}: {error!r}"
-        return *[np.nan] * 5, "", text
-
-
-def _noise_and_band(y: np.ndarray) -> tuple[float, float]:
-    """Noise floor in dBFS and the highest frequency in Hz that is there.
-
-    The floor is the level that a twentieth of the 25 ms frames stay below (digital silence reads
-    -120), the band ends where the mean spectrum falls 60 dB below its strongest bin.
-    """
-    size = SAMPLE_RATE // 40
-    frames = cut_frames(y, size)
-    noise = 10 * np.log10(np.quantile(mean_power(frames), 0.05) + 1e-12)
-    spectrum = _mean_spectrum(frames)
-    if not spectrum.any():  # all sound is behind the last frame, or where the window is 0
-        padded = np.pad(y, size)
-        overlapping = np.lib.stride_tricks.sliding_window_view(padded, size)[:: size // 2]
-        spectrum = _mean_spectrum(overlapping)
-    there = np.flatnonzero(spectrum > 1e-6 * spectrum.max())
-    return float(noise), float(there[-1] * SAMPLE_RATE / size)
-
-
-def _mean_spectrum(frames: np.ndarray) -> np.ndarray:
-    window = np.hanning(frames.shape[1])
-    return np.square(np.abs(np.fft.rfft(frames * window))).mean(axis=0)
+def hash_clip(path: str) -> str:
+    """``sha256`` of a file's bytes, and of which part of it a clip is."""
+    part = split_part(path)
+    with open(part[0] if part else path, "rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256")
+    if part:
+        sha256.update(repr(part[1:]).encode())
+    return sha256.hexdigest()
 
 
 @contextmanager
 def _opened(source: object, name: str | None) -> Iterator[tuple[BinaryIO, str]]:
     """Seekable binary file and how to call it, for whatever :func:`load_audio` takes."""
+    label = name or _label(source)
     if isinstance(source, bytes | bytearray | memoryview):
-        label, opened = name or "<bytes>", io.BytesIO(source)
+        opened = io.BytesIO(source)
     elif hasattr(source, "read"):
-        label = name or str(getattr(source, "name", "<file object>"))
         opened = nullcontext(source) if source.seekable() else io.BytesIO(source.read())
     else:
-        label = name or os.fsdecode(source)
         opened = _open_path(Path(os.fsdecode(source)), label)
     with opened as file:
         if not file.seek(0, os.SEEK_END):
@@ -205,6 +240,12 @@ def _opened(source: object, name: str | None) -> Iterator[tuple[BinaryIO, str]]:
             )
         file.seek(0)
         yield file, label
+
+
+def _label(source: object) -> str:
+    if isinstance(source, str | os.PathLike):
+        return os.fsdecode(source)
+    return str(getattr(source, "name", "the sound"))
 
 
 def _open_path(path: Path, label: str) -> BinaryIO:
@@ -225,15 +266,16 @@ def _open_path(path: Path, label: str) -> BinaryIO:
 
 
 def _mix_down(
-    file: BinaryIO, label: str, sr: int, *, channel: int | None = None
-) -> tuple[np.ndarray, int | None]:
-    """Mono waveform at ``sr``, and the strongest channel if the channels cancel each other."""
-    resampler, frames, parts = None, 0, []
+    file: BinaryIO, label: str, sr: int, channel: int | None
+) -> tuple[np.ndarray, list[str]]:
+    """Mono waveform at ``sr``, and what should be known of its decoding."""
+    resampler, frames, parts, notes = None, 0, [], []
     mix_power, power = 0.0, np.zeros(1)
     low, high = np.inf, -np.inf
-    for rate, block in read_blocks(file, label):
+    for rate, block in read_blocks(file, label, notes):
         if not frames:
             resampler = _make_resampler(rate, sr, label)
+            _check_channel(channel, block.shape[1], label)
         _check_samples(block, label, frames / rate)
         mono = block.mean(axis=1) if channel is None else block[:, channel]
         mix_power += float(np.dot(mono, mono))
@@ -241,18 +283,39 @@ def _mix_down(
         low, high = min(low, mono.min()), max(high, mono.max())
         frames += len(block)
         parts.append(resampler.resample_chunk(mono) if resampler else mono)
-    if frames < _MIN_DURATION_S * rate:
-        raise AudioError(
-            label,
-            f"{1000 * frames / rate:.0f} ms of sound",
-            f"at least {1000 * _MIN_DURATION_S:.0f} ms",
-            "Choose a longer recording.",
-        )
+    _check_length(frames, rate, label)
     if resampler:
         parts.append(resampler.resample_chunk(np.zeros(0, np.float32), last=True))
     y = np.ascontiguousarray(np.concatenate(parts), dtype=np.float32)
     if channel is None and mix_power < _CANCELLED * power.mean():
-        return y, int(power.argmax())
+        strongest = int(power.argmax())
+        y, notes = _mix_down(file, label, sr, strongest)
+        return y, [*notes, f"channels cancel each other, used channel {strongest}"]
+    _check_loudness(low, high, label)
+    return y, notes
+
+
+def _check_channel(channel: int | None, there: int, label: str) -> None:
+    if channel is not None and not 0 <= channel < there:
+        raise AudioError(
+            label,
+            f"{there} channels, counted from 0",
+            f"a channel {channel}",
+            "Choose a channel that is there, or leave the choice out to average them.",
+        )
+
+
+def _check_length(n_samples: int, sr: float, label: str) -> None:
+    if n_samples < _MIN_DURATION_S * sr:
+        raise AudioError(
+            label,
+            f"{1000 * n_samples / sr:.0f} ms of sound",
+            f"at least {1000 * _MIN_DURATION_S:.0f} ms",
+            "Choose a longer recording.",
+        )
+
+
+def _check_loudness(low: float, high: float, label: str) -> None:
     if (high - low) / 2 < _SILENCE_PEAK:  # a constant is no sound either
         raise AudioError(
             label,
@@ -260,7 +323,6 @@ def _mix_down(
             "sound",
             "Check the microphone and its level, or leave the clip out.",
         )
-    return y, None
 
 
 def _make_resampler(rate: int, sr: int, label: str) -> soxr.ResampleStream | None:

@@ -16,7 +16,14 @@ import numpy as np
 import soundfile
 
 from helpers.parallel import map_clips
-from helpers.sound.audio import SAMPLE_RATE, AudioError, cut_frames, load_audio, mean_power
+from helpers.sound.audio import (
+    SAMPLE_RATE,
+    AudioError,
+    cut_frames,
+    decode_audio,
+    load_audio,
+    mean_power,
+)
 
 # Imported where they are used: the processes that decode start sooner without pandas.
 if TYPE_CHECKING:
@@ -27,7 +34,8 @@ if TYPE_CHECKING:
 #: Checks whose findings are clips that are not there, or cannot be used as they are labelled.
 FAULTS = {
     "missing": "fewer clips of an emotion, or fewer speakers, than were published",
-    "unreadable": "no reader takes it, or it is cut off or damaged",
+    "unreadable": "no reader takes it",
+    "damaged": "only a part of it decodes, or its channels cancel each other",
     "silent": "never beyond -80 dBFS",
     "conflict": "the same sound as a clip of another emotion",
     "mislabelled-by-folder": "its folder is named after another emotion or speaker",
@@ -202,14 +210,14 @@ def _check_sound(path: str) -> tuple[list[tuple[str, str]], str]:
     try:
         # At its own rate: resampling takes most of the time, and rounds off what is clipped.
         sr, _ = _read_header(path)
-        y = load_audio(path, sr=sr)
+        y, notes = decode_audio(path, sr=sr)
     except AudioError as error:
         if error.found.startswith("digital silence"):
             return [("silent", error.found)], ""
         return [("unreadable", str(error).removeprefix(f"{path}: "))], ""
     except Exception as error:  # reported in the table: one bad clip must not stop thousands
         return [("unreadable", repr(error))], ""
-    found = []
+    found = [("damaged", note) for note in notes]
     if len(y) < 0.3 * sr:
         found.append(("short", f"{len(y) / sr:.3f} s"))
     swing = 20 * np.log10(np.ptp(y) / 2)  # not the peak: a constant is no sound either

@@ -7,6 +7,7 @@ better, and a few bytes of each tell.
 from __future__ import annotations
 
 import os
+import re
 import struct
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -16,6 +17,15 @@ _TOLERANCE_BYTES = 64
 # "Size unknown": a recorder that wrote into a pipe could not come back to fill it in.
 _STREAMING_FROM = 0x7FFFF000
 _OGG_PAGE_MAX = 27 + 255 + 255 * 255
+
+_OGG_BEGINS = 2
+_SEARCHED_BYTES = 64 * 2**20
+#: What a recording of a format begins with, in a file of several; of OGG each page, with its flags.
+_PART = {
+    "wav": rb"RIFF.{4}WAVE",
+    "flac": rb"fLaC[\x00\x80]\x00\x00\x22",
+    "ogg": rb"OggS\x00(.)",
+}
 
 _ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _ASF_DATA = bytes.fromhex("3626b2758e66cf11a6d900aa0062ce6c")
@@ -101,6 +111,27 @@ def has_frame_count(file: BinaryIO) -> bool:
     # The tag follows the header and the side information, which is 9 to 32 bytes long.
     first = _read_at(file, _id3_length(file), 4 + 32 + 4)
     return b"Xing" in first or b"Info" in first
+
+
+def find_parts(file: BinaryIO) -> list[tuple[int, int]]:
+    """Where each of several recordings in one file begins and ends; mostly it is only one.
+
+    An internet radio begins a new OGG stream for each piece, and people join files with ``cat``.
+    Formats that read on by themselves, such as MP3, are one part. So is what is larger than 64 MB.
+    """
+    size = file.seek(0, os.SEEK_END)
+    pattern = _PART.get(sniff(file))
+    if pattern is None or size > _SEARCHED_BYTES:
+        return [(0, size)]
+    file.seek(0)
+    starts, follows = [], False
+    for found in re.finditer(pattern, file.read(), re.DOTALL):
+        begins = not found.groups() or bool(found[1][0] & _OGG_BEGINS)
+        if begins and not follows:  # tracks side by side begin in a row
+            starts.append(found.start())
+        follows = begins and bool(found.groups())
+    starts[:1] = [0]
+    return list(zip(starts, [*starts[1:], size], strict=True))
 
 
 def _id3_length(file: BinaryIO) -> int:
@@ -209,8 +240,6 @@ def _unfinished_ogg(file: BinaryIO) -> str | None:
     length = 27 + page[26] + sum(page[27 : 27 + page[26]])
     if len(page) < length:
         return f"a last page of {length} bytes, of which {len(page)} are there"
-    if not page[5] & 4:
-        return "no page that ends the stream"
     return None
 
 

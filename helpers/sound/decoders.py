@@ -1,27 +1,32 @@
-"""An audio file as blocks of samples: soundfile for most formats, PyAV for the others.
+"""An audio file as blocks of samples: soundfile for exact formats, PyAV for all others.
 
-soundfile reads WAV, FLAC, MP3, OGG, Opus, AIFF and CAF; PyAV also AAC, M4A, MP4, 3GP, WebM, WMA
-and AMR. Both give blocks, so that a long recording needs no more memory than a short one.
+soundfile reads WAV, FLAC, AIFF, CAF, AU and W64. It stops at the first stream of an OGG or MP3, so
+PyAV reads these, and AAC, M4A, MP4, 3GP, WebM, WMA, AMR and what else is sound. Both give blocks,
+so that a long recording needs no more memory than a short one.
 """
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 import soundfile
+import soxr
 
 from helpers.errors import UserError
-from helpers.sound.containers import describe, has_frame_count, missing_part, sniff
+from helpers.sound.containers import describe, find_parts, has_frame_count, missing_part, sniff
 
 if TYPE_CHECKING:
     import av
 
 _BLOCK_FRAMES = 2**18
 _UNKNOWN_FRAMES = 2**63 - 1  # soundfile's word for a FLAC whose recorder could not fill it in
-# PyAV is told what to expect: left to guess, it also follows playlists to other files and hosts.
+_PYAV_FIRST = ("ogg", "mp3")
 _PYAV_FORMAT = {"mp4": "mov", "adts": "aac"}
+# PyAV may guess among these only: left alone, it also follows playlists to other files and hosts.
+_PYAV_GUESSES = "mp3,aac,ogg,flac,wav,aiff,caf,amr,mov,matroska,asf,au,w64,ac3,eac3,avi,flv,mpegts"
 _FORMATS = "WAV, FLAC, MP3, OGG, Opus, AIFF, CAF, AAC, M4A, MP4, 3GP, WebM, WMA"
 
 
@@ -46,8 +51,18 @@ class _UnreadableError(Exception):
     """This reader does not take the file; perhaps the next one does."""
 
 
-def read_blocks(file: BinaryIO, label: str) -> Iterator[tuple[int, np.ndarray]]:
+def read_blocks(file: BinaryIO, label: str, notes: list[str]) -> Iterator[tuple[int, np.ndarray]]:
     """Decode a seekable file from its beginning to its end; errors call it ``label``.
+
+    What can be decoded is: of a file that is cut off, what is there; of recordings that were joined
+    one after the other, all, at the rate and with the channels of the first.
+
+    Parameters
+    ----------
+    file : binary file object
+    label : str
+    notes : list of str
+        Takes what was not decoded, in words.
 
     Yields
     ------
@@ -57,26 +72,54 @@ def read_blocks(file: BinaryIO, label: str) -> Iterator[tuple[int, np.ndarray]]:
     Raises
     ------
     AudioError
-        Not audio, no sound track in it, no samples, cut off or damaged.
+        Not audio, no sound track in it, or nothing of it can be decoded.
     """
-    missing = missing_part(file)
-    if missing:
-        raise _cut_off(label, missing)
-    try:
-        yield from _read_with_soundfile(file, label)
-    except _UnreadableError:
-        try:
-            yield from _read_with_pyav(file, label)
-        except _UnreadableError as error:
-            raise _not_audio(file, label, str(error)) from error
+    parts = find_parts(file)
+    if len(parts) == 1:
+        yield from _read_part(file, label, notes)
+        return
+    first = None
+    for start, end in parts:
+        file.seek(start)
+        part = io.BytesIO(file.read(end - start))
+        for rate, block in _read_part(part, label, notes):
+            first = first or (rate, block.shape[1])
+            yield first[0], _conform(block, rate, *first)
 
 
-def _read_with_soundfile(file: BinaryIO, label: str) -> Iterator[tuple[int, np.ndarray]]:
+def _conform(block: np.ndarray, rate: int, to_rate: int, channels: int) -> np.ndarray:
+    """Block with another rate and number of channels."""
+    if block.shape[1] != channels:
+        block = np.repeat(block.mean(axis=1, keepdims=True), channels, axis=1)
+    return block if rate == to_rate else soxr.resample(block, rate, to_rate)
+
+
+def _read_part(file: BinaryIO, label: str, notes: list[str]) -> Iterator[tuple[int, np.ndarray]]:
     kind = sniff(file)
-    counts = kind == "flac" or (kind == "mp3" and has_frame_count(file))
+    missing = missing_part(file)
+    readers = [_read_with_soundfile, _read_with_pyav]
+    if kind in _PYAV_FIRST:
+        readers.reverse()
+    reasons = []
+    for read in readers:
+        try:
+            yield from read(file, notes)
+        except _UnreadableError as error:
+            reasons.append(str(error))
+            continue
+        if missing:
+            notes.append(f"it is cut off ({missing})")
+        return
+    if missing:
+        remedy = "It is cut off: copy or download it again."
+        raise AudioError(label, missing, "a complete recording", remedy)
+    raise _not_audio(file, label, reasons[readers.index(_read_with_pyav)])
+
+
+def _read_with_soundfile(file: BinaryIO, notes: list[str]) -> Iterator[tuple[int, np.ndarray]]:
     file.seek(0)
     try:
-        sound = _ForwardOnly(file)
+        sound = soundfile.SoundFile(file)
     except (soundfile.SoundFileError, TypeError) as error:  # TypeError: name.raw, format unknown
         raise _UnreadableError(str(error)) from error
     done = 0
@@ -84,78 +127,96 @@ def _read_with_soundfile(file: BinaryIO, label: str) -> Iterator[tuple[int, np.n
         while True:
             try:
                 block = sound.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)
-            except soundfile.SoundFileError as error:
-                found = f"{sound.frames} samples, of which at most {done} decode"
-                raise _cut_off(label, found) from error
+            except soundfile.SoundFileError:
+                break
             if not len(block):
                 break
             done += len(block)
             yield sound.samplerate, block
-        # Some MP3 encoders count the frame (1152 samples) in which they write the count.
-        promised = sound.frames - (1152 if kind == "mp3" else 0)
-        if counts and done < promised < _UNKNOWN_FRAMES:
-            raise _cut_off(label, f"{sound.frames} samples, of which {done} are there")
-    if not done:
-        # A recorder that wrote into a pipe may leave the length at 0; PyAV reads on to the end.
-        raise _UnreadableError("0 samples")
+        if not done:
+            # A recorder that wrote into a pipe may leave the length at 0; PyAV reads to the end.
+            raise _UnreadableError("0 samples")
+        if sound.format == "FLAC" and done < sound.frames < _UNKNOWN_FRAMES:
+            notes.append(f"it is cut off ({sound.frames} samples, of which {done} decode)")
 
 
-def _read_with_pyav(file: BinaryIO, label: str) -> Iterator[tuple[int, np.ndarray]]:
+def _read_with_pyav(file: BinaryIO, notes: list[str]) -> Iterator[tuple[int, np.ndarray]]:
     import av  # heavy, and most corpora never need it
 
     kind = sniff(file)
-    if kind is None:
-        raise _UnreadableError("not audio")
+    counts = kind == "flac" or (kind == "mp3" and has_frame_count(file))
     file.seek(0)
-    done_s = 0.0
+    done_s, n_good, n_bad = 0.0, 0, 0
     try:
-        with av.open(file, format=_PYAV_FORMAT.get(kind, kind), metadata_errors="replace") as sound:
+        with av.open(
+            file,
+            format=_PYAV_FORMAT.get(kind, kind),
+            metadata_errors="replace",
+            options={"format_whitelist": _PYAV_GUESSES},
+        ) as sound:
             if not sound.streams.audio:
                 raise _UnreadableError("no sound track in it")
-            frames = sound.decode(sound.streams.audio[0])
-            for frame in _to_planar_float(frames, label):
+            for frame in _to_planar_float(_decode(sound, sound.streams.audio[0])):
+                if frame is None:
+                    n_bad += 1
+                    continue
+                n_good += 1
                 done_s += frame.samples / frame.sample_rate
                 yield frame.sample_rate, frame.to_ndarray().T
+            promised_s = (sound.duration or 0) / av.time_base if counts else 0
+            if done_s < promised_s - 0.1:
+                notes.append(f"it is cut off ({promised_s:.2f} s, of which {done_s:.2f} are there)")
+            if len(sound.streams.audio) > 1:
+                notes.append(f"the first of {len(sound.streams.audio)} sound tracks was used")
     except av.FFmpegError as error:
-        if done_s:
-            raise _cut_off(label, f"sound that ends in an error after {done_s:.2f} s") from error
-        raise _UnreadableError(error.strerror) from error
-    if not done_s:
+        if not n_good:
+            raise _UnreadableError(error.strerror) from error
+        notes.append(f"it ends in an error ({error.strerror})")
+    if n_good <= n_bad:
         raise _UnreadableError("0 samples")
+    if n_bad and not notes:
+        notes.append(f"{n_bad} damaged packets were left out")
 
 
-def _to_planar_float(frames: Iterator[av.AudioFrame], label: str) -> Iterator[av.AudioFrame]:
+def _decode(sound: av.InputContainer, stream: av.AudioStream) -> Iterator[av.AudioFrame | None]:
+    """Frames of a stream, and None for a packet that does not decode."""
     import av
 
-    # The layout stays: asking for mono would add the channels up.
-    converter = av.AudioResampler(format="fltp")
-    first = None
+    started = False
+    for packet in sound.demux(stream):
+        try:
+            frames = packet.decode()
+        except av.FFmpegError:
+            if not started:
+                raise
+            yield None
+            continue
+        started = started or bool(frames)
+        yield from frames
+
+
+def _to_planar_float(frames: Iterator[av.AudioFrame | None]) -> Iterator[av.AudioFrame | None]:
+    """Frames as float, at the rate and with the channels of the first."""
+    import av
+
+    converter = kind = first = None
     for frame in frames:
-        kind = (frame.sample_rate, frame.layout.name, frame.format.name)
-        first = first or kind
-        if kind != first:
-            raise AudioError(
-                label,
-                "a sample rate or number of channels that changes on the way",
-                "one rate throughout",
-                "Convert it, for example to WAV.",
-            )
+        if frame is None:
+            yield None
+            continue
+        found = (frame.sample_rate, frame.layout.name, frame.format.name)
+        if found != kind:
+            yield from _flush(converter)
+            first, kind = first or frame, found
+            # The channels stay as they are: asking for mono would add them up.
+            converter = av.AudioResampler("fltp", first.layout, first.sample_rate)
         yield from converter.resample(frame)
-    # What is left in it; None where there was nothing to convert.
-    yield from filter(None, converter.resample(None))
+    yield from _flush(converter)
 
 
-class _ForwardOnly(soundfile.SoundFile):
-    """soundfile seeks to where it is after each read, and MP3 then loses some of its sound."""
-
-    def seekable(self) -> bool:
-        return False
-
-
-def _cut_off(label: str, missing: str) -> AudioError:
-    return AudioError(
-        label, missing, "a complete recording", "It is cut off: copy or download it again."
-    )
+def _flush(converter: av.AudioResampler | None) -> Iterator[av.AudioFrame]:
+    # None where there was nothing to convert.
+    return filter(None, converter.resample(None)) if converter else iter(())
 
 
 def _not_audio(file: BinaryIO, label: str, reason: str) -> AudioError:
@@ -164,6 +225,6 @@ def _not_audio(file: BinaryIO, label: str, reason: str) -> AudioError:
         found = f"{kind.upper()} data that no reader takes ({reason})"
         remedy = "It is cut off or damaged: copy or record it again."
     else:
-        found = describe(file)
+        found = "no sound track in it" if "track" in reason else describe(file)
         remedy = "Check where the file comes from, or convert it, for example to WAV."
     return AudioError(label, found, f"a recording ({_FORMATS})", remedy)

@@ -16,6 +16,7 @@ from helpers.errors import UserError
 from helpers.sound.audio import SAMPLE_RATE
 
 _MUTED_PEAK = 1e-4  # a muted or forbidden microphone delivers zeros or some dither
+_INVALID_CHANNELS = -9998
 _BLOCK_S, _PATIENCE_S = 0.05, 10.0  # a sound server may need 2 s to wake up, a headset longer
 _LOG = logging.getLogger(__name__)
 
@@ -97,10 +98,10 @@ def _record(sounddevice, duration_s, on_level) -> tuple[np.ndarray, int]:
     lost, blocks, arrived = 0, [], queue.SimpleQueue()
 
     def take(block, _frames, _time, status) -> None:
-        arrived.put((block[:, 0].copy(), status.input_overflow))
+        arrived.put((block.copy(), status.input_overflow))
 
     options = {"samplerate": rate, "blocksize": round(_BLOCK_S * rate), "dtype": "float32"}
-    with sounddevice.InputStream(**options, channels=1, callback=take):
+    with _open_stream(sounddevice, options, callback=take):
         while missing > 0:
             try:
                 block, overflow = arrived.get(timeout=_PATIENCE_S)
@@ -114,7 +115,19 @@ def _record(sounddevice, duration_s, on_level) -> tuple[np.ndarray, int]:
                 on_level(min(duration_s, duration_s - missing / rate), peak_dbfs(block))
     if lost:
         _LOG.warning("the machine was too busy: samples were lost at %d places", lost)
-    return np.concatenate(blocks), rate
+    channels = np.concatenate(blocks)
+    # In a stereo microphone one channel may carry nothing.
+    return channels[:, np.square(channels).sum(axis=0).argmax()], rate
+
+
+def _open_stream(sounddevice, options: dict, *, callback):
+    """Stream of one channel; of two where the device opens in stereo only."""
+    try:
+        return sounddevice.InputStream(**options, channels=1, callback=callback)
+    except sounddevice.PortAudioError as error:
+        if error.args[1:2] != (_INVALID_CHANNELS,):
+            raise
+    return sounddevice.InputStream(**options, channels=2, callback=callback)
 
 
 def peak_dbfs(y: np.ndarray) -> float:
