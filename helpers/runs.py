@@ -186,17 +186,19 @@ class Run:
     def save_table(self, table: pd.DataFrame, name: str) -> Path:
         """Write ``table`` as CSV (UTF-8, no index)."""
         with atomic_write(self.path(name)) as temporary:
-            table.to_csv(temporary, index=False, lineterminator="\n")
+            # A file name that is not UTF-8 is written as it is, so that it can be opened again.
+            table.to_csv(temporary, index=False, lineterminator="\n", errors="surrogateescape")
         return self.path(name)
 
     def read_table(self, name: str, *, made_by: str) -> pd.DataFrame:
         """Read a CSV that :meth:`save_table` wrote; empty text stays empty text."""
         path = self.require(name, made_by=made_by)
-        columns = pd.read_csv(path, nrows=0).columns
+        columns = pd.read_csv(path, nrows=0, encoding_errors="surrogateescape").columns
         # Only an empty number is a missing value: an emotion may be called "none" or "NA".
         return pd.read_csv(
             path,
             dtype=dict.fromkeys(TEXT, str),
+            encoding_errors="surrogateescape",
             keep_default_na=False,
             na_values={column: [""] for column in columns if column not in TEXT},
         )
@@ -206,9 +208,9 @@ class Run:
         return self.save_text(dump_json(content), name)
 
     def save_text(self, text: str, name: str) -> Path:
-        """Write ``text`` in UTF-8."""
+        """Write ``text`` in UTF-8; bytes of a file name that are none are spelled out."""
         with atomic_write(self.path(name)) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+            temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
         return self.path(name)
 
     def read_json(self, name: str, *, made_by: str) -> dict:

@@ -156,7 +156,7 @@ def test_blocks_change_nothing(monkeypatch):
 
 @pytest.mark.parametrize("suffix", [".wav", ".mp3", ".ogg", ".m4a"])
 def test_long_file_on_disk_is_complete(suffix, tmp_path, monkeypatch):
-    monkeypatch.setattr("helpers.sound.audio._IN_MEMORY_BYTES", 1000)
+    monkeypatch.setattr("helpers.sound.decoders._IN_MEMORY_BYTES", 1000)
     monkeypatch.setattr("helpers.sound.decoders._BLOCK_FRAMES", 10_000)
     path = tmp_path / f"long{suffix}"
     path.write_bytes(encode(tone(seconds=7), suffix=suffix))
@@ -445,6 +445,16 @@ WAVE = tone(sr=16_000)
 def test_arrays_become_one_waveform(y):
     assert_tone(check_waveform(y))
     np.testing.assert_allclose(check_waveform(y), WAVE, atol=1e-4)
+
+
+def test_arrays_of_another_rate_are_resampled():
+    y = tone(sr=44_100)
+    np.testing.assert_allclose(
+        check_waveform(y, sr=44_100), soxr.resample(y, 44_100, 16_000, "VHQ")
+    )
+    for sr in (0, -16_000, 1e9, float("nan")):
+        with pytest.raises(AudioError, match="a sample rate of"):
+            check_waveform(y, sr=sr)
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("MPLBACKEND", "Agg")
     for emotion in ("sad", "angry"):
         write_tone(tmp_path / "data" / "mine" / emotion / "anna" / "x.wav")
+    monkeypatch.setattr("helpers.splits._FEWEST_CLIPS", 2)
     return tmp_path
 
 
@@ -437,7 +438,7 @@ def test_a_table_that_cannot_be_written_is_said_first(capsys, sounds, model):
 
 
 def test_labels_that_cannot_be_read_are_said_first(capsys, sounds, model, home):
-    (home / "other.csv").write_text("file,label\nx,y\n")
+    (home / "other.csv").write_text("name,mood\nx,y\n")
     (home / "gone.csv").write_text("path,emotion\ngone.wav,sad\n")
     for name, message in (
         ("none.csv", "No such file"),

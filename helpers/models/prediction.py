@@ -92,14 +92,18 @@ class Predictor:
             rows.append(self._call(pair).numpy()[: len(batch)])
         return apply_temperature(np.concatenate(rows), self.card["temperature"])
 
-    def predict_audio(self, y: np.ndarray, *, name: str = "") -> pd.DataFrame:
-        """Estimate the emotion of one 16 kHz waveform, called ``name`` in the column ``file``.
+    def predict_audio(
+        self, y: np.ndarray, sr: int = SAMPLE_RATE, *, name: str = ""
+    ) -> pd.DataFrame:
+        """Estimate the emotion of one waveform, called ``name`` in the column ``file``.
 
         Parameters
         ----------
         y : np.ndarray, shape (n_samples,)
             As for :func:`helpers.sound.audio.check_waveform`: channels and integers are converted,
             what holds no sound is an :class:`AudioError`.
+        sr : int
+            Its sample rate in Hz.
         name : str
 
         Returns
@@ -109,7 +113,7 @@ class Predictor:
             its probability, ``error``. Where it is not ``sure``, the emotion is only the likeliest
             of several.
         """
-        return self._table([(name, check_waveform(y, name=name or "the sound"))])
+        return self._table([(name, check_waveform(y, sr=sr, name=name or "the sound"))])
 
     def predict_files(
         self, paths: str | Path | Iterable[str | Path], *, channel: int | None = None

@@ -28,7 +28,14 @@ EMOTION_COLORS = {
     "boredom": "#8C6A3F",
 }
 _SPARE_COLORS = ("#332288", "#88CCEE", "#999933", "#882255", "#44AA99", "#DDCC77", "#117733")
-_FONTS = ("DejaVu Sans", "Noto Sans CJK JP", "Noto Sans Arabic", "Noto Sans Devanagari", "Arial")
+#: Sans serifs of Linux, macOS and Windows, tried in turn for letters that the first one lacks.
+_FONTS = """
+DejaVu Sans; Noto Sans CJK JP; Noto Sans CJK SC; Noto Sans JP; Noto Sans SC; Source Han Sans;
+IPAexGothic; IPAGothic; TakaoGothic; VL Gothic; WenQuanYi Zen Hei; WenQuanYi Micro Hei;
+Droid Sans Fallback; Hiragino Sans; PingFang SC; Apple SD Gothic Neo; Yu Gothic; Meiryo; MS Gothic;
+Microsoft YaHei; SimHei; Malgun Gothic; Noto Sans Arabic; Noto Sans Devanagari; Noto Sans Hebrew;
+Noto Sans Thai; Arial Unicode MS; Arial
+"""
 #: Axis of each kind of spectrogram: librosa's name, what it says, and what its colours say.
 _AXES = {
     "mel": ("mel", "mel frequency (Hz)", "dB below the loudest"),
@@ -43,6 +50,7 @@ def use_style() -> None:
     from matplotlib import font_manager
 
     pd.options.display.max_colwidth = 120  # titles and licences whole
+    fonts = _FONTS.replace("\n", " ").strip().split("; ")
     installed = set(font_manager.get_font_names())
     mpl.rcParams.update(
         {
@@ -58,7 +66,9 @@ def use_style() -> None:
             "image.cmap": "magma",
             "font.size": 9.5,
             # Emotion names may be in any script; matplotlib falls back from font to font.
-            "font.family": [name for name in _FONTS if name in installed] or ["sans-serif"],
+            "font.family": [name for name in fonts if name in installed] or ["sans-serif"],
+            # A label or text may hold dollar signs, which are no mathematics.
+            "text.parse_math": False,
         }
     )
 

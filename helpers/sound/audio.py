@@ -8,20 +8,16 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import io
 import logging
 import os
 import re
-import stat
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 import soxr
 
-from helpers.sound.decoders import AudioError, read_blocks
+from helpers.sound.decoders import AudioError, name_source, open_file, opened, read_blocks
 
 SAMPLE_RATE = 16_000
 
@@ -34,7 +30,6 @@ _MAX_CHANNELS = 8
 _PART = re.compile(
     r"(?P<file>.+)#(?:t=(?P<t>[0-9.]+(?:,[0-9.]+)?))?&?(?:channel=(?P<channel>[0-9]+))?", re.DOTALL
 )
-_IN_MEMORY_BYTES = 64 * 2**20
 _LOG = logging.getLogger(__name__)
 
 
@@ -86,7 +81,7 @@ def load_audio(
     """
     y, notes = decode_audio(source, sr=sr, name=name, channel=channel)
     for note in notes:
-        _LOG.warning("%s: %s", name or _label(source), note)
+        _LOG.warning("%s: %s", name or name_source(source), note)
     return y
 
 
@@ -96,12 +91,12 @@ def decode_audio(
     """As :func:`load_audio`, together with what should be known of the decoding, in words."""
     part = split_part(source) if isinstance(source, str | os.PathLike) else None
     if part is None:
-        with _opened(source, name) as (file, label):
+        with opened(source, name) as (file, label):
             return _mix_down(file, label, sr, channel)
     path, start_s, end_s, index = part
     label = name or os.fspath(source)
     if not os.path.isfile(path):
-        _open_path(Path(path), label)  # raises the error that explains what is there instead
+        open_file(Path(path), label)  # raises the error that explains what is there instead
     # Usually the parts of one recording are asked for one after the other.
     whole, notes = _decode_whole(path, os.stat(path).st_mtime_ns, sr, index)
     duration_s = len(whole) / sr
@@ -114,7 +109,8 @@ def decode_audio(
             "Correct start_s and end_s in the list.",
         )
     y = whole[round(start_s * sr) : round(end_s * sr)]
-    return check_waveform(y, sr=sr, name=label), notes
+    _check_wave(y, sr, label)
+    return y, notes
 
 
 @functools.lru_cache(maxsize=1)
@@ -139,14 +135,14 @@ def split_part(path: str | os.PathLike) -> tuple[str, float, float | None, int |
 
 
 def check_waveform(y: np.ndarray, *, sr: int = SAMPLE_RATE, name: str = "the sound") -> np.ndarray:
-    """Waveform as float32, mono; the gate for sound that comes as an array.
+    """Waveform as float32, mono, 16 kHz; the gate for sound that comes as an array.
 
     Parameters
     ----------
     y : array of numbers, shape (n_samples,), (n_samples, channels) or (channels, n_samples)
         Integers are divided by their full scale, up to eight channels are averaged.
     sr : int
-        Sample rate in Hz.
+        Its sample rate in Hz.
     name : str
         How errors call it.
 
@@ -157,8 +153,8 @@ def check_waveform(y: np.ndarray, *, sr: int = SAMPLE_RATE, name: str = "the sou
     Raises
     ------
     AudioError
-        Another shape or type, shorter than 0.1 s, silent, NaN or infinite samples, integers stored
-        as float.
+        Another shape or type, an impossible sample rate, shorter than 0.1 s, silent, NaN or
+        infinite samples, integers stored as float.
 
     Examples
     --------
@@ -178,10 +174,15 @@ def check_waveform(y: np.ndarray, *, sr: int = SAMPLE_RATE, name: str = "the sou
             "Average the channels, and convert the samples to float within ±1.",
         )
     y = np.ascontiguousarray(y, dtype="float32")
-    _check_length(len(y), sr, name)
-    _check_samples(y, name, 0.0)
-    _check_loudness(y.min(), y.max(), name)
-    return y
+    resampler = _make_resampler(sr, SAMPLE_RATE, name)
+    _check_wave(y, sr, name)
+    return resampler.resample_chunk(y, last=True) if resampler else y
+
+
+def _check_wave(y: np.ndarray, sr: float, label: str) -> None:
+    _check_length(len(y), sr, label)
+    _check_samples(y, label, 0.0)
+    _check_loudness(y.min(), y.max(), label)
 
 
 def fit_clip(y: np.ndarray, n_samples: int) -> np.ndarray:
@@ -221,48 +222,6 @@ def hash_clip(path: str) -> str:
     if part:
         sha256.update(repr(part[1:]).encode())
     return sha256.hexdigest()
-
-
-@contextmanager
-def _opened(source: object, name: str | None) -> Iterator[tuple[BinaryIO, str]]:
-    """Seekable binary file and how to call it, for whatever :func:`load_audio` takes."""
-    label = name or _label(source)
-    if isinstance(source, bytes | bytearray | memoryview):
-        opened = io.BytesIO(source)
-    elif hasattr(source, "read"):
-        opened = nullcontext(source) if source.seekable() else io.BytesIO(source.read())
-    else:
-        opened = _open_path(Path(os.fsdecode(source)), label)
-    with opened as file:
-        if not file.seek(0, os.SEEK_END):
-            raise AudioError(
-                label, "an empty file (0 bytes)", "a recording", "Copy or record it again."
-            )
-        file.seek(0)
-        yield file, label
-
-
-def _label(source: object) -> str:
-    if isinstance(source, str | os.PathLike):
-        return os.fsdecode(source)
-    return str(getattr(source, "name", "the sound"))
-
-
-def _open_path(path: Path, label: str) -> BinaryIO:
-    try:
-        status = path.stat()
-        if stat.S_ISREG(status.st_mode):
-            # In memory, decoding is quicker.
-            small = status.st_size <= _IN_MEMORY_BYTES
-            return io.BytesIO(path.read_bytes()) if small else path.open("rb")
-        # A device or pipe could go on for ever.
-        found = "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
-        remedy = "Name a file."
-    except FileNotFoundError:
-        found, remedy = "nothing there", "Check the spelling and the folder."
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        found, remedy = f"an unreadable file ({error})", "Check its permissions."
-    raise AudioError(label, found, "a recording", remedy)
 
 
 def _mix_down(

@@ -160,7 +160,9 @@ def validate_corpus(name: str, reading: Reading | None = None) -> tuple[pd.DataF
 def _read_header(path: str) -> tuple[int, float]:
     """Sample rate in Hz (else the project's) and length in s (else NaN) as the header says."""
     try:
-        info = soundfile.info(path)
+        # Opened here: soundfile refuses names that are not UTF-8.
+        with open(path, "rb") as file:
+            info = soundfile.info(file)
     except (soundfile.SoundFileError, TypeError, OSError):  # a format of PyAV's, or no sound
         return SAMPLE_RATE, np.nan
     return info.samplerate, info.duration if 0 < info.frames < _UNKNOWN_FRAMES else np.nan

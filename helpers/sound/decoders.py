@@ -8,7 +8,11 @@ so that a long recording needs no more memory than a short one.
 from __future__ import annotations
 
 import io
+import os
+import stat
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
@@ -27,6 +31,7 @@ _PYAV_FIRST = ("ogg", "mp3")
 _PYAV_FORMAT = {"mp4": "mov", "adts": "aac"}
 # PyAV may guess among these only: left alone, it also follows playlists to other files and hosts.
 _PYAV_GUESSES = "mp3,aac,ogg,flac,wav,aiff,caf,amr,mov,matroska,asf,au,w64,ac3,eac3,avi,flv,mpegts"
+_IN_MEMORY_BYTES = 64 * 2**20
 _FORMATS = "WAV, FLAC, MP3, OGG, Opus, AIFF, CAF, AAC, M4A, MP4, 3GP, WebM, WMA"
 
 
@@ -49,6 +54,50 @@ class AudioError(UserError):
 
 class _UnreadableError(Exception):
     """This reader does not take the file; perhaps the next one does."""
+
+
+@contextmanager
+def opened(source: object, name: str | None) -> Iterator[tuple[BinaryIO, str]]:
+    """Seekable binary file and how to call it, for a path, bytes or a binary file object."""
+    label = name or name_source(source)
+    if isinstance(source, bytes | bytearray | memoryview):
+        opened = io.BytesIO(source)
+    elif hasattr(source, "read"):
+        opened = nullcontext(source) if source.seekable() else io.BytesIO(source.read())
+    else:
+        opened = open_file(Path(os.fsdecode(source)), label)
+    with opened as file:
+        if not file.seek(0, os.SEEK_END):
+            raise AudioError(
+                label, "an empty file (0 bytes)", "a recording", "Copy or record it again."
+            )
+        file.seek(0)
+        yield file, label
+
+
+def name_source(source: object) -> str:
+    """How errors call a recording: its path, or what else is known of it."""
+    if isinstance(source, str | os.PathLike):
+        return os.fsdecode(source)
+    return str(getattr(source, "name", "the sound"))
+
+
+def open_file(path: Path, label: str) -> BinaryIO:
+    """Open a regular file; AudioError says what is there instead."""
+    try:
+        status = path.stat()
+        if stat.S_ISREG(status.st_mode):
+            # In memory, decoding is quicker.
+            small = status.st_size <= _IN_MEMORY_BYTES
+            return io.BytesIO(path.read_bytes()) if small else path.open("rb")
+        # A device or pipe could go on for ever.
+        found = "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
+        remedy = "Name a file."
+    except FileNotFoundError:
+        found, remedy = "nothing there", "Check the spelling and the folder."
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        found, remedy = f"an unreadable file ({error})", "Check its permissions."
+    raise AudioError(label, found, "a recording", remedy)
 
 
 def read_blocks(file: BinaryIO, label: str, notes: list[str]) -> Iterator[tuple[int, np.ndarray]]:
