@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from scipy.spatial.distance import pdist
 from sklearn.metrics import recall_score
 from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict
 from sklearn.pipeline import make_pipeline
@@ -128,10 +127,6 @@ def test_another_process_makes_the_same_bytes(table, tmp_path):
 def test_an_ogg_file_stays_a_valid_one(tmp_path):
     tone = 0.3 * np.sin(np.arange(16_000) / 20)
     soundfile.write(tmp_path / "plain.ogg", tone, 16_000)
-    plain = (tmp_path / "plain.ogg").read_bytes()
-    page = bytearray(plain[: 27 + plain[26] + sum(plain[27 : 27 + plain[26]])])
-    checksum, page[22:26] = int.from_bytes(page[22:26], "little"), bytes(4)
-    assert voices._ogg_checksum(page) == checksum
     voices.write_clip(tmp_path / "ours.ogg", tone, 16_000)
     decoded = [soundfile.read(tmp_path / name)[0] for name in ("plain.ogg", "ours.ogg")]
     np.testing.assert_array_equal(*decoded)
@@ -196,21 +191,6 @@ def test_absolute_pitch_does_not_tell_the_emotion(measured):
     pitch = measured.groupby(["speaker", "emotion"])["pitch_st"].median()
     assert pitch["demo-v05", "sad"] > pitch["demo-v07", "neutral"]
     assert pitch["demo-v02", "happy"] > pitch["demo-v04", "neutral"] > pitch["demo-v06", "fear"]
-
-
-def test_formants_are_taken_up_by_the_synthesizer():
-    """With one pitch for all, the voices still differ: eSpeak ignores bad variants silently."""
-    envelopes = []
-    with voices.open_synthesizer() as espeak:
-        for voice in demo.VOICES.values():
-            low, high = voice.pitch_hz
-            variant = demo._variant(voice, pitch_st=0, pitch_range=1)
-            same_pitch = variant.replace(f"pitch {low} {high}", "pitch 100 100")
-            assert same_pitch != variant
-            y = espeak.speak("Say the word wheel.", variant=same_pitch, rate_wpm=160)
-            mfcc = librosa.feature.mfcc(y=y, sr=espeak.sr, n_mfcc=20)
-            envelopes.append(mfcc.mean(axis=1)[1:])
-    assert pdist(envelopes).min() > 1
 
 
 def test_an_unknown_voice_is_an_error(tmp_path):

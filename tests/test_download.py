@@ -447,7 +447,6 @@ def test_second_call_waits_and_finds_it_complete(home, site, child, capsys, capl
     ("name", "source", "message"),
     [
         ("tny", "publisher", "unknown corpus 'tny': known are demo, "),
-        ("tiny", "ftp", "source 'ftp': expected one of publisher, kaggle"),
         ("tiny", "kaggle", "no copy of 'tiny' on Kaggle"),
         ("tiny", "publisher", r"cannot be fetched from here.*CC0.*example\.org/tiny.*data/tiny, "),
     ],

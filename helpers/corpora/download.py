@@ -80,8 +80,6 @@ def download_corpus(name: str, *, source: str = "publisher", force: bool = False
             f"unknown corpus {name!r}: known are {', '.join(CORPORA)}. Your own recordings need no "
             "download: name their folder or manifest instead"
         )
-    if source not in ("publisher", "kaggle"):
-        raise UserError(f"source {source!r}: expected one of publisher, kaggle")
     corpus = CORPORA[name]
     try:
         root = _fetch(corpus, source, force)

@@ -67,18 +67,14 @@ def describe_corpora(names: str | Iterable[str]) -> pd.DataFrame:
     """
     rows = {}
     for name in parse_names(names):
-        clips = load_listing(name).clips
+        clips, corpus = load_listing(name).clips, CORPORA.get(name)
         rows[name] = {
-            "title": f"own data: {clips['corpus'].iloc[0]}",
-            "licence": "yours to know",
+            "title": corpus.title if corpus else f"own data: {clips['corpus'].iloc[0]}",
+            "licence": corpus.licence if corpus else "yours to know",
             "clips": len(clips),
             "speakers": clips["speaker"].nunique(),
-            "synthetic": False,
+            "synthetic": corpus is not None and corpus.generated,
         }
-        if name in CORPORA:
-            corpus = CORPORA[name]
-            facts = {"title": corpus.title, "licence": corpus.licence}
-            rows[name] |= {**facts, "synthetic": corpus.generated}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("corpus")
 
 

@@ -217,8 +217,9 @@ def _compile_trace(body):
 def check_sanity(predictor, waves: Sequence[np.ndarray], *, seed: int = 0) -> pd.DataFrame:
     """Compare each clip's map with those of the same body after its weights were changed.
 
-    They are nudged by 1 %, shuffled in the last layer, or shuffled in all layers: see
-    :func:`shuffle_weights`.
+    They are nudged by 1 %, shuffled in the last layer, or shuffled in all layers. When the values
+    of a weight array change places, what flows through the layers keeps about its size, and nothing
+    of its meaning.
 
     Parameters
     ----------
@@ -252,8 +253,8 @@ def check_sanity(predictor, waves: Sequence[np.ndarray], *, seed: int = 0) -> pd
     for draw in range(_DRAWS):
         changes = {
             "nudged": [w * (1 + 0.01 * rng.normal(size=w.shape)) for w in body.get_weights()],
-            "last layer shuffled": shuffle_weights(body, rng, only_last=True),
-            "all layers shuffled": shuffle_weights(body, rng, only_last=False),
+            "last layer shuffled": _shuffle_weights(body, rng, only_last=True),
+            "all layers shuffled": _shuffle_weights(body, rng, only_last=False),
         }
         for name, weights in changes.items():
             copy.set_weights(weights)
@@ -264,12 +265,8 @@ def check_sanity(predictor, waves: Sequence[np.ndarray], *, seed: int = 0) -> pd
     return pd.DataFrame(rows, columns=["wave", "draw", "weights", "signed", "absolute"])
 
 
-def shuffle_weights(body, rng: np.random.Generator, *, only_last: bool) -> list[np.ndarray]:
-    """Weights of a body that has learned nothing; the body itself stays as it is.
-
-    The values of each weight array change places: what flows through the layers keeps about its
-    size, and nothing of its meaning. ``only_last`` shuffles only the last layer that has weights.
-    """
+def _shuffle_weights(body, rng: np.random.Generator, *, only_last: bool) -> list[np.ndarray]:
+    """Weights of a body that has learned nothing, or whose last layer has not."""
     weights = body.get_weights()
     last = next(layer for layer in reversed(body.layers) if layer.weights)
     first = len(weights) - len(last.weights) if only_last else 0

@@ -220,7 +220,6 @@ def _write_clips(folder: Path) -> None:
             "synthetic": True,
             "note": "Made by rules with a speech synthesizer; says nothing about real speech.",
             "rules": _rules(),
-            "clips": len(_CLIPS),
             "espeak_ng": espeak.version,
         }
     (folder / STAMP).write_text(json.dumps(stamp, indent=2) + "\n", encoding="utf-8")
