@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import librosa
@@ -259,38 +258,10 @@ def test_other_files_are_never_replaced(tmp_path):
     assert (tmp_path / "my interview.wav").read_bytes() == b"dear to me"
 
 
-def test_a_failure_on_the_way_leaves_nothing(tmp_path, monkeypatch):
-    def fill_the_disk(path: Path, y: np.ndarray, sr: int):
-        if len(list(path.parent.iterdir())) == 5:
-            raise OSError(28, "No space left on device")
-        voices.write_clip(path, y, sr)
-
-    monkeypatch.setattr(demo, "write_clip", fill_the_disk)
-    with pytest.raises(UserError, match="No space left"):
-        demo.make_demo(tmp_path / "demo")
-    assert not list(tmp_path.iterdir())
-
-
 def test_a_folder_that_cannot_be_is_explained(tmp_path):
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(UserError, match="SER_DATA"):
         demo.make_demo(tmp_path / "file" / "demo")
-
-
-def test_a_killed_call_leaves_no_half_corpus(tmp_path, tmp_path_factory):
-    make = f"demo.make_demo({str(tmp_path / 'demo')!r})"
-    # What eSpeak reads lies in the system's temporary folder, and a killed call leaves it there.
-    environment = {**os.environ, "TMPDIR": str(tmp_path_factory.mktemp("tmp"))}
-    with _python(make, env=environment) as process:
-        while len(list(tmp_path.glob(".demo-*/v*"))) < 10:
-            assert process.poll() is None, "it ended before it could be killed"
-            time.sleep(0.01)
-        process.kill()
-    assert not (tmp_path / "demo").exists()
-    with _python(make, clips=40) as process:
-        assert process.wait() == 0
-    assert len(list((tmp_path / "demo").glob("v*"))) == 40
-    assert [path.name for path in tmp_path.iterdir()] == ["demo"]
 
 
 @pytest.mark.parametrize("stale", [False, True])
