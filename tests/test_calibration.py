@@ -80,7 +80,7 @@ RIGHT = np.array([1, 1, 0, 0, 1, 1, 1, 0, 1, 0], dtype=bool)
 
 def test_calibration_error_by_hand():
     table = measure_reliability(CONFIDENCE, RIGHT)
-    assert table["low"].tolist() == pytest.approx([0.5, 0.7, 0.9])
+    assert table["confidence"].tolist() == pytest.approx([0.55, 0.75, 0.95])
     assert table["clips"].tolist() == [4, 4, 2]
     assert table["accuracy"].tolist() == [0.5, 0.75, 0.5]
     p = np.stack([CONFIDENCE, 1 - CONFIDENCE], axis=1)
