@@ -11,6 +11,7 @@ from helpers.errors import UserError
 from helpers.runs import atomic_write, open_run, show_progress
 
 _SHOWN_A_CHECK = 50
+RATERS = ("refuse", "share")  # of helpers.corpora.labels, which takes a second to import
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -49,11 +50,31 @@ def build_parser() -> argparse.ArgumentParser:
     corpora = argparse.ArgumentParser(add_help=False)
     corpora.add_argument(
         "--corpora",
-        help="comma-separated corpora (`ser corpora` lists them), a manifest.csv, or a folder with "
-        "one folder per emotion; demo if not given",
+        help="comma-separated corpora (`ser corpora` lists them), a manifest.csv, or a folder of "
+        "your own (data/README.md says which are understood); demo if not given",
+    )
+    labels = argparse.ArgumentParser(add_help=False)
+    labels.add_argument(
+        "--pattern",
+        default="",
+        metavar="'{speaker}_{emotion}_{}'",
+        help="labels in the file names of a folder; {} is any text",
+    )
+    labels.add_argument("--emotions", default="", metavar="angry,happy", help="keep these only")
+    labels.add_argument(
+        "--map",
+        default="",
+        metavar="anger=angry,joy=happy",
+        help="rename emotions; or a file with one such pair per line",
+    )
+    labels.add_argument(
+        "--raters",
+        default="refuse",
+        choices=RATERS,
+        help="rows of a list that disagree about a clip: refuse them (if not given), or share it",
     )
 
-    run = _add(commands, "run", _run, corpora)
+    run = _add(commands, "run", _run, corpora, labels)
     run.add_argument("--run", help="name of the folder under outputs/; after the corpora if absent")
     part = run.add_mutually_exclusive_group()
     part.add_argument("--from", dest="start", metavar="NN", help="begin at this notebook, e.g. 04")
@@ -72,7 +93,7 @@ def build_parser() -> argparse.ArgumentParser:
     predict.add_argument("--model", help="a model.keras; that of the latest run if not given")
     predict.add_argument("--labels", type=Path, help="CSV path,emotion: report how right it was")
 
-    cv = _add(commands, "cv", _cross_validate, corpora)
+    cv = _add(commands, "cv", _cross_validate, corpora, labels)
     cv.add_argument("--model", required=True, help="svm, or a network of 04 and 05 such as cnn")
     cv.add_argument("--protocol", default="speaker-independent", help="%(default)s if not given")
     cv.add_argument("--seeds", type=int, default=1, metavar="N", help="how many; 1 if not given")
@@ -85,17 +106,17 @@ def build_parser() -> argparse.ArgumentParser:
     compare.add_argument("first", metavar="RUN", help="a folder, or its name in outputs/")
     compare.add_argument("second", metavar="RUN", help="the one to be judged")
 
-    features = _add(commands, "features", _compute_features, corpora, csv)
+    features = _add(commands, "features", _compute_features, corpora, labels, csv)
     families = "logmel,mfcc40,vector162,functionals"
     features.add_argument("--family", default=families, help="%(default)s if not given")
     features.add_argument("--scheduler", metavar="tcp://…", help="a Dask scheduler to compute on")
 
     group = commands.add_parser("corpora", help="which corpora are there, and are they sound")
     commands = group.add_subparsers(required=True, metavar="list | validate | get")
-    listing = _add(commands, "list", _list_corpora, csv)
+    listing = _add(commands, "list", _list_corpora, labels, csv)
     listing.add_argument("names", nargs="*", metavar="NAME|PATH", help="these only, with citation")
     listing.add_argument("--cite", action="store_true", help="the citation of each corpus as well")
-    validate = _add(commands, "validate", _validate_corpora, csv)
+    validate = _add(commands, "validate", _validate_corpora, labels, csv)
     validate.add_argument("names", nargs="+", metavar="NAME|PATH")
     get = _add(commands, "get", _get_corpus)
     get.add_argument("name", metavar="NAME")
@@ -138,8 +159,21 @@ def _run(arguments: argparse.Namespace) -> int:
         run_name=arguments.run,
         start=arguments.start,
         only=arguments.only,
-        parameters=dict(arguments.parameters or ()),
+        parameters=_label_parameters(arguments) | dict(arguments.parameters or ()),
     )
+
+
+def _label_parameters(arguments: argparse.Namespace) -> dict[str, str]:
+    """Parameters of notebook 01 for the options about labels that were given."""
+    names = {"PATTERN": "pattern", "EMOTIONS": "emotions", "MAP": "map", "RATERS": "raters"}
+    given = {name: getattr(arguments, option) for name, option in names.items()}
+    return {name: value for name, value in given.items() if value not in ("", "refuse")}
+
+
+def _reading(arguments: argparse.Namespace):
+    from helpers.corpora import Reading
+
+    return Reading(arguments.pattern, arguments.emotions, arguments.map, arguments.raters)
 
 
 def _predict(arguments: argparse.Namespace) -> int:
@@ -171,14 +205,15 @@ def _predict(arguments: argparse.Namespace) -> int:
     return 0 if (table["error"] == "").any() else 1
 
 
-def _load_clips(names: str, *, scheduler: str | None = None):
+def _load_clips(arguments: argparse.Namespace, *, scheduler: str | None = None):
     """Clips of corpora that can be decoded; what is left out and what is computed is said."""
-    from helpers.corpora import load_corpora, parse_names
+    from helpers.corpora import load_corpora
     from helpers.parallel import KEEP_MEMORY
     from helpers.sound.audio import inspect_clips
 
     os.environ.update(KEEP_MEMORY)  # for the processes that decode
-    clips, rejected = inspect_clips(load_corpora(parse_names(names)), scheduler=scheduler)
+    table = load_corpora(arguments.corpora or "demo", _reading(arguments))
+    clips, rejected = inspect_clips(table, scheduler=scheduler)
     for row in rejected.itertuples():
         print(f"left out: {row.error}", file=sys.stderr)
     show_progress()
@@ -194,7 +229,7 @@ def _cross_validate(arguments: argparse.Namespace) -> int:
     folds = crossval.parse_folds(arguments.folds)
     if arguments.run:
         open_run(arguments.run)  # a name that is none is said before the clips are decoded
-    clips = _load_clips(arguments.corpora or "demo")
+    clips = _load_clips(arguments)
     run = open_run(arguments.run or crossval.name_run(clips, arguments.model, arguments.protocol))
     return crossval.report(clips, arguments.model, folds=folds, run=run, **chosen)
 
@@ -230,7 +265,7 @@ def _compute_features(arguments: argparse.Namespace) -> int:
     if arguments.csv and len(rows) != 1:
         expected = "expected one family with one row per clip in --family"
         raise UserError(f"--csv {arguments.csv}: {expected}, got {len(rows)}")
-    clips = _load_clips(arguments.corpora or "demo", scheduler=arguments.scheduler)
+    clips = _load_clips(arguments, scheduler=arguments.scheduler)
     found = extract_features(clips, family=families, scheduler=arguments.scheduler)
     for name, values in found.items():
         print(f"{name}: {' × '.join(map(str, values.shape))}")
@@ -245,7 +280,7 @@ def _list_corpora(arguments: argparse.Namespace) -> int:
     from helpers.corpora import CORPORA
     from helpers.sound.check import survey_corpora
 
-    table = survey_corpora(arguments.names)
+    table = survey_corpora(arguments.names, _reading(arguments))
     _write_csv(table, arguments.csv)
     for part in ("clips", "speakers"):
         expected = ("/" + table[f"expected_{part}"].astype("string")).fillna("")
@@ -276,7 +311,7 @@ def _validate_corpora(arguments: argparse.Namespace) -> int:
 
     os.environ.update(KEEP_MEMORY)  # for the processes that decode
     names = parse_names(arguments.names)
-    checked = [validate_corpus(name) for name in names]
+    checked = [validate_corpus(name, _reading(arguments)) for name in names]
     table = pd.concat([found for found, _ in checked], ignore_index=True)
     # Two parts of one folder meet the same stray files: report each once.
     table = table[(table["check"] != "unparsed") | ~table.duplicated(["path", "check"])]

@@ -10,7 +10,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from helpers.corpora import CORPORA, load_corpora, parse_names
+from helpers.corpora import CORPORA, Reading, load_corpora, parse_names
 from helpers.errors import UserError
 from helpers.parallel import KEEP_MEMORY
 from helpers.report.pages import write_index
@@ -23,6 +23,7 @@ from helpers.runs import (
     outputs_home,
     package_versions,
 )
+from helpers.splits import check_enough
 
 NOTEBOOK_FOLDER = PROJECT_ROOT / "notebooks"
 _CELL_TIMEOUT_S = 3600
@@ -63,8 +64,12 @@ def run_notebooks(
     names = parse_names(corpora or "demo")
     run = open_run(run_name or _default_name(names))
     if steps[0] == NOTEBOOKS[0]:
+        if given.get("MAP") and os.path.isfile(given["MAP"]):
+            given["MAP"] = os.path.abspath(given["MAP"])
+        words = (given.get(name, "") for name in ("PATTERN", "EMOTIONS", "MAP"))
+        reading = Reading(*words, given.get("RATERS", "refuse"))
         # Before the first notebook starts: a missing corpus is explained here, in the terminal.
-        load_corpora(names)
+        check_enough(load_corpora(names, reading))
         given["CORPORA"] = ",".join(names)
     elif corpora:
         before = run.read_json("data.json", made_by=NOTEBOOKS[0])["corpora"]

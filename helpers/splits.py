@@ -23,7 +23,9 @@ from helpers.corpora.manifest import find_unnamed
 from helpers.errors import UserError
 
 SIDES = ("train", "validation", "test")
+_PART = r"#(?:t|channel)=[^/#]*$"
 UNUSED = "unused"  # on no side
+_FEWEST_CLIPS = 20
 _LOG = logging.getLogger(__name__)
 
 
@@ -48,7 +50,8 @@ def make_split(
           these alone, the others learn from the rest. What is left belongs to no side.
         - ``random-80-20``: 80 % train, 20 % test, by chance and stratified by emotion, as in the
           public recipes. A tenth of the training side is set apart for early stopping, so that the
-          test side is not used to choose anything.
+          test side is not used to choose anything. Clips of one file stand on one side. An emotion
+          of fewer than five files is only learned, since it cannot stand on every side.
         - ``own-split``: the sides that a manifest gives in its column ``split``. Without a
           validation side, about a tenth of the training side is set apart for it. A warning names
           the speakers on both sides: the score is then not one on people never heard.
@@ -62,18 +65,19 @@ def make_split(
     pd.Series of str
         ``train``, ``validation`` or ``test``, indexed as ``table``; ``unused`` for what is on no
         side: by speaker, clips that name no speaker where others do, and a training clip that is
-        the same recording as a test clip.
+        the same recording as a test clip. A warning names the emotions that are tested and that
+        nobody says in training.
 
     Raises
     ------
     UserError
         An unknown protocol, a fold below 1, or a table that does not allow the protocol: a single
-        speaker, one text or unknown ones, an emotion with fewer than five clips, no column
-        ``split``, a side without clips.
+        speaker, one text or unknown ones, no column ``split``, a side without clips.
 
     Examples
     --------
-    >>> clips = pd.DataFrame({"emotion": ["sad", "happy"] * 50})
+    >>> clips = pd.DataFrame({"path": range(100), "emotion": ["sad", "happy"] * 50})
+    >>> clips["path"] = clips["path"].astype(str)
     >>> make_split(clips, protocol="random-80-20").value_counts().to_dict()
     {'train': 72, 'test': 20, 'validation': 8}
     """
@@ -90,6 +94,17 @@ def make_split(
     else:
         raise UserError(f"protocol {protocol!r}: expected one of {', '.join(PROTOCOLS)}")
     _refuse_empty(split)
+    emotions = table["emotion"]
+    unlearned = sorted(set(emotions[split == "test"]) - set(emotions[split == "train"]))
+    if unlearned:
+        n = (emotions[split == "test"].isin(unlearned)).sum()
+        _LOG.warning(
+            "%s, fold %d: nobody in training says %s, so %d test clips cannot be named right",
+            protocol,
+            fold,
+            ", ".join(unlearned),
+            n,
+        )
     return split
 
 
@@ -105,8 +120,8 @@ def _split_by_speaker(table: pd.DataFrame, fold: int, seed: int) -> pd.Series:
                 raise UserError(
                     f"{family}: found one speaker ({clips['speaker'].iloc[0]}), expected at least "
                     "two for a speaker-independent split. Name the speakers (column `speaker` of "
-                    "the manifest, or folders <emotion>/<speaker>/), or set "
-                    "PROTOCOL = 'random-80-20' and read the score as that."
+                    "a list, folders <emotion>/<speaker>/, or --pattern), or ask for "
+                    "the protocol random-80-20 and read the score as that"
                 )
             continue  # a lone speaker beside other corpora can only help to train
         test = folds[(fold - 1) % len(folds)]
@@ -148,21 +163,24 @@ def _split_by_speaker_and_text(table: pd.DataFrame, fold: int, seed: int) -> pd.
 
 
 def _split_randomly(table: pd.DataFrame, seed: int) -> pd.Series:
-    counts = table["emotion"].value_counts()
-    if counts.min() < 5:
-        raise UserError(
-            f"{counts.idxmin()}: found {counts.min()} clips, expected at least 5 per emotion for a "
-            "random split. Add recordings or leave that emotion out."
-        )
     rng = np.random.default_rng(seed)
+    files = name_files(table)
+    firsts = table[~files.duplicated()]
     split = pd.Series("train", index=table.index, name="split")
-    for _, clips in table.groupby("emotion"):
+    for _, clips in firsts.groupby("emotion"):
+        if len(clips) < 5:
+            continue
         order = rng.permutation(clips.index.to_numpy())
         n_test = max(1, round(0.2 * len(order)))
         n_validation = max(1, round(0.1 * (len(order) - n_test)))
         split[order[:n_test]] = "test"
         split[order[n_test : n_test + n_validation]] = "validation"
-    return split
+    return split.groupby(files).transform("first").rename("split")
+
+
+def name_files(table: pd.DataFrame) -> pd.Series:
+    """File of each clip: its path without the part of the file, such as ``#t=1.5,3``."""
+    return table["path"].str.replace(_PART, "", regex=True)
 
 
 def _split_as_given(table: pd.DataFrame, seed: int) -> pd.Series:
@@ -176,6 +194,23 @@ def _split_as_given(table: pd.DataFrame, seed: int) -> pd.Series:
     if speakers:
         _LOG.warning("own-split: speakers on both sides: %s", ", ".join(speakers[:8]))
     return split
+
+
+def check_enough(table: pd.DataFrame) -> None:
+    """Refuse a table that nothing can be learned from, in words and before any work.
+
+    Raises
+    ------
+    UserError
+        Fewer than two emotions, or fewer than 20 clips.
+    """
+    emotions = sorted(set(table["emotion"]))
+    if len(emotions) < 2 or len(table) < _FEWEST_CLIPS:
+        raise UserError(
+            f"found {len(table)} clips of {len(emotions)} emotions ({', '.join(emotions[:5])}), "
+            f"expected at least {_FEWEST_CLIPS} clips of two. Record more, or add a corpus, as in "
+            "--corpora mine,ravdess"
+        )
 
 
 def check_split(table: pd.DataFrame, split: pd.Series) -> None:
@@ -221,12 +256,14 @@ def _pick_tenth(clips: pd.DataFrame, *, seed: int) -> np.ndarray:
     if len(texts) >= 10:
         chosen = rng.choice(texts, size=round(0.1 * len(texts)), replace=False)
         return clips["text"].isin(chosen).to_numpy()
-    mask = np.zeros(len(clips), dtype=bool)
-    for places in clips.reset_index(drop=True).groupby("emotion").indices.values():
+    files = name_files(clips)
+    firsts = clips[~files.duplicated()].reset_index()
+    chosen = []
+    for places in firsts.groupby("emotion").indices.values():
         # An emotion's only clip stays in training, which could not learn it otherwise.
         n = max(1, round(0.1 * len(places))) if len(places) > 1 else 0
-        mask[rng.permutation(places)[:n]] = True
-    return mask
+        chosen.extend(rng.permutation(places)[:n])
+    return files.isin(name_files(firsts.iloc[chosen])).to_numpy()
 
 
 def possible_protocols(table: pd.DataFrame) -> list[str]:
@@ -234,7 +271,13 @@ def possible_protocols(table: pd.DataFrame) -> list[str]:
 
     Whoever says the sides in a manifest means them. A single speaker leaves only the random split
     besides, and then every score says so.
+
+    Raises
+    ------
+    UserError
+        There is too little to learn from.
     """
+    check_enough(table)
     own = ["own-split"] if "split" in table else []
     n_speakers = table.loc[~find_unnamed(table), "speaker"].nunique()
     return own + (PROTOCOLS[:2] if n_speakers > 1 else PROTOCOLS[1:2])

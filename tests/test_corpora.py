@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import unicodedata
+import zipfile
 from pathlib import Path
 
 import pandas as pd
@@ -18,13 +19,16 @@ from helpers.columns import UTTERANCES
 from helpers.corpora import (
     CORPORA,
     EMOTIONS,
+    Reading,
     class_order,
     load_corpora,
     load_listing,
     locate,
     parse_names,
 )
-from helpers.corpora.manifest import load_folders, load_manifest
+from helpers.corpora.folders import load_folders
+from helpers.corpora.labels import share_matrix
+from helpers.corpora.manifest import load_manifest
 from helpers.corpora.overview import pick_contrast
 from helpers.corpora.table import find_audio
 from helpers.errors import UserError
@@ -51,6 +55,34 @@ def touch(root: Path, *names: str) -> Path:
 def write_csv(root: Path, text: str, *, name: str = "own.csv", encoding: str = "utf-8") -> Path:
     (root / name).write_bytes(text.encode(encoding))
     return root / name
+
+
+def write_sheet(path: Path, rows: list[list[str]]) -> None:
+    """The least that Excel would open."""
+    main = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+    relations = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+    package = "http://schemas.openxmlformats.org/package/2006/relationships"
+    cell = '<c t="inlineStr"><is><t>{}</t></is></c>'.format
+    lines = "".join(f"<row>{''.join(map(cell, row))}</row>" for row in rows)
+    sheets = "".join(f'<sheet name="{n}" sheetId="{n}" r:id="r{n}"/>' for n in "12")
+    files = {
+        "_rels/.rels": f'<Relationships xmlns="{package}"><Relationship Id="r" Type="{relations}'
+        '/officeDocument" Target="xl/workbook.xml"/></Relationships>',
+        "xl/workbook.xml": f'<workbook xmlns="{main}" xmlns:r="{relations}"><sheets>{sheets}'
+        "</sheets></workbook>",
+        "xl/_rels/workbook.xml.rels": f'<Relationships xmlns="{package}">'
+        + "".join(
+            f'<Relationship Id="r{n}" Type="{relations}/worksheet" Target="sheet{n}.xml"/>'
+            for n in "12"
+        )
+        + "</Relationships>",
+    }
+    for n in "12":
+        body = f"<sheetData>{lines}</sheetData>"
+        files[f"xl/sheet{n}.xml"] = f'<worksheet xmlns="{main}">{body}</worksheet>'
+    with zipfile.ZipFile(path, "w") as book:
+        for name, text in files.items():
+            book.writestr(name, f'<?xml version="1.0" encoding="UTF-8"?>{text}')
 
 
 # --- the registry ---
@@ -137,7 +169,7 @@ def test_several_corpora_make_one_sorted_table(home, caplog):
         assert table["corpus"].tolist() == ["ravdess-song", "ravdess", "tess"]
         assert table["duration_s"].isna().all() and table["duration_s"].dtype == "float64"
     # Both parts of RAVDESS meet it; each call reports it once.
-    said = "left out 1 files (not named by the corpus' rule): stray.wav"
+    said = "left out 1 files (no label in their names or folders): stray.wav"
     assert [m for m in caplog.messages if "left out" in m] == [said] * 2
 
 
@@ -147,7 +179,7 @@ def test_one_corpus_twice_is_refused(home):
         with pytest.raises(UserError, match="given twice"):
             load_corpora(names)
     touch(home, "elsewhere/tess/sad/x.wav")
-    with pytest.raises(UserError, match="may not be called 'tess'.*SER_DATA="):
+    with pytest.raises(UserError, match="may not be called 'tess'.*rename"):
         load_corpora(str(home / "elsewhere/tess"))
 
 
@@ -164,7 +196,7 @@ def test_left_out_files_are_named_once_in_the_log(home, caplog):
     with caplog.at_level(logging.WARNING):
         load_corpora("ravdess")
     assert len(load_listing("ravdess").paths("unparsed")) == 5
-    (message,) = [m for m in caplog.messages if "not named by" in m]
+    (message,) = [m for m in caplog.messages if "no label" in m]
     assert message.startswith("left out 5 files") and message.endswith("a.wav, b.wav, c.wav, …")
     assert any("1 clips" in m and "1440" in m for m in caplog.messages)
 
@@ -259,13 +291,13 @@ def test_manifest_reports_files_that_are_not_there(tmp_path, caplog):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("file,emotion\na.wav,sad\n", r"no column path; its header is 'file,emotion'"),
+        ("name,emotion\na.wav,sad\n", r"no column path; its header is 'name,emotion'"),
         ("a.wav,sad\n", "no column path and no column emotion"),
         ("", "no column path"),
         ("path,emotion\n", "a header without rows"),
         ("path,emotion\na.wav,\nb.wav,sad\na.wav,  \n", r"2 rows with an empty emotion: row 2, 4"),
         ("path,emotion\n,sad\n", "an empty path: row 2"),
-        ("path,emotion\na.wav,sad\na.wav,happy\n", "another emotion .* row 3"),
+        ("path,emotion\na.wav,sad\na.wav,happy\n", "a.wav is emotion sad in row 2 and happy in"),
         ("path,emotion\na.wav,sad, really\n", "more cells than the header .*row 2"),
         ("path,emotion\nx.wav,sad\ny.wav,sad\n", "none of its 2 files is there, e.g. .*x.wav"),
         ('path,emotion\n"a.wav,sad\n', "an empty emotion|not a CSV"),
@@ -278,17 +310,111 @@ def test_manifest_errors_name_the_file_and_the_row(tmp_path, text, message):
     assert str(tmp_path / "own.csv") in str(raised.value)
 
 
-@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
-def test_manifest_in_another_encoding_says_how_to_save_it(tmp_path, encoding):
-    path = write_csv(tmp_path, "path,emotion\na.wav,Ärger\n", encoding=encoding)
-    with pytest.raises(UserError, match="not UTF-8. Save it as"):
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252", "xlsx"])
+@pytest.mark.parametrize("first", ["", "sep=;\n"])
+def test_manifest_as_german_excel_writes_it(tmp_path, caplog, encoding, first):
+    touch(tmp_path, "ben/fröhlich.wav", "ben/müde.wav")
+    rows = [["path", "emotion", "start_s"], ["ben\\fröhlich.wav", "fröhlich", ""]]
+    rows += [["ben\\müde.wav", "müde", "0,5"]]
+    path = tmp_path / f"own.{encoding if encoding == 'xlsx' else 'csv'}"
+    if encoding == "xlsx":
+        write_sheet(path, rows)
+    else:
+        path.write_bytes((first + "\n".join(map(";".join, rows))).encode(encoding))
+    clips = load_manifest(path).clips
+    assert clips["emotion"].tolist() == ["fröhlich", "müde"]
+    assert clips["path"][1].endswith("müde.wav#t=0.5")
+    assert ("sheets that are not used: 2" in caplog.text) == (encoding == "xlsx")
+
+
+@pytest.mark.parametrize("content", [b"\0\1\2", b"path,emotion\na.wav,\x81\n", b"PK\3\4 cut off"])
+def test_what_is_no_list_says_how_to_save_it(tmp_path, content):
+    for name in ("own.csv", "own.xlsx") if content.startswith(b"PK") else ("own.csv",):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(UserError, match="no column path|Save it|save it"):
+            load_manifest(tmp_path / name)
+
+
+def test_columns_have_several_names_and_the_unknown_are_named(tmp_path, caplog):
+    touch(tmp_path, "a.wav", "b.wav")
+    text = "filename,label,subject,sex,rating,age\na.wav,sad,Anna,F,3,60\nb.wav,joy,Ben,M,2,61\n"
+    clips = load_manifest(write_csv(tmp_path, text)).clips
+    assert clips["speaker"].tolist() == ["own-Anna", "own-Ben"]
+    assert clips["gender"].tolist() == ["female", "male"]
+    assert "columns that are not used: rating, age" in caplog.text
+    for header in ("path,emotion,emotion", "path,emotion,label", "file,path,emotion"):
+        with pytest.raises(UserError, match="columns .* and .* both mean"):
+            load_manifest(write_csv(tmp_path, f"{header}\na.wav,sad,sad\n"))
+
+
+def test_parts_and_channels_of_a_file_are_clips_of_their_own(tmp_path):
+    touch(tmp_path, "a.wav")
+    text = "path,emotion,start_s,end_s,channel_index\n"
+    rows = ["a.wav,sad,0,1.5,", "a.wav,happy,1.5,,", "a.wav,sad,,,1", "a.wav,fear,2,3,left"]
+    clips = load_manifest(write_csv(tmp_path, text + "\n".join(rows))).clips
+    parts = dict(zip(clips["path"].str.partition("#")[2], clips["emotion"], strict=True))
+    assert parts == {
+        "t=0,1.5": "sad",
+        "t=1.5": "happy",
+        "channel=1": "sad",
+        "t=2,3&channel=0": "fear",
+    }
+    for wrong in ("1,1,", "-1,2,", "x,2,", "nan,1,", ",,-1", ",,0.5"):
+        with pytest.raises(UserError, match=r"1 rows with start_s, end_s or channel_index.* row 2"):
+            load_manifest(write_csv(tmp_path, f"{text}a.wav,sad,{wrong}\n"))
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "advice"),
+    [
+        ("speaker", ("anna", "ben"), "Only one of them can be true.*channel_index"),
+        ("split", ("train", "test"), "Keep one of the rows"),
+        ("text", ("Hi", "Ho"), "Keep one of the rows"),
+    ],
+)
+def test_rows_that_contradict_each_other_are_named(tmp_path, column, values, advice):
+    touch(tmp_path, "a.wav")
+    rows = "".join(f"a.wav,sad,{value}\n" for value in values)
+    said = f"a.wav is {column} {values[0]} in row 2 and {values[1]} in row 3. {advice}"
+    with pytest.raises(UserError, match=said):
+        load_manifest(write_csv(tmp_path, f"path,emotion,{column}\n{rows}"))
+
+
+def test_raters_who_disagree_become_shares_when_asked_for(tmp_path):
+    touch(tmp_path, "a.wav", "b.wav")
+    path = write_csv(tmp_path, "path,emotion\na.wav,sad\na.wav,fear\na.wav,sad\nb.wav,happy\n")
+    with pytest.raises(UserError, match="a.wav is emotion sad in row 2 and fear .*--raters share"):
         load_manifest(path)
+    clips = load_corpora(str(path), Reading(raters="share"))
+    assert clips["emotion"].tolist() == ["sad", "happy"]
+    assert share_matrix(clips, ["happy", "fear", "sad"]).round(2).tolist() == [
+        [0, pytest.approx(0.33), pytest.approx(0.67)],
+        [1, 0, 0],
+    ]
+
+
+def test_manifest_is_called_after_its_folder(tmp_path):
+    for folder in ("one", "two"):
+        touch(tmp_path / folder, "a.wav")
+        write_csv(tmp_path / folder, "path,emotion\na.wav,sad\n", name="manifest.csv")
+    clips = load_corpora([tmp_path / "one/manifest.csv", tmp_path / "two/manifest.csv"])
+    assert clips["corpus"].tolist() == ["one", "two"]
+
+
+def test_names_of_mixed_letters_are_found(tmp_path):
+    mixed = "é/" + unicodedata.normalize("NFD", "ü") + "ö.wav"
+    touch(tmp_path, mixed)
+    text = f"path,emotion\n{unicodedata.normalize('NFC', mixed)},sad\n"
+    assert load_manifest(write_csv(tmp_path, text)).clips["path"].tolist() == [
+        str(tmp_path / mixed)
+    ]
 
 
 def test_manifest_lists_a_file_twice_it_counts_once(tmp_path):
     touch(tmp_path, "a.wav", "b.wav")
     text = "path,emotion\na.wav,sad\n./a.wav,sad\nb.wav,happy\n"
-    assert len(load_manifest(write_csv(tmp_path, text)).clips) == 2
+    listing = load_manifest(write_csv(tmp_path, text))
+    assert len(listing.clips) == 2 and listing.paths("repeated") == [str(tmp_path / "a.wav")]
 
 
 @given(text=st.text(max_size=200))
@@ -341,8 +467,8 @@ def test_folder_without_emotions_says_what_is_expected(tmp_path):
 
 
 def test_one_emotion_only_is_said(tmp_path, caplog):
-    load_corpora([touch(tmp_path / "mine", "wav/sad/x.wav", "wav/happy/x.wav")])
-    assert "one emotion only, 'wav'" in caplog.text
+    load_corpora([touch(tmp_path / "mine", "sad/x.wav", "sad/ben/x.wav")])
+    assert "one emotion only, 'sad'" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from helpers.splits import (
     UNUSED,
     check_split,
     make_split,
+    name_files,
     possible_protocols,
 )
 
@@ -45,6 +46,10 @@ def make_clips(
         for text, emotion in itertools.product(range(texts), emotions)
     ]
     return pd.DataFrame(rows)
+
+
+def label(emotions: list[str]) -> pd.DataFrame:
+    return pd.DataFrame({"path": map(str, range(len(emotions))), "emotion": emotions})
 
 
 def join(*tables: pd.DataFrame) -> pd.DataFrame:
@@ -154,7 +159,7 @@ def test_two_speakers_with_few_texts_validate_on_a_tenth_of_each_emotion():
 
 @pytest.mark.parametrize("speakers", [["mine-unknown"], ["mine-anna", "mine-unknown"]])
 def test_lone_speaker_is_explained(speakers):
-    table = make_clips("mine", speakers)
+    table = make_clips("mine", speakers, texts=5)
     with pytest.raises(UserError) as caught:
         make_split(table)
     named = f"mine: found one speaker ({speakers[0]})"
@@ -162,6 +167,20 @@ def test_lone_speaker_is_explained(speakers):
         assert part in str(caught.value)
     assert possible_protocols(table) == ["random-80-20"]
     assert possible_protocols(ravdess()) == PROTOCOLS[:2]
+
+
+def test_too_little_is_said_before_any_work():
+    for table in (make_clips("mine", ["a"], emotions=("sad",), texts=99), make_clips("x", ["a"])):
+        with pytest.raises(UserError, match=r"expected at least 20 clips of two.*--corpora mine,"):
+            possible_protocols(table)
+
+
+def test_an_emotion_that_nobody_says_in_training_is_said(caplog):
+    table = make_clips("mine", ["anna", "ben", "cleo", "dora"])
+    rare = (table["speaker"] == "anna") & (table["emotion"] == "sad")
+    table.loc[rare, "emotion"] = "surprise"
+    make_split(table, fold=1)
+    assert "nobody in training says surprise, so 3 test clips cannot be named right" in caplog.text
 
 
 def test_lone_speaker_beside_another_corpus_helps_to_train():
@@ -196,7 +215,8 @@ def utterance_tables(draw) -> pd.DataFrame:
                 }
                 for clip in range(n_clips)
             ]
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    return table.assign(path=table.index.astype(str))
 
 
 @settings(max_examples=60)
@@ -243,7 +263,7 @@ def test_folds_hold_every_speaker_once_and_mix_the_sexes(genders):
 )
 def test_random_split_is_stratified_and_repeats(counts, seed):
     labels = [emotion for emotion, n in zip(EMOTIONS, counts, strict=False) for _ in range(n)]
-    table = pd.DataFrame({"emotion": labels})
+    table = label(labels)
     split = make_split(table, protocol=CHANCE, seed=seed)
     assert split.index.equals(table.index) and set(split) == set(SIDES)
     for emotion, n in table["emotion"].value_counts().items():
@@ -255,10 +275,25 @@ def test_random_split_is_stratified_and_repeats(counts, seed):
         assert not split.equals(make_split(table, protocol=CHANCE, seed=seed + 1))
 
 
-def test_random_split_needs_five_clips_an_emotion():
-    table = pd.DataFrame({"emotion": ["sad"] * 4 + ["happy"] * 50})
-    with pytest.raises(UserError, match="sad: found 4 clips, expected at least 5"):
-        make_split(table, protocol=CHANCE)
+def test_what_has_fewer_than_five_files_is_only_learned():
+    split = make_split(label(["sad"] * 4 + ["happy"] * 50), protocol=CHANCE)
+    assert set(split[:4]) == {"train"} and set(split[4:]) == set(SIDES)
+    for table in (label(["sad"] * 4), label(["sad"] * 50)[:0]):
+        with pytest.raises(UserError, match="no clips"):
+            make_split(table, protocol=CHANCE)
+
+
+@given(n_files=st.integers(5, 30), n_parts=st.integers(1, 6), seed=st.integers(0, 99))
+def test_parts_of_a_file_stand_on_one_side(n_files, n_parts, seed):
+    paths = [
+        f"{file}.wav#t={part},{part + 1}" for file in range(n_files) for part in range(n_parts)
+    ]
+    table = pd.DataFrame({"path": paths, "emotion": "sad", "text": "", "speaker": "a"})
+    sides = make_split(table, protocol=CHANCE, seed=seed)
+    given_sides = table.assign(split=["test", *["train"] * (len(table) - 1)])
+    given_sides.loc[name_files(table) == "0.wav", "split"] = "test"
+    for split in (sides, make_split(given_sides, protocol="own-split", seed=seed)):
+        assert (split.groupby(name_files(table)).nunique() == 1).all()
 
 
 # --- by name ---

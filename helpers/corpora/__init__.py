@@ -15,11 +15,22 @@ from pathlib import Path
 
 import pandas as pd
 
+from helpers.columns import RESERVED
 from helpers.corpora import cremad, emodb, four_in_one, ravdess, savee, tess
 from helpers.corpora.corpus import Corpus, Remote, locate, not_found
 from helpers.corpora.demo import corpus as demo
-from helpers.corpora.manifest import find_unnamed, load_folders, load_manifest
-from helpers.corpora.table import EMOTIONS, Listing, class_order, find_audio, merge_listings
+from helpers.corpora.folders import load_folders
+from helpers.corpora.labels import Reading, rename_emotions, unify_labels
+from helpers.corpora.manifest import find_unnamed, load_manifest
+from helpers.corpora.table import (
+    COMPANIONS,
+    EMOTIONS,
+    REASONS,
+    Listing,
+    class_order,
+    find_audio,
+    merge_listings,
+)
 from helpers.errors import UserError
 from helpers.runs import PROJECT_ROOT, data_home
 
@@ -28,6 +39,7 @@ __all__ = [
     "EMOTIONS",
     "Corpus",
     "Listing",
+    "Reading",
     "Remote",
     "class_order",
     "find_audio",
@@ -51,11 +63,12 @@ _CORPORA = (
 #: Every corpus by its name. A new one is a line above.
 CORPORA: dict[str, Corpus] = {corpus.name: corpus for corpus in _CORPORA}
 ALL = "all"
+_FEW = 5
 _LOG = logging.getLogger(__name__)
 _Find = Callable[[Path], list[Path]]
 
 
-def load_corpora(names: str | Iterable[str]) -> pd.DataFrame:
+def load_corpora(names: str | Iterable[str], reading: Reading | None = None) -> pd.DataFrame:
     """Utterance table of one or several corpora.
 
     What was left out is logged; :func:`load_listing` gives it file by file.
@@ -63,23 +76,26 @@ def load_corpora(names: str | Iterable[str]) -> pd.DataFrame:
     Parameters
     ----------
     names : str or iterable of str
-        Names of :data:`CORPORA` and paths of own data (a manifest CSV, or a folder with one
-        folder per emotion; see :mod:`helpers.corpora.manifest`), as a list or separated by commas.
-        ``all`` stands for every corpus of people whose recordings are there. A name goes before a
-        folder of the same name: write ``./tess`` for the folder. Relative paths are looked for in
-        the working folder, the project, and the data folder.
+        Names of :data:`CORPORA` and paths of own data (a list, see
+        :mod:`helpers.corpora.manifest`, or a folder, see :mod:`helpers.corpora.folders`), as a
+        list or separated by commas. ``all`` stands for every corpus of people whose recordings
+        are there. A name goes before a folder of the same name: write ``./tess`` for the folder.
+        Relative paths are looked for in the working folder, the project, and the data folder.
+    reading : Reading, optional
+        How labels are read, renamed and chosen.
 
     Returns
     -------
     DataFrame
         Columns :data:`helpers.columns.UTTERANCES`, sorted by path, index 0 … n-1; and ``split``
-        where a manifest says the side of every clip.
+        where own data says the side of every clip.
 
     Raises
     ------
     UserError
         A corpus has no recordings where it should lie (the message says where to get it), an
-        unknown name, one name twice, or own data that cannot be read as such.
+        unknown name, one name twice, own data that cannot be read as such, or an emotion to keep
+        that no clip has.
 
     Examples
     --------
@@ -88,27 +104,60 @@ def load_corpora(names: str | Iterable[str]) -> pd.DataFrame:
     ...
     helpers.errors.UserError: unknown corpus 'ravdes': known are demo, ...
     """
+    reading = reading or Reading()
     find = functools.cache(find_audio)  # RAVDESS speech and song share a folder
     listings, known = {}, set()
     for name in _parse_names(names, find):
-        listings[name] = load_listing(name, find=find)
+        listings[name] = load_listing(name, reading=reading, find=find)
         found = set(listings[name].clips["corpus"])  # several in a gathered one
         _refuse_twice(sorted(found & known))
         known |= found
     merged = merge_listings(listings.values())
     for name, listing in listings.items():
         _warn_of(name, listing.clips)
+    clips, renamed = unify_labels(merged.clips, keep=reading.renamed().values())
+    if renamed:
+        pairs = ", ".join(f"{old}={new}" for old, new in renamed.items())
+        _LOG.warning(
+            "one emotion for what means the same: %s. To keep one: --map anger=anger", pairs
+        )
+    merged = keep_emotions(Listing(clips, merged.left_out), reading)
     _warn_left_out(merged)
     return merged.clips
 
 
-def load_listing(name: str, *, find: _Find = find_audio) -> Listing:
-    """Clips of one corpus, and the files that are not among them; nothing is logged.
+def keep_emotions(listing: Listing, reading: Reading) -> Listing:
+    """Listing of the clips whose emotion is to be kept; the others are left out as ``emotion``.
+
+    Raises
+    ------
+    UserError
+        An emotion to keep that no clip has.
+    """
+    clips, kept = listing.clips, reading.kept()
+    absent = [label for label in kept if label not in set(clips["emotion"])]
+    if absent:
+        raise UserError(
+            f"emotions {', '.join(absent)}: no clip has them; there are "
+            f"{', '.join(class_order(clips['emotion']))}"
+        )
+    away = ~clips["emotion"].isin(kept) if kept else pd.Series(False, index=clips.index)
+    left_out = pd.DataFrame({"path": clips.loc[away, "path"], "why": "emotion"})
+    return Listing(
+        clips[~away].reset_index(drop=True),
+        pd.concat([listing.left_out, left_out], ignore_index=True),
+    )
+
+
+def load_listing(name: str, *, reading: Reading | None = None, find: _Find = find_audio) -> Listing:
+    """Clips of one corpus with renamed labels, and the files that are not among them.
 
     Parameters
     ----------
     name : str
         Name of :data:`CORPORA`, or path of own data, as :func:`parse_names` gives it.
+    reading : Reading, optional
+        How labels are read and renamed.
     find : callable
         As for :meth:`helpers.corpora.corpus.Corpus.load`.
 
@@ -117,23 +166,41 @@ def load_listing(name: str, *, find: _Find = find_audio) -> Listing:
     UserError
         As :func:`load_corpora`.
     """
+    reading = reading or Reading()
     if name in CORPORA:
         corpus = CORPORA[name]
         root = locate(corpus, find=find)
         listing = corpus.load(root, find=find)
         if listing.clips.empty:
             raise not_found(corpus, root, unparsed=listing.paths("unparsed"))
-        return listing
-    path = Path(name)
-    listing = load_manifest(path) if path.is_file() else load_folders(path)
-    own = listing.clips.loc[0, "corpus"]
-    if own in CORPORA:
+    elif Path(name).is_file():
+        listing = load_manifest(name, reading)
+        _refuse_name(name, listing)
+    else:
+        # The parts, not what gathers them.
+        single = [corpus for corpus in _CORPORA if not corpus.parts]
+        listing = load_folders(name, single, reading)
+        _refuse_name(name, listing)
+    clips = rename_emotions(listing.clips, reading.renamed())
+    reserved = sorted(set(clips["emotion"]) & RESERVED)
+    if reserved:
         raise UserError(
-            f"{path}: own data may not be called {own!r}, which is {CORPORA[own].title}. To load "
-            f"that corpus from there, set SER_DATA={path.parent} and name it {own!r}; otherwise "
-            "rename the file or folder"
+            f"{name}: emotions may not be called {', '.join(reserved)}, which are columns of the "
+            f"project's tables: rename them, as in --map {reserved[0]}=other"
         )
-    return listing
+    return Listing(clips, listing.left_out)
+
+
+def _refuse_name(path: str, listing: Listing) -> None:
+    """Refuse own data called like a corpus whose rule its files do not follow."""
+    first = listing.clips.iloc[0]
+    corpus = CORPORA.get(first["corpus"])
+    follows = corpus and corpus.parse and corpus.parse(corpus.named(Path(first["path"])))
+    if corpus and not follows:
+        raise UserError(
+            f"{path}: own data may not be called {corpus.name!r}, which is {corpus.title}, and its "
+            "files are not named by that corpus' rule: rename the file or folder"
+        )
 
 
 def parse_names(names: str | Iterable[str]) -> list[str]:
@@ -228,6 +295,17 @@ def _warn_of(name: str, clips: pd.DataFrame) -> None:
         _LOG.warning("%s: %d clips there, the complete corpus has %d", name, len(clips), expected)
     if clips["emotion"].nunique() == 1:
         _LOG.warning("%s: one emotion only, %r", name, clips.loc[0, "emotion"])
+    speaks = clips.groupby("speaker")["emotion"].nunique()
+    if len(speaks) > 1 and speaks.max() == 1:
+        _LOG.warning(
+            "%s: every speaker speaks one emotion only. Nothing can be learned about emotions from "
+            "that: a model tells the voices apart, and strangers score 0",
+            name,
+        )
+    counts = clips["emotion"].value_counts()
+    few = ", ".join(f"{label} {n}" for label, n in counts[counts < _FEW].items())
+    if few:
+        _LOG.warning("%s: emotions of fewer than %d clips say little: %s", name, _FEW, few)
     n_unnamed = find_unnamed(clips).sum()
     if n_unnamed:
         _LOG.warning(
@@ -240,8 +318,13 @@ def _warn_of(name: str, clips: pd.DataFrame) -> None:
 
 
 def _warn_left_out(listing: Listing) -> None:
-    for note, why in (("unparsed", "not named by the corpus' rule"), ("missing", "not there")):
-        names = [Path(path).name for path in listing.paths(note)]
+    for why, words in REASONS.items():
+        paths = [Path(path) for path in listing.paths(why)]
+        if why == "copy":
+            paths = []  # of published corpora, where they are usual
+        if why == "other":
+            paths = [path for path in paths if path.suffix.lower() not in COMPANIONS]
+        names = [path.name for path in paths]
         if names:
             shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
-            _LOG.warning("left out %d files (%s): %s", len(names), why, shown)
+            _LOG.warning("left out %d files (%s): %s", len(names), words, shown)

@@ -8,7 +8,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from helpers.corpora.table import Listing, find_audio, list_by_file_name, merge_listings
+from helpers.corpora.table import (
+    AUDIO_SUFFIXES,
+    Listing,
+    find_audio,
+    list_by_file_name,
+    merge_listings,
+)
 from helpers.errors import UserError
 from helpers.runs import PROJECT_ROOT, data_home
 
@@ -182,7 +188,7 @@ def locate(corpus: Corpus, *, find: _Find = find_audio) -> Path:
 
     It is found however it is spelled. A generated corpus goes to ``data/`` of the project when
     ``SER_DATA`` is read-only. The folder of a gathered corpus may also be the one in which its
-    parts lie.
+    parts lie, and ``SER_DATA`` may be the folder of the corpus itself.
     """
     home = data_home()
     if corpus.generated:
@@ -191,6 +197,8 @@ def locate(corpus: Corpus, *, find: _Find = find_audio) -> Path:
     if root:
         return root
     if corpus.parts and all(find_folder(home, part, find=find) for part in corpus.parts):
+        return home
+    if _lies_in(home, corpus):
         return home
     return home / corpus.folder
 
@@ -210,6 +218,18 @@ def find_folder(home: Path, corpus: Corpus, *, find: _Find = find_audio) -> Path
     if len(found) > 1:
         found = [path for path in found if not corpus.load(path, find=find).clips.empty] or found
     return found[0] if found else None
+
+
+def _lies_in(home: Path, corpus: Corpus) -> bool:
+    """Whether ``home`` is itself the corpus: most recordings in it or right below are its clips."""
+    if corpus.parse is None:
+        return False
+    paths = [*home.glob("*.*"), *home.glob("*/*.*")]
+    parsed = [
+        corpus.parse(corpus.named(path)) for path in paths if path.suffix.lower() in AUDIO_SUFFIXES
+    ]
+    own = [found for found in parsed if found and found[1]["corpus"] == corpus.name]
+    return 2 * len(own) > len(parsed)
 
 
 def _letters(name: str) -> str:

@@ -1,8 +1,8 @@
-"""Your own recordings: a CSV that lists them, or a folder with one folder per emotion.
+"""A list of one's own recordings: a CSV, or a table of Excel, with one row per clip.
 
-The corpus is called like the CSV (without suffix) or the folder. Emotion names are your own, in any
-script; the names of :data:`helpers.corpora.EMOTIONS` are recognised in any case, all others are
-kept as written (``Wut`` and ``wut`` are two).
+The corpus is called like the file, or like its folder where the file is called ``manifest`` or the
+like. Emotion names are your own, in any script; the names of :data:`helpers.corpora.EMOTIONS` are
+recognised in any case.
 
 Say who speaks whenever you can. Clips without a speaker all belong to one speaker called
 ``<corpus>-unknown``: where no clip has a speaker, a test on people whom the model has never heard
@@ -13,125 +13,103 @@ is impossible. Where some have one, the others stand on no side of it: see
 from __future__ import annotations
 
 import csv
+import functools
 import io
+import json
+import logging
 import os
-import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
+from python_calamine import CalamineError
 
-from helpers.columns import RESERVED
-from helpers.corpora.table import EMOTIONS, Listing, find_audio, make_listing
+from helpers.columns import MEASURED, PROTOCOLS
+from helpers.corpora.labels import Reading, normalize, read_emotion, read_gender, read_side
+from helpers.corpora.table import UNKNOWN_SPEAKER, Listing, name_own
 from helpers.errors import UserError
 
-UNKNOWN_SPEAKER = "unknown"
-_REQUIRED = ("path", "emotion")
-_OPTIONAL = ("speaker", "gender", "intensity", "text", "channel", "language", "split")
-_SIDES = {
-    "": "",
-    "train": "train",
-    "validation": "validation",
-    "val": "validation",
-    "valid": "validation",
-    "dev": "validation",
-    "test": "test",
+#: What the columns may be called; the first word is ours.
+_COLUMNS = {
+    "path": "file filename file_name filepath file_path audio audio_path wav clip",
+    "emotion": "label class emotion_label",
+    "speaker": "speaker_id subject actor person",
+    "gender": "sex",
+    "intensity": "",
+    "text": "transcript transcription sentence",
+    "channel": "",
+    "language": "lang",
+    "split": "side subset partition set",
+    "start_s": "start start_time begin onset",
+    "end_s": "end end_time stop offset",
+    "channel_index": "",
 }
-_GENDER = {"f": "female", "w": "female", "m": "male"}
+_NAMED = {word: name for name, others in _COLUMNS.items() for word in (name, *others.split())}
+_WHICH = ("path", "start_s", "end_s", "channel_index")  # say which clip it is
+_IGNORED = {"corpus", "duration_s", *MEASURED, *PROTOCOLS}  # what notebook 01 adds
+_SHEETS = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods")
+_TOO_GENERAL = frozenset("manifest metadata labels list index".split())
+_LOG = logging.getLogger(__name__)
 
 
-def load_manifest(path: str | Path) -> Listing:
-    """List the clips of a CSV.
+def load_manifest(path: str | Path, reading: Reading | None = None) -> Listing:
+    """List the clips of a CSV, or of the first sheet of an Excel or LibreOffice file.
 
     Parameters
     ----------
     path : path
-        CSV in UTF-8 with a header. Columns ``path`` (relative to the CSV, or absolute) and
-        ``emotion``, and any of ``speaker gender intensity text channel language split``; others
-        are ignored. Separated by ``,``, ``;`` or tabs. ``split`` says on which side a clip is:
-        ``train``, ``validation`` or ``test``.
+        A table with a header. Columns ``path`` (relative to the list, or absolute) and
+        ``emotion``, and any of ``speaker gender intensity text channel language split start_s
+        end_s channel_index``; others are named in a warning. Separated by ``,``, ``;``, ``|`` or
+        tabs, in UTF-8, UTF-16 or Windows-1252. ``split`` says on which side a clip is: ``train``,
+        ``validation`` or ``test``. ``start_s`` and ``end_s`` make a clip of a part of a file,
+        ``channel_index`` (0 is the left one) of one of its channels.
+    reading : Reading, optional
+        ``raters`` is read here.
 
     Returns
     -------
     Listing
-        Files of the CSV that are not there are left out as ``missing``. The clips have a further
-        column ``split`` if the CSV says the side of every clip.
+        Files that are not there are left out as ``missing``, rows that only repeat another as
+        ``repeated``.
 
     Raises
     ------
     UserError
-        Not a CSV in UTF-8, a column missing, a row without path or emotion (the message has the
-        row numbers, the header is row 1), one file under two emotions, an emotion called like a
-        column, a side that is none of the three or given for some rows only, or no listed file
-        exists.
+        Not such a table, a column missing or there twice, a row without path or emotion (the
+        message has the row numbers, the header is row 1), rows that contradict each other about
+        one clip, an emotion called like a column, a side that is none of the three or given for
+        some rows only, times that are none, or no listed file exists.
     """
     path = Path(os.path.abspath(path))
-    name = _nfc(path.stem)
+    raters = reading.raters if reading else "refuse"
+    stem = normalize(path.stem)
+    name = normalize(path.parent.name) if stem.lower() in _TOO_GENERAL else stem
     listed = _read_rows(path)
-    _refuse_rows(path, "an empty path", [n for n, row in listed if not row["path"]])
-    _refuse_rows(path, "an empty emotion", [n for n, row in listed if not row["emotion"]])
-    has_sides = _check_sides(path, listed)
-    rows, missing, contradicting = {}, [], []
+    _check_rows(path, listed)
+    names_in = functools.cache(_composed_names)
+    by_clip: dict[str, list[tuple[int, dict]]] = defaultdict(list)
+    left_out = []
     for number, row in listed:
-        clip = _existing(path.parent, row["path"])
-        if clip is None:
-            missing.append((os.path.join(path.parent, row["path"]), "missing"))
-            continue
-        row["emotion"] = _emotion(row["emotion"])
-        known = rows.setdefault(clip, row)
-        if known["emotion"] != row["emotion"]:
-            contradicting.append(number)
-    _refuse_rows(path, "another emotion than an earlier row of the same file", contradicting)
-    if not rows:
+        file = _find_file(path.parent, row["path"], names_in)
+        if file is None:
+            left_out.append((os.path.join(path.parent, row["path"]), "missing"))
+        else:
+            by_clip[file + _fragment(row)].append((number, row))
+    if not by_clip:
         raise UserError(
-            f"{path}: none of its {len(listed)} files is there, e.g. {missing[0][0]}. Paths in the "
-            "CSV are relative to the folder of the CSV"
+            f"{path}: none of its {len(listed)} files is there, e.g. {left_out[0][0]}. Paths in "
+            "the list are relative to the folder of the list"
         )
-    _refuse_reserved(path, rows.values())
-    clips = ({**row, "path": clip, **_own(name, row)} for clip, row in rows.items())
-    listing = make_listing(clips, missing)
-    if has_sides:
-        sides = [_SIDES[rows[clip]["split"].lower()] for clip in listing.clips["path"]]
-        listing.clips["split"] = sides
-    return listing
-
-
-def load_folders(root: str | Path) -> Listing:
-    """List the clips ``<root>/<emotion>/clip.wav`` or ``<root>/<emotion>/<speaker>/clip.wav``.
-
-    Parameters
-    ----------
-    root : path
-        The names of its folders are the emotions. Files in further folders below the speaker's
-        belong to that speaker.
-
-    Returns
-    -------
-    Listing
-        Audio files that lie in no emotion's folder are left out as ``unparsed``.
-
-    Raises
-    ------
-    UserError
-        No folder with audio files in it, or an emotion called like a column.
-    """
-    root = Path(os.path.abspath(root))
-    name = _nfc(root.name)
-    rows, unparsed = [], []
-    for clip in find_audio(root):
-        folders = [_nfc(part) for part in clip.relative_to(root).parts[:-1]]
-        if not folders:
-            unparsed.append((str(clip), "unparsed"))
-            continue
-        row = {"path": str(clip), "emotion": _emotion(folders[0])}
-        rows.append(row | _own(name, {"speaker": folders[1] if len(folders) > 1 else ""}))
-    if not rows:
-        raise UserError(
-            f"{root}: expected one folder per emotion with audio files in it, such as "
-            f"{root.name}/happy/clip.wav; found {len(unparsed)} audio files, none in a folder. "
-            "Sort them into folders, or list them in a CSV with the columns path,emotion"
-        )
-    _refuse_reserved(root, rows)
-    return make_listing(rows, unparsed)
+    rows = []
+    for clip, same in by_clip.items():
+        left_out += [(clip, "repeated")] * (len(same) - 1)
+        row = _agree(path, same, raters)
+        if not row["split"]:
+            row.pop("split")
+        rows.append({**row, "path": clip, "channel": row["channel"].lower() or "speech"})
+    return name_own(name, rows, left_out)
 
 
 def find_unnamed(clips: pd.DataFrame) -> pd.Series:
@@ -164,54 +142,165 @@ def find_unnamed(clips: pd.DataFrame) -> pd.Series:
 
 
 def _read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
-    """Rows of the CSV with their line numbers; every optional column is there, perhaps empty."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path}: byte {error.start} is not UTF-8. Save it as 'CSV UTF-8' (Excel: Save as, "
-            "file type 'CSV UTF-8')"
-        ) from error
-    header = text.split("\n", 1)[0]
-    separator = max(",;\t", key=header.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-    try:
-        columns = [_nfc(cell).lower() for cell in next(reader, [])]
-        lines = [(reader.line_num, [_nfc(cell) for cell in line]) for line in reader]
-    except csv.Error as error:
-        raise UserError(f"{path}: line {reader.line_num}: not a CSV ({error})") from error
-    absent = [column for column in _REQUIRED if column not in columns]
-    if absent:
-        raise UserError(
-            f"{path}: no column {' and no column '.join(absent)}; its header is {header[:100]!r}, "
-            f"expected path,emotion and any of {','.join(_OPTIONAL)}"
-        )
-    lines = [(number, line) for number, line in lines if any(line)]
-    if not lines:
+    """Rows of the list with their numbers; every known column is there, perhaps empty."""
+    if path.suffix.lower() in _SHEETS:
+        lines = _read_sheet(path)
+    else:
+        lines = _split_lines(path, _read_text(path))
+    lines = [(number, [normalize(cell) for cell in line]) for number, line in lines]
+    header = lines[0][1] if lines else []
+    columns = [_NAMED.get(cell.lower(), cell) for cell in header]
+    _check_columns(path, header, columns)
+    rows = [(number, line) for number, line in lines[1:] if any(line)]
+    if not rows:
         raise UserError(f"{path}: a header without rows, expected one row per clip")
     # A comma in an unquoted text shifts all later cells: wrong labels, not just a long row.
-    shifted = [number for number, line in lines if any(line[len(columns) :])]
+    shifted = [number for number, line in rows if any(line[len(columns) :])]
     _refuse_rows(path, "more cells than the header (quote cells that hold a separator)", shifted)
-    return [(number, _read_cells(columns, line)) for number, line in lines]
+    empty = dict.fromkeys(_COLUMNS, "")
+    # A short row leaves its last cells empty.
+    return [(n, empty | dict(zip(columns, line, strict=False))) for n, line in rows]
 
 
-def _read_cells(columns: list[str], line: list[str]) -> dict[str, str]:
-    row = dict.fromkeys(_REQUIRED + _OPTIONAL, "")
-    for column, cell in zip(columns, line, strict=False):  # a short row leaves its last ones empty
-        if column in row:
-            row[column] = cell
+def _read_sheet(path: Path) -> list[tuple[int, list[str]]]:
+    try:
+        sheets = pd.read_excel(
+            path, sheet_name=None, header=None, dtype=str, keep_default_na=False, engine="calamine"
+        )
+    except CalamineError as error:
+        raise UserError(f"{path}: no such table ({error}); save it as .xlsx or CSV") from error
+    (_, first), *others = sheets.items()
+    filled = [name for name, cells in others if len(cells)]
+    if filled:
+        _LOG.warning("%s: sheets that are not used: %s", path, ", ".join(filled))
+    return list(enumerate(first.to_numpy().tolist(), 1))
+
+
+def _read_text(path: Path) -> str:
+    content = path.read_bytes()
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        encodings = ["utf-16"]
+    elif b"\0" in content:
+        encodings = []
+    else:
+        encodings = ["utf-8-sig", "cp1252"]
+    for encoding in encodings:
+        try:
+            text = content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        if encoding == "cp1252":
+            _LOG.warning("%s: not in UTF-8, so it was read as Windows-1252", path)
+        return text
+    raise UserError(
+        f"{path}: expected a list with the columns path,emotion; this is no text in UTF-8, UTF-16 "
+        "or Windows-1252. Save it as 'CSV UTF-8', or as .xlsx"
+    )
+
+
+def _split_lines(path: Path, text: str) -> list[tuple[int, list[str]]]:
+    first = text.split("\n", 1)[0]
+    said = first.strip().lower().startswith("sep=")  # Excel's own first line
+    separator = first.strip()[4:5] if said else max(",;\t|", key=first.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator or "\t")
+    try:
+        lines = [(reader.line_num, line) for line in reader]
+    except csv.Error as error:
+        raise UserError(f"{path}: line {reader.line_num}: not a CSV ({error})") from error
+    return lines[1:] if said else lines
+
+
+def _check_columns(path: Path, header: list[str], columns: list[str]) -> None:
+    absent = [name for name in ("path", "emotion") if name not in columns]
+    if absent:
+        raise UserError(
+            f"{path}: no column {' and no column '.join(absent)}; its header is "
+            f"{','.join(header)[:100]!r}, expected path,emotion and any of "
+            f"{','.join(list(_COLUMNS)[2:])}"
+        )
+    for name in _COLUMNS:
+        same = [cell for cell, column in zip(header, columns, strict=True) if column == name]
+        if len(same) > 1:
+            raise UserError(
+                f"{path}: columns {' and '.join(same)} both mean {name}: keep one of them"
+            )
+    unknown = [name for name in columns if name and name not in _COLUMNS and name not in _IGNORED]
+    if unknown:
+        _LOG.warning("%s: columns that are not used: %s", path, ", ".join(unknown))
+
+
+def _check_rows(path: Path, listed: list[tuple[int, dict[str, str]]]) -> None:
+    """Bring the cells into our words; refuse rows that cannot be what they say."""
+    _refuse_rows(path, "an empty path", [n for n, row in listed if not row["path"]])
+    _refuse_rows(path, "an empty emotion", [n for n, row in listed if not row["emotion"]])
+    strange, untimed = [], []
+    for number, row in listed:
+        row["emotion"] = read_emotion(row["emotion"])
+        row["gender"] = read_gender(row["gender"])
+        side = read_side(row["split"]) if row["split"] else ""
+        if side is None:
+            strange.append(number)
+        row["split"] = side or ""
+        try:
+            _fragment(row)
+        except ValueError:
+            untimed.append(number)
+    _refuse_rows(path, "another split than train, validation, test", strange)
+    why = "start_s, end_s or channel_index that are none (expected seconds, 0 <= start_s < end_s)"
+    _refuse_rows(path, why, untimed)
+    if any(row["split"] for _, row in listed):
+        _refuse_rows(path, "no split, as others have", [n for n, r in listed if not r["split"]])
+
+
+def _fragment(row: dict[str, str]) -> str:
+    """What follows the file in the path of a clip that is a part of it: ``#t=1.5,3&channel=0``.
+
+    The form is that of the W3C's Media Fragments.
+    """
+    parts = []
+    if row["start_s"] or row["end_s"]:
+        start_s, end_s = _seconds(row["start_s"] or "0"), _seconds(row["end_s"] or "inf")
+        if not 0 <= start_s < end_s:
+            raise ValueError(f"{start_s} to {end_s} s")
+        parts.append(f"t={start_s:.12g}" + (f",{end_s:.12g}" if row["end_s"] else ""))
+    index = {"left": "0", "right": "1"}.get(row["channel_index"], row["channel_index"])
+    if index:
+        if not index.isdecimal():
+            raise ValueError(f"channel {index}")
+        parts.append(f"channel={int(index)}")
+    return "#" + "&".join(parts) if parts else ""
+
+
+def _seconds(text: str) -> float:
+    return float(text.replace(",", "."))
+
+
+def _agree(path: Path, same: list[tuple[int, dict]], raters: str) -> dict[str, str]:
+    """Labels of a clip from all rows about it, which may not contradict each other."""
+    row = dict(same[0][1])
+    may_differ = _WHICH if raters == "refuse" else (*_WHICH, "emotion")
+    for name in (name for name in _COLUMNS if name not in may_differ):
+        said = [(number, other[name]) for number, other in same if other[name]]
+        differing = [(number, value) for number, value in said if value != said[0][1]]
+        row[name] = said[0][1] if said else ""
+        if not differing:
+            continue
+        advice = {
+            "emotion": "If it has parts of several emotions, add the columns start_s,end_s; if "
+            "several people judged it, say --raters share",
+            "speaker": "Only one of them can be true; if two people speak in it, add the columns "
+            "start_s,end_s or channel_index",
+        }
+        raise UserError(
+            f"{path}: {row['path']} is {name} {said[0][1]} in row {said[0][0]} and "
+            f"{differing[0][1]} in row {differing[0][0]}. "
+            + advice.get(name, "Keep one of the rows")
+        )
+    if raters == "share":
+        votes = Counter(label["emotion"] for _, label in same)
+        row["emotion"] = votes.most_common(1)[0][0]
+        row["shares"] = json.dumps(votes, ensure_ascii=False)
     return row
-
-
-def _check_sides(path: Path, listed: list[tuple[int, dict[str, str]]]) -> bool:
-    """Whether the rows say the sides of their clips; refuses sides that do not exist or lack."""
-    written = [(number, row["split"].lower()) for number, row in listed]
-    why = f"another split than {', '.join(filter(None, _SIDES))}"
-    _refuse_rows(path, why, [number for number, side in written if side not in _SIDES])
-    has_sides = any(side for _, side in written)
-    if has_sides:
-        _refuse_rows(path, "no split, as others have", [n for n, side in written if not side])
-    return has_sides
 
 
 def _refuse_rows(path: Path, why: str, numbers: list[int]) -> None:
@@ -220,39 +309,25 @@ def _refuse_rows(path: Path, why: str, numbers: list[int]) -> None:
         raise UserError(f"{path}: {len(numbers)} rows with {why}: row {shown} (header is row 1)")
 
 
-def _refuse_reserved(path: Path, rows: list[dict]) -> None:
-    names = {row["emotion"] for row in rows} & RESERVED
-    if names:
-        raise UserError(
-            f"{path}: emotions may not be called {', '.join(sorted(names))}, which are columns of "
-            "the project's tables, as an emotion is; rename them"
-        )
-
-
-def _existing(folder: Path, written: str) -> str | None:
-    """Absolute path of a listed file; a Mac writes names as NFD, Excel on Windows backslashes."""
+def _find_file(folder: Path, written: str, names_in: Callable[[str], dict[str, str]]) -> str | None:
+    """Absolute path of a listed file; a Mac decomposes letters, Windows writes backslashes."""
     for text in (written, written.replace("\\", "/")):
-        for form in (text, unicodedata.normalize("NFD", text)):
-            path = os.path.abspath(os.path.join(folder, form))
-            if "\0" not in path and os.path.isfile(path):
-                return path
+        path = os.path.abspath(os.path.join(folder, text))
+        if "\0" in path:
+            return None
+        if os.path.isfile(path):
+            return path
+        found = Path(path).anchor
+        for part in Path(path).parts[1:]:
+            found = names_in(found).get(normalize(part), os.path.join(found, part))
+        if os.path.isfile(found):
+            return found
     return None
 
 
-def _own(name: str, row: dict[str, str]) -> dict[str, str]:
-    """Columns that need a second look in own data: unique speaker, usual spelling of the rest."""
-    gender = row.get("gender", "").lower()
-    return {
-        "corpus": name,
-        "speaker": f"{name}-{row['speaker'] or UNKNOWN_SPEAKER}",
-        "gender": _GENDER.get(gender, gender),
-        "channel": row.get("channel", "").lower() or "speech",
-    }
-
-
-def _emotion(text: str) -> str:
-    return text.lower() if text.lower() in EMOTIONS else text
-
-
-def _nfc(text: str) -> str:
-    return unicodedata.normalize("NFC", text).strip()
+def _composed_names(folder: str) -> dict[str, str]:
+    """Path of each entry of a folder, by its name in composed letters."""
+    try:
+        return {normalize(name): os.path.join(folder, name) for name in os.listdir(folder)}
+    except OSError:
+        return {}

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from helpers.corpora import CORPORA, class_order, load_listing, parse_names
+from helpers.corpora import CORPORA, Reading, class_order, load_listing, parse_names
 
 #: From calm to expressive, in the words of CREMA-D and of RAVDESS.
 _INTENSITIES = ["low", "normal", "medium", "strong", "high"]
@@ -49,12 +49,12 @@ def pick_contrast(clips: pd.DataFrame) -> pd.DataFrame:
     return chosen.drop_duplicates("emotion").set_index("emotion", drop=False).loc[order]
 
 
-def describe_corpora(names: str | Iterable[str]) -> pd.DataFrame:
+def describe_corpora(names: str | Iterable[str], reading: Reading | None = None) -> pd.DataFrame:
     """What is known of each named corpus, and how much of it is there.
 
     Parameters
     ----------
-    names : str or iterable of str
+    names, reading
         As for :func:`helpers.corpora.load_corpora`.
 
     Returns
@@ -65,13 +65,14 @@ def describe_corpora(names: str | Iterable[str]) -> pd.DataFrame:
     """
     rows = {}
     for name in parse_names(names):
-        clips, corpus = load_listing(name).clips, CORPORA.get(name)
+        clips = load_listing(name, reading=reading).clips
+        corpus = CORPORA.get(clips["corpus"].iloc[0])
         rows[name] = {
             "title": corpus.title if corpus else f"own data: {clips['corpus'].iloc[0]}",
             "licence": corpus.licence if corpus else "yours to know",
             "clips": len(clips),
             "speakers": clips["speaker"].nunique(),
-            "synthetic": corpus is not None and corpus.generated,
+            "synthetic": bool(corpus and corpus.generated),
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("corpus")
 

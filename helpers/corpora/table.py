@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import re
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +15,28 @@ import pandas as pd
 from helpers.columns import UTTERANCES
 
 EMOTIONS = tuple("neutral calm happy sad angry fear disgust surprise boredom".split())
+#: Suffixes of what is decoded here; what is in a file decides how.
 AUDIO_SUFFIXES = frozenset(
-    ".wav .flac .mp3 .ogg .opus .aif .aiff .aac .m4a .mp4 .3gp .webm .wma .caf".split()
+    ".wav .flac .mp3 .ogg .oga .opus .aif .aiff .aifc .aac .m4a .m4b .mp4 .3gp .webm .weba .wma "
+    ".mka .mkv .mov .caf .amr .au .snd .w64 .rf64".split()
 )
-_LOSSY = AUDIO_SUFFIXES - {".wav", ".flac", ".aif", ".aiff", ".caf"}
+_LOSSLESS = frozenset(".wav .flac .aif .aiff .aifc .caf .au .snd .w64 .rf64".split())
+#: Suffixes of files that often lie beside recordings; they are not worth a warning.
+COMPANIONS = frozenset(
+    ".txt .md .csv .tsv .xlsx .xls .json .xml .html .pdf .doc .docx .rtf .lab .textgrid .png .jpg "
+    ".jpeg .gif .svg .ini .db .zip .py .ipynb .yml .yaml .log .npy .pkl".split()
+)
+UNKNOWN_SPEAKER = "unknown"
+#: Why a file is not among the clips, in words.
+REASONS = {
+    "missing": "not there",
+    "unparsed": "no label in their names or folders",
+    "copy": "a further file of a clip",
+    "repeated": "listed more than once",
+    "emotion": "of other emotions",
+    "other": "not read as audio",
+}
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -26,18 +47,17 @@ class Listing:
     ----------
     clips : pd.DataFrame
         Utterance table: columns :data:`helpers.columns.UTTERANCES`, sorted by path, index 0 … n-1;
-        and ``split`` where a manifest says the side of every clip.
+        ``split`` where folders or a list say the side of every clip, and ``shares`` where raters
+        disagreed. A part of a file has a path such as ``a.wav#t=1.5,3``.
     left_out : pd.DataFrame
-        One row per file, columns ``path`` and ``why``. ``unparsed`` is an audio file not named by
-        the rule of the corpus, ``copy`` a further file of a clip, ``missing`` a file that a
-        manifest lists and that is not there.
+        One row per file, columns ``path`` and ``why``, a key of :data:`REASONS`.
     """
 
     clips: pd.DataFrame
     left_out: pd.DataFrame
 
     def paths(self, why: str) -> list[str]:
-        """Paths that were left out for one reason: ``unparsed``, ``copy`` or ``missing``."""
+        """Paths that were left out for one of the :data:`REASONS`."""
         return self.left_out.loc[self.left_out["why"] == why, "path"].tolist()
 
 
@@ -56,10 +76,22 @@ def class_order(labels: Iterable[str]) -> list[str]:
 def find_audio(root: str | Path) -> list[Path]:
     """All files under ``root`` with an audio suffix, sorted; hidden ones are left out.
 
-    Links to folders are followed once each. A folder that does not exist gives an empty list.
+    Links to folders are followed once each. A folder that does not exist gives an empty list, one
+    that may not be read a warning.
     """
+    return [path for path in _walk(root) if path.suffix.lower() in AUDIO_SUFFIXES]
+
+
+def list_others(root: str | Path) -> list[tuple[str, str]]:
+    """Files under ``root`` that are not read as audio, each with the reason ``other``."""
+    paths = [path for path in _walk(root) if path.suffix.lower() not in AUDIO_SUFFIXES]
+    return [(str(path), "other") for path in paths]
+
+
+def _walk(root: str | Path) -> list[Path]:
     found, seen = [], set()
-    for folder, subfolders, names in os.walk(os.path.abspath(root), followlinks=True):
+    walk = os.walk(os.path.abspath(root), followlinks=True, onerror=_say_unreadable)
+    for folder, subfolders, names in walk:
         status = os.stat(folder)
         if (status.st_dev, status.st_ino) in seen and status.st_ino:
             subfolders.clear()
@@ -67,12 +99,13 @@ def find_audio(root: str | Path) -> list[Path]:
         seen.add((status.st_dev, status.st_ino))
         # Unpacking a Mac's archive elsewhere leaves "._x.wav" files that hold no sound.
         subfolders[:] = sorted(s for s in subfolders if not s.startswith((".", "__MACOSX")))
-        found += [
-            Path(folder, name)
-            for name in names
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in AUDIO_SUFFIXES
-        ]
+        found += [Path(folder, name) for name in names if not name.startswith(".")]
     return sorted(found)
+
+
+def _say_unreadable(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        _LOG.warning("left out a folder that may not be read: %s", error.filename)
 
 
 def make_listing(rows: Iterable[dict], left_out: Iterable[tuple[str, str]] = ()) -> Listing:
@@ -81,7 +114,8 @@ def make_listing(rows: Iterable[dict], left_out: Iterable[tuple[str, str]] = ())
     Parameters
     ----------
     rows : iterable of dict
-        Keys are names of :data:`helpers.columns.UTTERANCES`.
+        Keys are names of :data:`helpers.columns.UTTERANCES`, and ``split`` or ``shares`` where all
+        rows have them.
     left_out : iterable of (str, str)
         Path, and why it is left out; see :class:`Listing`.
 
@@ -91,11 +125,40 @@ def make_listing(rows: Iterable[dict], left_out: Iterable[tuple[str, str]] = ())
     >>> listing.clips.loc[0, ["emotion", "channel", "gender"]].tolist()
     ['sad', 'speech', '']
     """
-    defaults = {**dict.fromkeys(UTTERANCES, ""), "channel": "speech", "duration_s": float("nan")}
-    types = {**dict.fromkeys(UTTERANCES, "str"), "duration_s": "float64"}
-    clips = pd.DataFrame([{**defaults, **row} for row in rows], columns=UTTERANCES).astype(types)
+    rows = list(rows)
+    further = [name for name in ("split", "shares") if rows and name in rows[0]]
+    columns = [*UTTERANCES, *further]
+    defaults = {**dict.fromkeys(columns, ""), "channel": "speech", "duration_s": float("nan")}
+    types = {**dict.fromkeys(columns, "str"), "duration_s": "float64"}
+    clips = pd.DataFrame([{**defaults, **row} for row in rows], columns=columns).astype(types)
     clips = clips.sort_values("path", kind="stable", ignore_index=True)
     return Listing(clips, pd.DataFrame(left_out, columns=["path", "why"], dtype="str"))
+
+
+def name_own(name: str, rows: Iterable[dict], left_out: Iterable[tuple[str, str]]) -> Listing:
+    """Listing of own data called ``name``; a speaker of several spellings becomes one person.
+
+    ``01`` and ``1``, or ``Anna`` and ``anna``, would else stand on both sides of a split by
+    speaker. The most frequent spelling stays, and a warning names the others.
+    """
+    rows = list(rows)
+    spelled: dict[str, Counter] = defaultdict(Counter)
+    for row in rows:
+        spelled[_person(row["speaker"])][row["speaker"]] += 1
+    for spellings in spelled.values():
+        if len(spellings) > 1:
+            shown = ", ".join(f"{written!r} ({n} clips)" for written, n in spellings.most_common())
+            _LOG.warning("%s: took speakers of similar names for one person: %s", name, shown)
+    for row in rows:
+        speaker = spelled[_person(row["speaker"])].most_common(1)[0][0]
+        row |= {"corpus": name, "speaker": f"{name}-{speaker or UNKNOWN_SPEAKER}"}
+    return make_listing(rows, left_out)
+
+
+def _person(speaker: str) -> str:
+    """Speakers whose names differ in case, leading zeros or separators only are one person."""
+    words = re.findall(r"[^\W_]+", speaker.casefold())
+    return " ".join(re.sub(r"0+(?=\d)", "", word) for word in words) or speaker
 
 
 def merge_listings(listings: Iterable[Listing]) -> Listing:
@@ -136,7 +199,7 @@ def list_by_file_name(
     rows, left_out = {}, []
     # CREMA-D has an MP3 beside each WAV, some blank. Among equals the shallowest copy wins, so that
     # a second unpacking below it changes nothing.
-    found = [(path.suffix.lower() in _LOSSY, len(path.parts), path) for path in files]
+    found = [(path.suffix.lower() not in _LOSSLESS, len(path.parts), path) for path in files]
     for _, _, path in sorted(found):
         parsed = parse(named(path))
         if parsed is None:

@@ -22,7 +22,7 @@ from helpers.sound.audio import SAMPLE_RATE, AudioError, cut_frames, load_audio,
 if TYPE_CHECKING:
     import pandas as pd
 
-    from helpers.corpora import Corpus, Listing
+    from helpers.corpora import Corpus, Listing, Reading
 
 #: Checks whose findings are clips that are not there, or cannot be used as they are labelled.
 FAULTS = {
@@ -34,8 +34,9 @@ FAULTS = {
 }
 #: Checks whose findings are worth knowing; published corpora have some.
 NOTES = {
-    "unparsed": "not named by the corpus' rule, so not used",
+    "unparsed": "no label in its name or folders, so not used",
     "copy": "a further file of a clip, so not used",
+    "repeated": "listed more than once, and used once",
     "duplicate": "the same sound as another clip of the same emotion",
     "short": "under 0.3 s",
     "quiet": "95 % of its 25 ms frames are below -50 dBFS",
@@ -45,28 +46,20 @@ NOTES = {
 _FULL_SCALE = 32767 / 32768  # the largest 16-bit sample
 _UNKNOWN_FRAMES = 2**62  # who records into a pipe leaves 0 in the header, or nearly 2**63
 _SHOWN = 5
-_NOUNS = {
-    "anger": "angry",
-    "bored": "boredom",
-    "disgusted": "disgust",
-    "fearful": "fear",
-    "happiness": "happy",
-    "joy": "happy",
-    "sadness": "sad",
-    "surprised": "surprise",
-}
 _NUMBERED = re.compile(r"(?:actor|speaker|subject)[ _-]*([0-9]+)", re.ASCII | re.IGNORECASE)
 _WORD = re.compile(r"[^\W_]+")
 _Rows = Iterator[tuple[str, str, str]]  # path, check, detail
 
 
-def survey_corpora(names: Iterable[str] = ()) -> pd.DataFrame:
+def survey_corpora(names: Iterable[str] = (), reading: Reading | None = None) -> pd.DataFrame:
     """How much of each corpus is there, by file names and headers; nothing is made.
 
     Parameters
     ----------
     names : iterable of str
         Names of :data:`helpers.corpora.CORPORA` and paths of own data; all of the former if empty.
+    reading : helpers.corpora.Reading, optional
+        How labels are read.
 
     Returns
     -------
@@ -91,7 +84,7 @@ def survey_corpora(names: Iterable[str] = ()) -> pd.DataFrame:
 
     rows = []
     for name in parse_names(list(names) or CORPORA):
-        corpus, _, listing = _list_clips(name, make=False)
+        corpus, _, listing = _list_clips(name, reading, make=False)
         clips = listing.clips
         # One after the other: threads get in each other's way at so small a task.
         durations_s = [_duration_s(path) for path in clips["path"]]
@@ -110,7 +103,7 @@ def survey_corpora(names: Iterable[str] = ()) -> pd.DataFrame:
     return pd.DataFrame(rows).astype({"expected_clips": "Int64", "expected_speakers": "Int64"})
 
 
-def validate_corpus(name: str) -> tuple[pd.DataFrame, int]:
+def validate_corpus(name: str, reading: Reading | None = None) -> tuple[pd.DataFrame, int]:
     """Decode every clip of a corpus, in parallel, and list what is odd or wrong.
 
     Two sounds are the same when their samples are, rounded to 16 bits: format and equal channels
@@ -120,6 +113,8 @@ def validate_corpus(name: str) -> tuple[pd.DataFrame, int]:
     ----------
     name : str
         Name of :data:`helpers.corpora.CORPORA`, or path of own data.
+    reading : helpers.corpora.Reading, optional
+        How labels are read.
 
     Returns
     -------
@@ -139,7 +134,7 @@ def validate_corpus(name: str) -> tuple[pd.DataFrame, int]:
     from helpers.corpora import parse_names
 
     (name,) = parse_names([name])
-    corpus, folder, listing = _list_clips(name, make=True)
+    corpus, folder, listing = _list_clips(name, reading, make=True)
     clips = listing.clips
     heard = list(map_clips(_check_sound, clips["path"], label="Checking clips"))
     rows = list(_missing(corpus, listing, str(folder)))
@@ -163,14 +158,17 @@ def _read_header(path: str) -> tuple[int, float]:
     return info.samplerate, info.duration if 0 < info.frames < _UNKNOWN_FRAMES else np.nan
 
 
-def _list_clips(name: str, *, make: bool) -> tuple[Corpus | None, Path, Listing]:
+def _list_clips(
+    name: str, reading: Reading | None, *, make: bool
+) -> tuple[Corpus | None, Path, Listing]:
     """Find a corpus, its folder and its clips; ``make`` allows a generated one to make itself."""
     from helpers.corpora import CORPORA, find_audio, load_listing, locate
     from helpers.corpora.table import make_listing
 
     if name not in CORPORA:
         path = Path(name)
-        return None, path.parent if path.is_file() else path, load_listing(name)
+        folder = path.parent if path.is_file() else path
+        return None, folder, load_listing(name, reading=reading)
     corpus = CORPORA[name]
     folder = locate(corpus)
     if corpus.generated and not make and len(find_audio(folder)) < corpus.n_clips:
@@ -251,10 +249,9 @@ def _same_sounds(clips: pd.DataFrame) -> _Rows:
 
 
 def _unused(listing: Listing) -> _Rows:
-    for path in listing.paths("unparsed"):
-        yield path, "unparsed", "not named by the corpus' rule"
-    for path in listing.paths("copy"):
-        yield path, "copy", "not used: another file of this clip is"
+    for why in ("unparsed", "copy", "repeated"):
+        for path in listing.paths(why):
+            yield path, why, NOTES[why]
 
 
 def _missing(corpus: Corpus | None, listing: Listing, folder: str) -> _Rows:
@@ -283,8 +280,9 @@ def _missing(corpus: Corpus | None, listing: Listing, folder: str) -> _Rows:
 
 def _contradicting_folders(corpus: Corpus | None, clips: pd.DataFrame, root: Path) -> _Rows:
     from helpers.corpora import EMOTIONS
+    from helpers.corpora.labels import EMOTION_OF
 
-    named = _NOUNS | {emotion.lower(): emotion for emotion in (*EMOTIONS, *clips["emotion"])}
+    named = EMOTION_OF | {emotion.lower(): emotion for emotion in (*EMOTIONS, *clips["emotion"])}
     for code, emotion in (corpus.codes if corpus else {}).items():
         if len(code) > 1 and code.isalpha():  # "a" or "03" may mean anything in a folder's name
             named[code.lower()] = emotion
