@@ -29,36 +29,86 @@ _FEWEST_CLIPS = 20
 _LOG = logging.getLogger(__name__)
 
 
-def split_by_speaker(table: pd.DataFrame, *, fold: int = 1, seed: int = 0) -> pd.Series:
-    """Put whole speakers into train, validation or test.
-
-    Fold *k* is the test side and fold *k* + 1 the validation side, corpus by corpus. A corpus of
-    two speakers (TESS) has none to spare for validation: there a tenth of the training speaker's
-    own texts is used, and the test speaker stays unheard.
+def make_split(
+    table: pd.DataFrame, *, protocol: str = "speaker-independent", fold: int = 1, seed: int = 0
+) -> pd.Series:
+    """Put clips into train, validation and test.
 
     Parameters
     ----------
     table : pd.DataFrame
         Utterance table.
+    protocol : str, default="speaker-independent"
+        One of :data:`helpers.columns.PROTOCOLS`.
+
+        - ``speaker-independent``: fold *k* is the test side and fold *k* + 1 the validation side,
+          corpus by corpus. A corpus of two speakers (TESS) has none to spare for validation: there
+          a tenth of the training speaker's own texts is used, and the test speaker stays unheard.
+        - ``speaker-text-independent``: and no text of the test side is heard in training either. A
+          corpus of few sentences, spoken by everybody, can be learned sentence by sentence. Here a
+          fifth of a corpus's texts (of two, one) is kept back: the test speakers are tested on
+          these alone, the others learn from the rest. What is left belongs to no side.
+        - ``random-80-20``: 80 % train, 20 % test, by chance and stratified by emotion, as in the
+          public recipes. A tenth of the training side is set apart for early stopping, so that the
+          test side is not used to choose anything. Clips of one file stand on one side. An emotion
+          of fewer than five files is only learned, since it cannot stand on every side.
+        - ``own-split``: the sides that a manifest gives in its column ``split``. Without a
+          validation side, about a tenth of the training side is set apart for it. A warning names
+          the speakers on both sides: the score is then not one on people never heard.
     fold : int, default=1
-        1-based; counted around where a corpus has fewer folds.
+        1-based; counted around where a corpus has fewer folds. It also rotates the texts.
     seed : int, default=0
-        Only chooses the validation texts of a two-speaker corpus.
+        Of what is drawn: clips, or the validation texts of a two-speaker corpus.
 
     Returns
     -------
     pd.Series of str
-        ``train``, ``validation`` or ``test``, indexed as ``table``; ``unused`` for clips that name
-        no speaker where others do, and for a training clip that is the same recording as a test
-        clip.
+        ``train``, ``validation`` or ``test``, indexed as ``table``; ``unused`` for what is on no
+        side: by speaker, clips that name no speaker where others do, and a training clip that is
+        the same recording as a test clip. A warning names the emotions that are tested and that
+        nobody says in training.
 
     Raises
     ------
     UserError
-        A single speaker, or a fold below 1.
+        An unknown protocol, a fold below 1, or a table that does not allow the protocol: a single
+        speaker, one text or unknown ones, no column ``split``, a side without clips.
+
+    Examples
+    --------
+    >>> clips = pd.DataFrame({"path": range(100), "emotion": ["sad", "happy"] * 50})
+    >>> clips["path"] = clips["path"].astype(str)
+    >>> make_split(clips, protocol="random-80-20").value_counts().to_dict()
+    {'train': 72, 'test': 20, 'validation': 8}
     """
     if fold < 1:
         raise UserError(f"fold {fold}: folds are counted from 1")
+    if protocol == "speaker-independent":
+        split = _split_by_speaker(table, fold, seed)
+    elif protocol == "speaker-text-independent":
+        split = _split_by_speaker_and_text(table, fold, seed)
+    elif protocol == "random-80-20":
+        split = _split_randomly(table, seed)
+    elif protocol == "own-split":
+        split = _split_as_given(table, seed)
+    else:
+        raise UserError(f"protocol {protocol!r}: expected one of {', '.join(PROTOCOLS)}")
+    _refuse_empty(split)
+    emotions = table["emotion"]
+    unlearned = sorted(set(emotions[split == "test"]) - set(emotions[split == "train"]))
+    if unlearned:
+        n = (emotions[split == "test"].isin(unlearned)).sum()
+        _LOG.warning(
+            "%s, fold %d: nobody in training says %s, so %d test clips cannot be named right",
+            protocol,
+            fold,
+            ", ".join(unlearned),
+            n,
+        )
+    return split
+
+
+def _split_by_speaker(table: pd.DataFrame, fold: int, seed: int) -> pd.Series:
     unnamed = find_unnamed(table)
     split = pd.Series("train", index=table.index, name="split").mask(unnamed, UNUSED)
     voices = table[~unnamed]
@@ -89,33 +139,11 @@ def split_by_speaker(table: pd.DataFrame, *, fold: int = 1, seed: int = 0) -> pd
         split[there] = UNUSED
         names = ", ".join(table.loc[there, "path"][:4])
         _LOG.warning("left out of training, as they are in the test: %s", names)
-    _refuse_empty(split)
     return split
 
 
-def split_by_speaker_and_text(table: pd.DataFrame, *, fold: int = 1, seed: int = 0) -> pd.Series:
-    """As :func:`split_by_speaker`, and no text of the test side is heard in training either.
-
-    A corpus of few sentences, spoken by everybody, can be learned sentence by sentence. Here a
-    fifth of a corpus's texts (of two, one) is kept back: the test speakers are tested on these
-    alone, the others learn from the rest. What is left belongs to no side.
-
-    Parameters
-    ----------
-    table, fold, seed
-        As for :func:`split_by_speaker`; the fold also rotates the texts.
-
-    Returns
-    -------
-    pd.Series of str
-        ``train``, ``validation``, ``test`` or ``unused``, indexed as ``table``.
-
-    Raises
-    ------
-    UserError
-        As :func:`split_by_speaker`; also where a corpus has one text only, or none is known.
-    """
-    split = split_by_speaker(table, fold=fold, seed=seed)
+def _split_by_speaker_and_text(table: pd.DataFrame, fold: int, seed: int) -> pd.Series:
+    split = _split_by_speaker(table, fold, seed)
     for corpus, clips in table.groupby("corpus"):
         texts = sorted(set(clips["text"]))
         if len(texts) < 2 or "" in texts:
@@ -128,38 +156,13 @@ def split_by_speaker_and_text(table: pd.DataFrame, *, fold: int = 1, seed: int =
         kept = clips["text"].isin(texts[(fold - 1) % n :: n])
         tested = split[clips.index] == "test"
         split[clips.index[kept != tested]] = UNUSED
-    _refuse_empty(split)
     both = set(table["text"][split == "test"]) & set(table["text"][split == "train"])
     if both:
         raise UserError(f"texts on both sides: {', '.join(sorted(both)[:3])}")
     return split
 
 
-def split_random(table: pd.DataFrame, *, seed: int = 0) -> pd.Series:
-    """80 % train, 20 % test, by chance and stratified by emotion: the public recipes' protocol.
-
-    A tenth of the training side is set apart for early stopping, so that the test side is not
-    used to choose anything.
-
-    Returns
-    -------
-    pd.Series of str
-        ``train``, ``validation`` or ``test``, indexed as ``table``.
-
-    Clips of one file stand on one side. An emotion of fewer than five files is only learned, since
-    it cannot stand on every side.
-
-    Raises
-    ------
-    UserError
-        No emotion has five files.
-
-    Examples
-    --------
-    >>> clips = pd.DataFrame({"path": range(100), "emotion": ["sad", "happy"] * 50})
-    >>> split_random(clips.astype({"path": str})).value_counts().to_dict()
-    {'train': 72, 'test': 20, 'validation': 8}
-    """
+def _split_randomly(table: pd.DataFrame, seed: int) -> pd.Series:
     rng = np.random.default_rng(seed)
     files = name_files(table)
     firsts = table[~files.duplicated()]
@@ -172,9 +175,7 @@ def split_random(table: pd.DataFrame, *, seed: int = 0) -> pd.Series:
         n_validation = max(1, round(0.1 * (len(order) - n_test)))
         split[order[:n_test]] = "test"
         split[order[n_test : n_test + n_validation]] = "validation"
-    split = split.groupby(files).transform("first").rename("split")
-    _refuse_empty(split)
-    return split
+    return split.groupby(files).transform("first").rename("split")
 
 
 def name_files(table: pd.DataFrame) -> pd.Series:
@@ -182,70 +183,16 @@ def name_files(table: pd.DataFrame) -> pd.Series:
     return table["path"].str.replace(_PART, "", regex=True)
 
 
-def split_as_given(table: pd.DataFrame, *, seed: int = 0) -> pd.Series:
-    """The sides that a manifest gives in its column ``split``.
-
-    Without a validation side, about a tenth of the training side is set apart for it. A warning
-    names the speakers on both sides: the score is then not one on people never heard.
-
-    Returns
-    -------
-    pd.Series of str
-        ``train``, ``validation`` or ``test``, indexed as ``table``.
-
-    Raises
-    ------
-    UserError
-        No such column, or nothing to train on or to test.
-
-    Examples
-    --------
-    >>> clips = pd.DataFrame({"split": ["train"] * 8 + ["test"], "emotion": "sad",
-    ...     "text": "", "speaker": ["a"] * 8 + ["b"], "path": list("123456789")})
-    >>> split_as_given(clips).value_counts().to_dict()
-    {'train': 7, 'validation': 1, 'test': 1}
-    """
+def _split_as_given(table: pd.DataFrame, seed: int) -> pd.Series:
     if "split" not in table:
         raise UserError("own-split: found no column split, expected a manifest that has one")
     split = table["split"].copy()
     if not (split == "validation").any():
         train = table[split == "train"]
         split[train.index[_pick_tenth(train, seed=seed)]] = "validation"
-    _refuse_empty(split)
     speakers = _crossing(table, split, "speaker")
     if speakers:
         _LOG.warning("own-split: speakers on both sides: %s", ", ".join(speakers[:8]))
-    return split
-
-
-def make_split(
-    table: pd.DataFrame, *, protocol: str = "speaker-independent", fold: int = 1, seed: int = 0
-) -> pd.Series:
-    """Split by the name of a protocol (:data:`helpers.columns.PROTOCOLS`).
-
-    A warning names the emotions that are tested and that nobody says in training.
-    """
-    if protocol == "speaker-independent":
-        split = split_by_speaker(table, fold=fold, seed=seed)
-    elif protocol == "speaker-text-independent":
-        split = split_by_speaker_and_text(table, fold=fold, seed=seed)
-    elif protocol == "random-80-20":
-        split = split_random(table, seed=seed)
-    elif protocol == "own-split":
-        split = split_as_given(table, seed=seed)
-    else:
-        raise UserError(f"protocol {protocol!r}: expected one of {', '.join(PROTOCOLS)}")
-    emotions = table["emotion"]
-    unlearned = sorted(set(emotions[split == "test"]) - set(emotions[split == "train"]))
-    if unlearned:
-        n = (emotions[split == "test"].isin(unlearned)).sum()
-        _LOG.warning(
-            "%s, fold %d: nobody in training says %s, so %d test clips cannot be named right",
-            protocol,
-            fold,
-            ", ".join(unlearned),
-            n,
-        )
     return split
 
 

@@ -80,13 +80,17 @@ RIGHT = np.array([1, 1, 0, 0, 1, 1, 1, 0, 1, 0], dtype=bool)
 
 def test_calibration_error_by_hand():
     table = measure_reliability(CONFIDENCE, RIGHT)
-    assert table["low"].tolist() == pytest.approx([0.5, 0.7, 0.9])
+    assert table["confidence"].tolist() == pytest.approx([0.55, 0.75, 0.95])
     assert table["clips"].tolist() == [4, 4, 2]
     assert table["accuracy"].tolist() == [0.5, 0.75, 0.5]
     p = np.stack([CONFIDENCE, 1 - CONFIDENCE], axis=1)
     found = summarise_calibration(p, np.where(RIGHT, 0, 1), threshold=0.75)
     # 0.4 · |0.55 - 0.5| + 0.4 · |0.75 - 0.75| + 0.2 · |0.95 - 0.5|
     assert found["ece"] == pytest.approx(0.11)
+    assert (found["n"], found["coverage"]) == (10, 0.6)
+    assert found["accuracy_when_sure"] == pytest.approx(4 / 6)
+    silent = summarise_calibration(p, np.where(RIGHT, 0, 1), threshold=1.0)
+    assert silent["coverage"] == 0 and np.isnan(silent["accuracy_when_sure"])
 
 
 @settings(max_examples=50)
@@ -151,12 +155,3 @@ def test_threshold_keeps_its_promise_where_one_can(pairs, target):
     assert answered.mean() >= 0.1
     table = measure_coverage(confidence, right).query("coverage >= 0.1")
     assert right[answered].mean() >= min(target, table["accuracy"].max()) - 1e-12
-
-
-def test_summary_says_what_is_left():
-    p = np.stack([CONFIDENCE, 1 - CONFIDENCE], axis=1)
-    summary = summarise_calibration(p, np.where(RIGHT, 0, 1), threshold=0.75)
-    assert summary["coverage"] == 0.6 and summary["accuracy_when_sure"] == pytest.approx(4 / 6)
-    assert summary["n"] == 10
-    silent = summarise_calibration(p, np.where(RIGHT, 0, 1), threshold=1.0)
-    assert silent["coverage"] == 0 and np.isnan(silent["accuracy_when_sure"])

@@ -124,16 +124,16 @@ def test_other_clips_are_compared_apart():
     assert worse["verdict"] == "worse"
 
 
-def test_runs_that_mean_different_things_are_refused():
-    first = make_run("a", GOOD)
-    second = make_run("b", GOOD, classes=[*CLASSES, "boredom"])
-    with pytest.raises(UserError, match=r"emotions is \['neutral'"):
-        compare_runs(first, second)
-
-
-def test_a_run_of_an_older_version_is_named():
-    first, second = make_run("a", GOOD), make_run("b", GOOD.drop(columns="sha256"))
-    with pytest.raises(UserError, match="older version, run 06 again"):
+@pytest.mark.parametrize(
+    ("answers", "classes", "message"),
+    [
+        (GOOD, [*CLASSES, "boredom"], r"emotions is \['neutral'"),
+        (GOOD.drop(columns="sha256"), CLASSES, "older version, run 06 again"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(answers, classes, message):
+    first, second = make_run("a", GOOD), make_run("b", answers, classes=classes)
+    with pytest.raises(UserError, match=message):
         compare_runs(first, second)
 
 

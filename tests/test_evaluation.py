@@ -188,8 +188,8 @@ def test_stretch_by_hand():
     draws = Bootstrap.draw(counts, "speaker", n_resamples=500, seed=0)
     assert draws.interval(uar) == [0.0, 1.0]  # no wider than the range
     # sqrt(4 / 3) * 3.1824 (Student, 3 degrees of freedom) / 1.9600
-    low, high = draws.interval(uar, low=-9, high=9)
-    assert high - low == pytest.approx(1.1547 * 3.1824 / 1.9600, rel=1e-4)
+    low, high = draws.interval(lambda counts: uar(counts) / 9, low=-9)
+    assert 9 * (high - low) == pytest.approx(1.1547 * 3.1824 / 1.9600, rel=1e-4)
 
 
 # ---------------------------------------------------------------------------- confusions

@@ -20,11 +20,10 @@ from helpers.evaluation.explanation import (
     integrate_gradients,
     judge_sanity,
     listening_profile,
-    shuffle_weights,
 )
 from helpers.features.extract import compute_features
 from helpers.models.builders import build_cnn, build_lstm, with_front_end
-from helpers.models.modelfile import make_card, save_model
+from helpers.models.modelfile import apply_temperature, make_card, save_model
 from helpers.models.prediction import Predictor
 from helpers.models.training import prepare_keras
 from helpers.report.figures import plot_explanation, plot_profile
@@ -91,8 +90,7 @@ def test_credits_of_two_classes_by_hand():
     parts = frames[0] / 40 / 3 * [3.0, -1.0] / 2.0
     z = parts.sum()
     gain = -np.log1p(np.exp(-z)) + np.log(2)
-    credit, found = integrate_gradients(body, frames, np.array([1]), temperature=2.0, steps=200)
-    assert found[0] == pytest.approx(gain, rel=1e-5)
+    credit = integrate_gradients(body, frames, np.array([1]), temperature=2.0, steps=200)
     np.testing.assert_allclose(credit[0], parts / z * gain, rtol=1e-4, atol=1e-7)
 
 
@@ -101,8 +99,10 @@ def trace(predictor: Predictor, y: np.ndarray, emotion: str, **options):
     front, body = predictor.model.layers[-2:]
     frames = front(fit_clip(y, SETTINGS.n_samples)[None]).numpy()
     target = np.array([CLASSES.index(emotion)])
-    credit, gain = integrate_gradients(body, frames, target, temperature=TEMPERATURE, **options)
-    return credit[0], float(gain[0])
+    credit = integrate_gradients(body, frames, target, temperature=TEMPERATURE, **options)
+    shown = body(np.concatenate([frames, np.zeros_like(frames)])).numpy()
+    logs = np.log(apply_temperature(shown, TEMPERATURE))[:, target[0]]
+    return credit[0], float(logs[0] - logs[1])
 
 
 @pytest.mark.parametrize("kind", ["one-eared", "cnn", "lstm"])
@@ -121,12 +121,11 @@ def test_many_clips_are_explained_as_each_alone(predictors):
     frames = np.concatenate([front(y[None]).numpy() for y in fitted] * 3)
     targets = np.arange(len(frames)) % 3
     options = {"temperature": 1.0, "steps": 16}
-    together, gains = integrate_gradients(body, frames, targets, **options)
+    together = integrate_gradients(body, frames, targets, **options)
     for place in (0, 5, len(frames) - 1):
         one = slice(place, place + 1)
-        alone, gain = integrate_gradients(body, frames[one], targets[one], **options)
+        alone = integrate_gradients(body, frames[one], targets[one], **options)
         np.testing.assert_allclose(together[place], alone[0], atol=1e-6)
-        assert gains[place] == pytest.approx(gain[0], abs=1e-5)
 
 
 # ---------------------------------------------------------------------------- one clip
@@ -155,13 +154,10 @@ def test_what_is_seen_is_what_is_heard(predictors):
     assert np.abs(found.y - long[-SETTINGS.n_samples :]).max() < 1e-6
 
 
-def test_the_likeliest_emotion_is_explained_unless_another_is_asked_for(predictors):
+def test_the_likeliest_emotion_is_explained(predictors):
     for predictor in predictors.values():
         for y in sounds():
             assert explain_clip(predictor, y).emotion == predictor.predict_audio(y)["emotion"][0]
-    maps = [explain_clip(predictors["cnn"], sounds()[1], emotion=name) for name in CLASSES]
-    assert [one.emotion for one in maps] == CLASSES
-    assert not np.allclose(maps[0].attribution, maps[1].attribution, atol=1e-4)
 
 
 def test_models_on_functionals_have_no_picture(tmp_path):
@@ -235,7 +231,7 @@ def test_a_map_that_does_not_need_the_weights_is_found_out(predictors, kind, mon
     }[kind]
 
     def attribute(body, frames, targets, **_):
-        return draw(frames), np.zeros(len(frames))
+        return draw(frames)
 
     monkeypatch.setattr(explanation, "integrate_gradients", attribute)
     # That maps are 0 where there is no sound is not counted as likeness.
@@ -246,19 +242,6 @@ def test_a_map_that_does_not_need_the_weights_is_found_out(predictors, kind, mon
     else:
         assert likeness.max(axis=None) < 0.3
     assert judge_sanity(table)["passed"] is False
-
-
-def test_shuffled_weights_are_the_same_values_elsewhere():
-    body = build_body("cnn")
-    before = body.get_weights()
-    whole = shuffle_weights(body, np.random.default_rng(0), only_last=False)
-    last = shuffle_weights(body, np.random.default_rng(0), only_last=True)
-    for weight, now, mixed in zip(before, body.get_weights(), whole, strict=True):
-        np.testing.assert_array_equal(weight, now)
-        np.testing.assert_array_equal(np.sort(weight, axis=None), np.sort(mixed, axis=None))
-        assert weight.ndim == 1 or not np.array_equal(weight, mixed)
-    same = [np.array_equal(a, b) for a, b in zip(before, last, strict=True)]
-    assert same[:-2] == [True] * (len(same) - 2) and same[-2] is False
 
 
 # ---------------------------------------------------------------------------- figures

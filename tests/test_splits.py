@@ -20,13 +20,11 @@ from helpers.splits import (
     make_split,
     name_files,
     possible_protocols,
-    split_by_speaker,
-    split_by_speaker_and_text,
-    split_random,
 )
 
 #: Published test actors of RAVDESS.
 FOLDS = CORPORA["ravdess"].folds
+CHANCE, TEXT = "random-80-20", "speaker-text-independent"
 EMOTIONS = ("neutral", "happy", "sad", "angry")
 
 
@@ -81,24 +79,10 @@ def assert_disjoint(table: pd.DataFrame, split: pd.Series) -> None:
 @pytest.mark.parametrize("fold", range(1, 7))
 def test_ravdess_has_the_published_folds(fold):
     table = ravdess()
-    split = split_by_speaker(table, fold=fold)
+    split = make_split(table, fold=fold)
     for side, k in (("test", fold), ("validation", fold % 6 + 1)):
         assert speakers_on(table, split, side) == set(FOLDS[k - 1])
     assert len(speakers_on(table, split, "train")) == 16
-
-
-def test_published_folds_hold_every_speaker_once():
-    for name, corpus in CORPORA.items():
-        speakers = [speaker for fold in corpus.folds for speaker in fold]
-        parts = 24 if name == "ravdess-song" else corpus.speakers  # one actor has no song
-        assert len(speakers) == len(set(speakers)) == (parts if corpus.folds else 0)
-    assert {name for name, corpus in CORPORA.items() if corpus.folds} == {
-        "ravdess",
-        "ravdess-song",
-        "emodb",
-        "savee",
-    }
-    assert FOLDS[0] == ("ravdess-01", "ravdess-11", "ravdess-20", "ravdess-21")
 
 
 def test_ravdess_speech_and_song_share_actors_and_never_cross():
@@ -106,17 +90,17 @@ def test_ravdess_speech_and_song_share_actors_and_never_cross():
     song = ravdess("ravdess-song", [actor for actor in range(1, 25) if actor != 18])
     table = join(ravdess(), song)
     for fold in range(1, 7):
-        split = split_by_speaker(table, fold=fold)
+        split = make_split(table, fold=fold)
         assert_disjoint(table, split)
         published = set(FOLDS[fold - 1])
         assert speakers_on(table, split, "test") == published
-        alone = split_by_speaker(song, fold=fold)
+        alone = make_split(song, fold=fold)
         assert speakers_on(song, alone, "test") == published - {"ravdess-18"}
 
 
 def test_own_data_with_a_name_like_ravdess_leaves_the_published_folds_alone():
     table = join(ravdess(), make_clips("ravdess-mine", [f"ravdess-mine-{n}" for n in "abc"]))
-    split = split_by_speaker(table)
+    split = make_split(table)
     assert_disjoint(table, split)
     actors = {name for name in speakers_on(table, split, "test") if "mine" not in name}
     assert actors == {"ravdess-01", "ravdess-11", "ravdess-20", "ravdess-21"}
@@ -131,39 +115,34 @@ def test_own_data_with_a_name_like_emodb_is_split_as_any_other():
 
 def test_a_few_actors_of_one_fold_are_taken_as_any_others():
     table = ravdess(actors=(1, 11))
-    split = split_by_speaker(table)
+    split = make_split(table)
     assert_disjoint(table, split)
     assert speakers_on(table, split, "test") == {"ravdess-01"}
 
 
 def test_fold_counts_around():
     table = make_clips("own", ["own-a", "own-b", "own-c"])
-    for fold in (1, 2, 3):
-        first, again = (split_by_speaker(table, fold=fold + k) for k in (0, 3))
+    splits = [make_split(table, fold=fold) for fold in range(1, 7)]
+    for first, again, name in zip(splits, splits[3:], "abc", strict=False):
         pd.testing.assert_series_equal(first, again)
-    assert [speakers_on(table, split_by_speaker(table, fold=k), "test") for k in (1, 2, 3)] == [
-        {"own-a"},
-        {"own-b"},
-        {"own-c"},
-    ]
-    assert speakers_on(table, split_by_speaker(table, fold=3), "validation") == {"own-a"}
+        assert speakers_on(table, first, "test") == {f"own-{name}"}
+    assert speakers_on(table, splits[2], "validation") == {"own-a"}
 
 
-@pytest.mark.parametrize("fold", [0, -1])
-def test_folds_are_counted_from_one(fold):
-    with pytest.raises(UserError, match="counted from 1"):
-        split_by_speaker(ravdess(), fold=fold)
+def test_folds_are_counted_from_one():
+    with pytest.raises(UserError, match="fold 0: folds are counted from 1"):
+        make_split(ravdess(), fold=0)
 
 
 def test_two_speakers_validate_on_whole_texts_of_the_training_speaker():
     table = make_clips("tess", ["tess-oaf", "tess-yaf"], texts=20)
-    split = split_by_speaker(table)
+    split = make_split(table)
     assert_disjoint(table, split)
     assert speakers_on(table, split, "test") == {"tess-oaf"}
     assert speakers_on(table, split, "validation") == {"tess-yaf"}
     texts = {side: set(table.loc[split == side, "text"]) for side in SIDES}
     assert len(texts["validation"]) == 2 and not texts["validation"] & texts["train"]
-    others = [split_by_speaker(table, seed=seed) for seed in range(1, 6)]
+    others = [make_split(table, seed=seed) for seed in range(1, 6)]
     assert any(not split.equals(other) for other in others)  # the seed chooses the texts …
     for other in others:  # … and nothing else
         assert (other == "test").equals(split == "test")
@@ -171,25 +150,22 @@ def test_two_speakers_validate_on_whole_texts_of_the_training_speaker():
 
 def test_two_speakers_with_few_texts_validate_on_a_tenth_of_each_emotion():
     table = make_clips("own", ["own-a", "own-b"], texts=9)
-    split = split_by_speaker(table)
+    table = join(table, make_clips("own", ["own-b"], texts=1, emotions=("boredom",)))
+    split = make_split(table)
     counts = table[split == "validation"]["emotion"].value_counts()
     assert counts.to_dict() == dict.fromkeys(EMOTIONS, 1)
+    assert set(split[table["emotion"] == "boredom"]) == {"train"}  # its only clip
 
 
-def test_an_emotion_with_one_clip_stays_in_training():
-    table = make_clips("own", ["own-a", "own-b"])
-    rare = make_clips("own", ["own-b"], texts=1, emotions=("boredom",))
-    table = join(table, rare)
-    split = split_by_speaker(table)
-    assert set(split[table["emotion"] == "boredom"]) == {"train"}
-
-
-def test_lone_speaker_is_explained():
+@pytest.mark.parametrize("speakers", [["mine-unknown"], ["mine-anna", "mine-unknown"]])
+def test_lone_speaker_is_explained(speakers):
+    table = make_clips("mine", speakers, texts=5)
     with pytest.raises(UserError) as caught:
-        split_by_speaker(make_clips("mine", ["mine-unknown"]))
-    for part in ("mine: found one speaker (mine-unknown)", "column `speaker`", "random-80-20"):
+        make_split(table)
+    named = f"mine: found one speaker ({speakers[0]})"
+    for part in (named, "column `speaker`", "random-80-20"):
         assert part in str(caught.value)
-    assert possible_protocols(make_clips("mine", ["mine-unknown"], texts=5)) == ["random-80-20"]
+    assert possible_protocols(table) == ["random-80-20"]
     assert possible_protocols(ravdess()) == PROTOCOLS[:2]
 
 
@@ -209,13 +185,13 @@ def test_an_emotion_that_nobody_says_in_training_is_said(caplog):
 
 def test_lone_speaker_beside_another_corpus_helps_to_train():
     table = join(ravdess(), make_clips("mine", ["mine-unknown"]))
-    split = split_by_speaker(table)
+    split = make_split(table)
     assert set(split[table["corpus"] == "mine"]) == {"train"}
 
 
 def test_corpora_of_one_speaker_each_are_split_together():
     table = join(*(make_clips(name, [f"{name}-unknown"]) for name in ("anna", "bob", "cleo")))
-    split = split_by_speaker(table)
+    split = make_split(table)
     assert_disjoint(table, split)
     assert speakers_on(table, split, "test") == {"anna-unknown"}
     assert speakers_on(table, split, "validation") == {"bob-unknown"}
@@ -247,30 +223,21 @@ def utterance_tables(draw) -> pd.DataFrame:
 @given(table=utterance_tables(), fold=st.integers(1, 9), seed=st.integers(0, 5))
 def test_no_speaker_ever_crosses(table, fold, seed):
     try:
-        split = split_by_speaker(table, fold=fold, seed=seed)
+        split = make_split(table, fold=fold, seed=seed)
     except UserError:
         # Only what truly cannot be split: one speaker, or two with hardly a clip to spare.
         assert table.groupby("corpus")["speaker"].nunique().max() <= 2
         return
     assert_disjoint(table, split)
-    pd.testing.assert_series_equal(split, split_by_speaker(table, fold=fold, seed=seed))
+    pd.testing.assert_series_equal(split, make_split(table, fold=fold, seed=seed))
+    shuffled = table.sample(frac=1, random_state=seed)  # the order does not choose who is tested
+    again = make_split(shuffled, fold=fold, seed=seed)
+    assert speakers_on(shuffled, again, "test") == speakers_on(table, split, "test")
     by_corpus = table.groupby("corpus")["speaker"].nunique()
     if by_corpus.max() > 2:  # then validation too is on people whom training never heard
         large = table["corpus"].isin(by_corpus[by_corpus > 2].index)
         heard = set(table.loc[large & (split == "train"), "speaker"])
         assert not heard & set(table.loc[large & (split == "validation"), "speaker"])
-
-
-@settings(max_examples=25)
-@given(table=utterance_tables(), seed=st.integers(0, 99))
-def test_row_order_does_not_choose_who_is_tested(table, seed):
-    shuffled = table.sample(frac=1, random_state=seed)
-    try:
-        split = split_by_speaker(table)
-    except UserError:
-        return
-    again = split_by_speaker(shuffled)
-    assert speakers_on(shuffled, again, "test") == speakers_on(table, split, "test")
 
 
 @given(genders=st.lists(st.sampled_from(["female", "male", ""]), min_size=1, max_size=40))
@@ -297,26 +264,23 @@ def test_folds_hold_every_speaker_once_and_mix_the_sexes(genders):
 def test_random_split_is_stratified_and_repeats(counts, seed):
     labels = [emotion for emotion, n in zip(EMOTIONS, counts, strict=False) for _ in range(n)]
     table = label(labels)
-    split = split_random(table, seed=seed)
+    split = make_split(table, protocol=CHANCE, seed=seed)
     assert split.index.equals(table.index) and set(split) == set(SIDES)
     for emotion, n in table["emotion"].value_counts().items():
         sides = split[table["emotion"] == emotion].value_counts()
         assert abs(sides["test"] - 0.2 * n) <= 0.5
         assert sides["validation"] >= 1 and sides["train"] >= 1
-    pd.testing.assert_series_equal(split, split_random(table, seed=seed))
-
-
-def test_random_split_depends_on_its_seed():
-    table = label(["sad", "happy"] * 50)
-    assert not split_random(table, seed=0).equals(split_random(table, seed=1))
+    pd.testing.assert_series_equal(split, make_split(table, protocol=CHANCE, seed=seed))
+    if len(table) > 50:
+        assert not split.equals(make_split(table, protocol=CHANCE, seed=seed + 1))
 
 
 def test_what_has_fewer_than_five_files_is_only_learned():
-    split = split_random(label(["sad"] * 4 + ["happy"] * 50))
+    split = make_split(label(["sad"] * 4 + ["happy"] * 50), protocol=CHANCE)
     assert set(split[:4]) == {"train"} and set(split[4:]) == set(SIDES)
     for table in (label(["sad"] * 4), label(["sad"] * 50)[:0]):
         with pytest.raises(UserError, match="no clips"):
-            split_random(table)
+            make_split(table, protocol=CHANCE)
 
 
 @given(n_files=st.integers(5, 30), n_parts=st.integers(1, 6), seed=st.integers(0, 99))
@@ -325,7 +289,7 @@ def test_parts_of_a_file_stand_on_one_side(n_files, n_parts, seed):
         f"{file}.wav#t={part},{part + 1}" for file in range(n_files) for part in range(n_parts)
     ]
     table = pd.DataFrame({"path": paths, "emotion": "sad", "text": "", "speaker": "a"})
-    sides = split_random(table, seed=seed)
+    sides = make_split(table, protocol=CHANCE, seed=seed)
     given_sides = table.assign(split=["test", *["train"] * (len(table) - 1)])
     given_sides.loc[name_files(table) == "0.wav", "split"] = "test"
     for split in (sides, make_split(given_sides, protocol="own-split", seed=seed)):
@@ -335,14 +299,9 @@ def test_parts_of_a_file_stand_on_one_side(n_files, n_parts, seed):
 # --- by name ---
 
 
-def test_protocols_have_names():
-    table = ravdess()
-    by_speaker = make_split(table, protocol="speaker-independent", fold=3)
-    pd.testing.assert_series_equal(by_speaker, split_by_speaker(table, fold=3))
-    by_chance = make_split(table, protocol="random-80-20", seed=4)
-    pd.testing.assert_series_equal(by_chance, split_random(table, seed=4))
+def test_unknown_protocol_is_refused():
     with pytest.raises(UserError, match=r"protocol 'leaky': expected one of speaker-.*, random-"):
-        make_split(table, protocol="leaky")
+        make_split(ravdess(), protocol="leaky")
 
 
 def test_own_split_is_kept_and_comes_first():
@@ -369,15 +328,16 @@ def test_own_split_without_validation_takes_a_tenth_of_training(caplog):
 
 def test_check_split_names_who_crosses_and_which_side_is_empty():
     table = make_clips("own", ["own-a", "own-b", "own-c"])
-    split = split_by_speaker(table)
+    split = make_split(table)
     crossed = split.copy()
     crossed[table.index[table["speaker"] == "own-c"][0]] = "test"
     with pytest.raises(UserError, match="speakers on both sides: own-c"):
         check_split(table, crossed)
     with pytest.raises(UserError, match="no clips on the validation side"):
         check_split(table, split.replace("validation", "train"))
-    with pytest.raises(UserError, match="train and validation and test"):
-        split_by_speaker(table[:0])
+    for protocol in (CHANCE, "speaker-independent"):
+        with pytest.raises(UserError, match="train and validation and test"):
+            make_split(table[:0], protocol=protocol)
 
 
 # --- without a name ---
@@ -387,20 +347,13 @@ def test_clips_that_name_no_speaker_are_on_no_side_beside_named_ones():
     """A test speaker may be heard in them, so that they are no further person."""
     named = make_clips("mine", ["mine-anna", "mine-bert", "mine-cleo"])
     table = join(named, make_clips("mine", ["mine-unknown"]), ravdess())
-    for split in (split_by_speaker(table), make_split(table, protocol="speaker-text-independent")):
+    for split in (make_split(table), make_split(table, protocol=TEXT)):
         assert set(split[table["speaker"] == "mine-unknown"]) == {UNUSED}
-    split, alone = split_by_speaker(table), split_by_speaker(named)
+    split, alone = make_split(table), make_split(named)
     mine = table["corpus"] == "mine"
     for side in SIDES:
         assert speakers_on(table[mine], split[mine], side) == speakers_on(named, alone, side)
     assert count_folds(table[mine]) == 3
-
-
-def test_one_named_speaker_and_unnamed_ones_cannot_be_split():
-    table = make_clips("mine", ["mine-anna", "mine-unknown"])
-    assert possible_protocols(table) == ["random-80-20"]
-    with pytest.raises(UserError, match=r"found one speaker \(mine-anna\)"):
-        split_by_speaker(table)
 
 
 # --- by recording ---
@@ -409,13 +362,13 @@ def test_one_named_speaker_and_unnamed_ones_cannot_be_split():
 def test_a_recording_under_two_names_does_not_cross(caplog):
     table = make_clips("own", ["own-a", "own-b", "own-c"])
     table["sha256"] = [f"{place:03d}" for place in table.index]
-    split = split_by_speaker(table)
+    split = make_split(table)
     assert UNUSED not in set(split) and not caplog.text
     tested, learned = (table.index[split == side][0] for side in ("test", "train"))
     table.loc[learned, "sha256"] = table.loc[tested, "sha256"]
     with pytest.raises(UserError, match="the same recording on both sides: /own/"):
         check_split(table, split)
-    mended = split_by_speaker(table)
+    mended = make_split(table)
     assert mended[learned] == UNUSED and mended[tested] == "test"
     assert mended.drop(learned).equals(split.drop(learned))
     assert table.loc[learned, "path"] in caplog.text
@@ -427,8 +380,8 @@ def test_a_recording_under_two_names_does_not_cross(caplog):
 @pytest.mark.parametrize("fold", [1, 2])
 def test_two_sentences_one_to_learn_and_one_to_be_tested_on(fold):
     table = ravdess()
-    split = split_by_speaker_and_text(table, fold=fold)
-    by_speaker = split_by_speaker(table, fold=fold)
+    split = make_split(table, protocol=TEXT, fold=fold)
+    by_speaker = make_split(table, fold=fold)
     held = f"text {fold - 1}"
     for side in SIDES:
         clips = table[split == side]
@@ -440,12 +393,12 @@ def test_two_sentences_one_to_learn_and_one_to_be_tested_on(fold):
 def test_words_are_held_back_by_fifths_and_rotate():
     table = make_clips("own", ["own-a", "own-b", "own-c"], texts=10)
     held = [
-        set(table.loc[split_by_speaker_and_text(table, fold=fold) == "test", "text"])
+        set(table.loc[make_split(table, protocol=TEXT, fold=fold) == "test", "text"])
         for fold in range(1, 6)
     ]
     assert [len(texts) for texts in held] == [2] * 5 and len(set.union(*held)) == 10
     for fold in range(1, 6):
-        split = split_by_speaker_and_text(table, fold=fold)
+        split = make_split(table, protocol=TEXT, fold=fold)
         assert not set(table.loc[split != "test", "text"][split != UNUSED]) & held[fold - 1]
 
 
@@ -453,7 +406,7 @@ def test_unknown_or_single_texts_are_explained():
     table = make_clips("own", ["own-a", "own-b", "own-c"], texts=1)
     for texts in ("text 0", ""):
         with pytest.raises(UserError, match=r"own: found 1 texts .*needs the column `text`"):
-            split_by_speaker_and_text(table.assign(text=texts))
+            make_split(table.assign(text=texts), protocol=TEXT)
 
 
 def test_every_speaker_is_tested_once_in_all_folds():
@@ -463,7 +416,7 @@ def test_every_speaker_is_tested_once_in_all_folds():
     for table, n in ((ravdess(), 6), (emodb, 10), (tess, 2), (savee, 4)):
         assert count_folds(table) == n
         folds = range(1, n + 1)
-        tested = [speakers_on(table, split_by_speaker(table, fold=fold), "test") for fold in folds]
+        tested = [speakers_on(table, make_split(table, fold=fold), "test") for fold in folds]
         assert sorted(name for fold in tested for name in fold) == sorted(set(table["speaker"]))
     assert count_folds(join(ravdess(), tess)) == 6
 
@@ -471,7 +424,7 @@ def test_every_speaker_is_tested_once_in_all_folds():
 @pytest.mark.corpora
 def test_real_folds(real_data):
     table = load_corpora("ravdess,ravdess-song,tess")
-    split = split_by_speaker(table, fold=1)
+    split = make_split(table, fold=1)
     assert_disjoint(table, split)
     speech = table["corpus"] == "ravdess"
     assert speakers_on(table[speech], split[speech], "test") == set(FOLDS[0])

@@ -1,4 +1,4 @@
-"""The house: imports point left, importing does nothing, modules stay small."""
+"""The house: imports and calls point left, importing does nothing, modules stay small."""
 
 from __future__ import annotations
 
@@ -7,10 +7,19 @@ import graphlib
 import json
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from tiny import CLASSES, SETTINGS, build_tiny_model, write_tone
+
+from helpers.cli import main
+from helpers.experiments import crossval
+from helpers.models.modelfile import make_card, save_model
+from helpers.parallel import KEEP_MEMORY
 
 HELPERS = ROOT / "helpers"
 #: The rooms, as the data flows: a room imports only from those before it, and from what is beside.
@@ -23,6 +32,16 @@ HEAVY = {"tensorflow", "keras", "sounddevice", "ipywidgets", "matplotlib.pyplot"
 ALLOWED = {"app": {"ipywidgets"}}
 MAX_LINES = 350
 FILES = sorted(HELPERS.rglob("*.py"))
+#: What each room knows.
+KNOWN = {
+    "__init__": set(),
+    **dict.fromkeys(BESIDE, set(BESIDE)),
+    **dict.fromkeys(ON_TOP, {*ROOMS, *BESIDE, "pipeline", "commands"}),
+    **{name: {*ROOMS[:place], *BESIDE} for place, name in enumerate(ROOMS)},
+}
+# Splits know who speaks in a corpus.
+KNOWN["splits"] |= {"corpora"}
+KNOWN["corpora"] -= {"splits"}
 
 
 def room(path: Path) -> str:
@@ -60,16 +79,60 @@ def test_every_module_has_its_place():
 
 @pytest.mark.parametrize("path", FILES, ids=module)
 def test_no_import_points_back(path):
-    allowed = {
-        "__init__": set(),
-        **dict.fromkeys(BESIDE, set(BESIDE)),
-        **dict.fromkeys(ON_TOP, {*ROOMS, *BESIDE, "pipeline", "commands"}),
-        **{name: {*ROOMS[:place], *BESIDE} for place, name in enumerate(ROOMS)},
-    }
-    # Splits know who speaks in a corpus.
-    allowed["splits"] |= {"corpora"}
-    allowed["corpora"] -= {"splits"}
-    assert rooms_behind(path) <= allowed[room(path)]
+    assert rooms_behind(path) <= KNOWN[room(path)]
+
+
+def arguments_of(command: str, folder: Path) -> list[str]:
+    """A ``ser`` command, with what it needs: a model, or clips of three speakers."""
+    if command == "predict":
+        card = make_card(name="tiny", classes=CLASSES, settings=SETTINGS)
+        model = save_model(build_tiny_model(), folder / "model.keras", card)
+        return [command, str(write_tone(folder / "clip.wav")), "--model", str(model)]
+    for place, name in enumerate(f"{e}/{s}/{n}" for e in CLASSES for s in "abc" for n in "12"):
+        write_tone(folder / "own" / f"{name}.wav", 200 + 40 * place, duration_s=0.3)
+    return [command, "--corpora", str(folder / "own"), "--model", "svm", "--folds", "1"]
+
+
+@lru_cache
+def room_at(file: str) -> str | None:
+    """Room of a source file, None if it is none of ours."""
+    return room(Path(file)) if HELPERS in Path(file).parents else None
+
+
+@pytest.mark.parametrize(
+    ("command", "known"), [("predict", ("models", "sound")), ("cv", ("experiments", "evaluation"))]
+)
+def test_no_call_points_back(command, known, tmp_path, monkeypatch):
+    """Not at run time either: only what ``map_clips`` is given to call stands above its caller."""
+    calls = set()
+
+    def note(frame, event, _):
+        callee = room_at(frame.f_code.co_filename)
+        if event != "call" or callee is None:
+            return
+        caller = frame.f_back
+        while caller and room_at(caller.f_code.co_filename) is None:
+            caller = caller.f_back
+        if caller:
+            calls.add((room_at(caller.f_code.co_filename), callee))
+
+    monkeypatch.setenv("SER_OUTPUTS", str(tmp_path))
+    for name, value in KEEP_MEMORY.items():  # the command sets them; put back at the end
+        monkeypatch.setenv(name, value)
+    # A thread in place of processes, into which nobody sees.
+    monkeypatch.setattr(crossval, "_open_pool", lambda jobs: ThreadPoolExecutor(1))
+    arguments = arguments_of(command, tmp_path)
+    threading.setprofile(note)
+    sys.setprofile(note)
+    try:
+        assert main(arguments) == 0
+    finally:
+        sys.setprofile(None)
+        threading.setprofile(None)
+    assert known in calls
+    passed_in = {(caller, callee) for caller, callee in calls if caller == "parallel"}
+    wrong = [call for call in calls - passed_in if call[1] not in {call[0], *KNOWN[call[0]]}]
+    assert wrong == []
 
 
 def test_no_modules_import_each_other():

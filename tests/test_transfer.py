@@ -18,7 +18,7 @@ from helpers.experiments.transfer import (
     load_others,
 )
 from helpers.models.recipes import RECIPES
-from helpers.splits import split_by_speaker
+from helpers.splits import make_split
 
 CLASSES = ["neutral", "happy", "sad"]
 
@@ -80,7 +80,7 @@ def test_protocols_that_the_clips_do_not_allow_are_left_out():
 
 def test_svm_learns_from_training_and_chooses_on_validation():
     clips, x = make_corpus("own")
-    split = split_by_speaker(clips)
+    split = make_split(clips)
     facts = {"emotions": clips["emotion"], "split": split, "classes": CLASSES, "seed": 0}
     said = RECIPES["svm"].fit_predict(x, **facts)
     test = split == "test"
@@ -102,7 +102,7 @@ def test_baselines_are_what_they_say():
     more = clips["emotion"] == "sad"
     clips = pd.concat([clips, clips[more]], ignore_index=True)
     x = pd.concat([x, x[more]], ignore_index=True)
-    clips["speaker-independent"] = split_by_speaker(clips)
+    clips["speaker-independent"] = make_split(clips)
     answers = predict_baselines(clips, x, "speaker-independent")
     assert set(answers) == {"svm", "majority", "chance"}
     assert set(answers["majority"]["predicted"]) == {"sad"}

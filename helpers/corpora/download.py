@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import importlib
 import json
-import logging
 import re
 import shutil
 import sys
@@ -25,7 +24,6 @@ from helpers.corpora.table import AUDIO_SUFFIXES
 from helpers.errors import UserError
 from helpers.runs import atomic_folder, atomic_write, data_home, one_at_a_time
 
-_LOG = logging.getLogger(__name__)
 _HTTP = {"timeout": (10, 60), "headers": {"User-Agent": "ser-corpora"}, "chunk_size": 1 << 16}
 _RETRIES = 3
 _AT_A_TIME = 4  # with small files the time goes into asking; more would be impolite
@@ -41,13 +39,12 @@ _UNSAFE = re.compile(r"^/|(^|/)\.\.(/|$)|[\\:]|[\x00-\x1f\x7f-\x9f\ud800-\udfff]
 _GIT_LFS_POINTER = b"version https://git-lfs.github.com/spec"
 
 
-def download_corpus(
-    name: str, *, source: str = "publisher", force: bool = False, progress: bool = True
-) -> Path:
+def download_corpus(name: str, *, source: str = "publisher", force: bool = False) -> Path:
     """Fetch a corpus into its folder in :func:`helpers.runs.data_home`.
 
     A complete corpus is left as it is, without asking the network. What lies in the folder stays;
     only files that come under the same name are replaced. Of two calls at a time, the second waits.
+    What happens is said on standard error.
 
     Parameters
     ----------
@@ -59,13 +56,11 @@ def download_corpus(
         account.
     force : bool
         Fetch again what is complete.
-    progress : bool
-        Say on standard error what happens, with a bar.
 
     Returns
     -------
     Path
-        The folder of the corpus. When clips are missing after all, a warning is logged.
+        The folder of the corpus, in which clips may be missing after all.
 
     Raises
     ------
@@ -85,11 +80,9 @@ def download_corpus(
             f"unknown corpus {name!r}: known are {', '.join(CORPORA)}. Your own recordings need no "
             "download: name their folder or manifest instead"
         )
-    if source not in ("publisher", "kaggle"):
-        raise UserError(f"source {source!r}: expected one of publisher, kaggle")
     corpus = CORPORA[name]
     try:
-        root = _fetch(corpus, source, force, progress)
+        root = _fetch(corpus, source, force)
         clips, unparsed = _load(corpus, root)
     except OSError as error:
         raise UserError(
@@ -98,18 +91,16 @@ def download_corpus(
         ) from error
     if not clips:
         raise UserError(f"fetched, but {not_found(corpus, root, unparsed=unparsed)}")
-    if len(clips) < corpus.n_clips:
-        _LOG.warning("%s: %d of %d clips in %s", name, len(clips), corpus.n_clips, root)
     return root
 
 
-def _fetch(corpus: Corpus, source: str, force: bool, progress: bool) -> Path:
+def _fetch(corpus: Corpus, source: str, force: bool) -> Path:
     """Put the corpus in its folder, unless it is complete there, and return the folder."""
     root = locate(corpus)
     if corpus.generated:  # it makes itself when it is loaded
         return root
     if not force and _is_complete(corpus, root):
-        _tell(progress, f"{corpus.name}: already complete, nothing to fetch")
+        _tell(f"{corpus.name}: already complete, nothing to fetch")
         return root
     _check_offer(corpus, root, source)
     if root == data_home():  # gathered from its parts' own folders, which stay as they are
@@ -117,17 +108,16 @@ def _fetch(corpus: Corpus, source: str, force: bool, progress: bool) -> Path:
     work = root.parent / f".{corpus.name}-download"
     with one_at_a_time(work):
         if not force and _is_complete(corpus, root):
-            _tell(progress, f"{corpus.name}: another process has fetched it")
+            _tell(f"{corpus.name}: another process has fetched it")
             return root
-        _tell(progress, f"{corpus.name}: {corpus.title}, licence {corpus.licence}")
+        _tell(f"{corpus.name}: {corpus.title}, licence {corpus.licence}")
         if source == "kaggle":
-            files = _fetch_from_kaggle(corpus, force, progress)
+            files = _fetch_from_kaggle(corpus, force)
             # Copies hold other corpora too, or a clip twice: take what the loader would.
             wanted, _ = _load(corpus, files)
-            _check_free_disk(work.parent, sum(path.stat().st_size for path in wanted))
             put = shutil.copyfile
         else:
-            files = _fetch_from_publisher(corpus, work, progress)
+            files = _fetch_from_publisher(corpus, work)
             wanted = _find_wanted(files)
             put = shutil.move
         for path in wanted:
@@ -168,10 +158,10 @@ def _check_offer(corpus: Corpus, root: Path, source: str) -> None:
         ) from error
 
 
-def _fetch_from_kaggle(corpus: Corpus, force: bool, progress: bool) -> Path:
+def _fetch_from_kaggle(corpus: Corpus, force: bool) -> Path:
     import kagglehub
 
-    _tell(progress, f"{corpus.name}: fetching {corpus.kaggle} from Kaggle")
+    _tell(f"{corpus.name}: fetching {corpus.kaggle} from Kaggle")
     try:
         copy = kagglehub.dataset_download(corpus.kaggle, force_download=force)
     except Exception as error:  # its errors, and those of what it uses, share no class
@@ -180,23 +170,23 @@ def _fetch_from_kaggle(corpus: Corpus, force: bool, progress: bool) -> Path:
             "whether the dataset asks for an account: then put a token from kaggle.com/settings "
             f"into ~/.kaggle. Or get the recordings by hand: {corpus.url}"
         ) from error
-    _tell(progress, f"{corpus.name}: Kaggle's own copy stays in {copy}; it is not needed any more")
+    _tell(f"{corpus.name}: Kaggle's own copy stays in {copy}; it is not needed any more")
     return Path(copy).absolute()
 
 
-def _fetch_from_publisher(corpus: Corpus, work: Path, progress: bool) -> Path:
+def _fetch_from_publisher(corpus: Corpus, work: Path) -> Path:
     """Fetch all files of the corpus, archives unpacked, and return their folder."""
     from pooch.utils import unique_file_name
 
     files = work / "files"
     if corpus.dataverse:
-        _fetch_files(corpus, _list_files(corpus, work), files, progress)
+        _fetch_files(corpus, _list_files(corpus, work), files)
         return files
     archives = {unique_file_name(remote.url): remote for remote in corpus.remotes}
-    _fetch_files(corpus, archives, work, progress, room=1 + _UNPACKED_PER_PACKED)
+    _fetch_files(corpus, archives, work, room=1 + _UNPACKED_PER_PACKED)
     with atomic_folder(files) as made:
         for name, remote in archives.items():
-            _tell(progress, f"{corpus.name}: unpacking {remote.url}")
+            _tell(f"{corpus.name}: unpacking {remote.url}")
             try:
                 _unpack(work / name, made / remote.folder)
             except UserError:
@@ -211,7 +201,7 @@ def _list_files(corpus: Corpus, work: Path) -> dict[str, Remote]:
     dataset = corpus.dataverse
     path = work / "listing.json"
     path.unlink(missing_ok=True)  # the publisher may have changed it since
-    _fetch_files(corpus, {path.name: Remote(dataset.listing, "", 0)}, work, progress=False)
+    _fetch_files(corpus, {path.name: Remote(dataset.listing, "", 0)}, work)
     remotes = {}
     try:
         for entry in json.loads(path.read_bytes())["data"]["latestVersion"]["files"]:
@@ -231,7 +221,7 @@ def _list_files(corpus: Corpus, work: Path) -> dict[str, Remote]:
 
 
 def _fetch_files(
-    corpus: Corpus, remotes: dict[str, Remote], folder: Path, progress: bool, *, room: int = 1
+    corpus: Corpus, remotes: dict[str, Remote], folder: Path, *, room: int = 1
 ) -> None:
     """Fetch those of ``remotes``, given by path below ``folder``, that are not there already.
 
@@ -243,7 +233,10 @@ def _fetch_files(
 
     missing = sum(r.size for name, r in remotes.items() if not (folder / name).exists())
     folder.mkdir(parents=True, exist_ok=True)
-    _check_free_disk(folder, room * missing)
+    needed, free = room * missing, shutil.disk_usage(folder).free
+    if needed > free:  # before hours of fetching
+        why = f"needed {needed / 1e6:,.1f} MB, free {free / 1e6:,.1f} MB"
+        raise OSError(errno.ENOSPC, why, str(folder))
     for parent in {(folder / name).parent for name in remotes}:  # threads would race for it
         parent.mkdir(parents=True, exist_ok=True)
     pooch.get_logger().setLevel("WARNING")  # it would log each file
@@ -254,10 +247,11 @@ def _fetch_files(
         registry={name: remote.checksum or None for name, remote in remotes.items()},
         retry_if_failed=_RETRIES,
     )
-    is_one = len(remotes) == 1  # its bar counts bytes; that of many counts files
+    is_one = len(remotes) == 1  # its bar counts bytes, if it is to come; that of many counts files
+    has_bar = is_one and missing > 0
 
     def fetch(name: str) -> None:
-        downloader = pooch.HTTPDownloader(progressbar=progress and is_one, **_HTTP)
+        downloader = pooch.HTTPDownloader(progressbar=has_bar, **_HTTP)
         try:
             store.fetch(name, downloader=downloader)
         except (RequestException, ValueError) as error:  # ValueError: a wrong checksum
@@ -269,8 +263,7 @@ def _fetch_files(
 
     with ThreadPoolExecutor(_AT_A_TIME) as pool:
         done = pool.map(fetch, remotes)  # begins no more of them after an error
-        is_silent = is_one or not progress
-        list(tqdm(done, desc=corpus.name, total=len(remotes), unit=" files", disable=is_silent))
+        list(tqdm(done, desc=corpus.name, total=len(remotes), unit=" files", disable=is_one))
 
 
 def _unpack(archive: Path, folder: Path) -> None:
@@ -312,7 +305,6 @@ def _check_members(archive: Path, sizes: dict[str, int]) -> None:
     allowed = max(_ALWAYS_ALLOWED, _LARGEST_RATIO * archive.stat().st_size)
     if total > allowed:
         raise UserError(f"{archive}: refused, it unpacks to {total:,} bytes, more than {allowed:,}")
-    _check_free_disk(archive.parent, total)
 
 
 def _refuse_unsafe(names: Iterable[str], source: Path | str) -> None:
@@ -336,13 +328,5 @@ def _is_wanted(path: Path, size: int) -> bool:
     return size <= _LARGEST_TEXT and _TEXT.fullmatch(path.name) is not None
 
 
-def _check_free_disk(folder: Path, needed: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        why = f"needed {needed / 1e6:,.1f} MB, free {free / 1e6:,.1f} MB"
-        raise OSError(errno.ENOSPC, why, str(folder))
-
-
-def _tell(progress: bool, text: str) -> None:
-    if progress:
-        print(text, file=sys.stderr)
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr)

@@ -38,12 +38,10 @@ def pick_contrast(clips: pd.DataFrame) -> pd.DataFrame:
     """
     # Without the words nobody knows whether two clips say the same.
     clips = clips[clips["text"] != ""] if (clips["text"] != "").any() else clips
-    groups = clips.groupby(["channel", "speaker", "text"], sort=False)["emotion"].nunique()
-    speech = groups[groups.index.get_level_values("channel") == "speech"]
-    channel, speaker, text = (speech if len(speech) else groups).idxmax()
-    chosen = clips[
-        (clips["speaker"] == speaker) & (clips["text"] == text) & (clips["channel"] == channel)
-    ]
+    takes = clips.groupby(["channel", "speaker", "text"], sort=False)
+    counts = takes["emotion"].nunique()
+    speech = counts[counts.index.get_level_values("channel") == "speech"]
+    chosen = takes.get_group((speech if len(speech) else counts).idxmax())
     rank = {intensity: place for place, intensity in enumerate(_INTENSITIES)}
     strength = chosen["intensity"].str.lower().map(rank).fillna(-1)
     chosen = chosen.iloc[np.argsort(-strength.to_numpy(), kind="stable")]

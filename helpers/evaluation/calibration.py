@@ -52,16 +52,12 @@ def measure_reliability(confidence: np.ndarray, right: np.ndarray) -> pd.DataFra
     Returns
     -------
     pd.DataFrame
-        One row per bin that has clips: ``low high confidence accuracy clips``.
+        One row per bin that has clips: ``confidence accuracy clips``, the first two as means.
     """
-    edges = np.linspace(0, 1, _BINS + 1)
-    place = np.clip(np.digitize(confidence, edges[1:-1], right=True), 0, _BINS - 1)
+    place = np.digitize(confidence, np.linspace(0, 1, _BINS + 1)[1:-1], right=True)
     clips = pd.DataFrame({"confidence": confidence, "accuracy": np.asarray(right, dtype=float)})
     bins = clips.groupby(place)
-    table = bins.mean().assign(clips=bins.size())
-    table.insert(0, "low", edges[table.index])
-    table.insert(1, "high", edges[table.index + 1])
-    return table.reset_index(drop=True)
+    return bins.mean().assign(clips=bins.size()).reset_index(drop=True)
 
 
 def measure_coverage(confidence: np.ndarray, right: np.ndarray) -> pd.DataFrame:

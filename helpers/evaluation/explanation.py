@@ -56,7 +56,7 @@ class Explanation:
     settings: FeatureSettings
 
 
-def explain_clip(predictor, y: np.ndarray, *, emotion: str | None = None) -> Explanation:
+def explain_clip(predictor, y: np.ndarray) -> Explanation:
     """Trace a model's answer back to the clip.
 
     Only one stretch is explained, that of ``clip_s`` seconds with the most energy. Up to twice
@@ -68,28 +68,24 @@ def explain_clip(predictor, y: np.ndarray, *, emotion: str | None = None) -> Exp
     predictor : helpers.models.prediction.Predictor
     y : np.ndarray, shape (n,), float32
         16 kHz waveform.
-    emotion : str, optional
-        Which emotion of the model to explain; the likeliest by default.
 
     Returns
     -------
     Explanation
+        Of the likeliest emotion.
 
     Raises
     ------
     UserError
         The model does not take a waveform.
     """
-    front, body = _split_front_end(predictor.model)
-    settings = predictor.settings
-    heard = fit_clip(np.asarray(y, dtype="float32"), settings.n_samples)
-    if emotion is None:
-        emotion = predictor.classes[predictor.probabilities(heard[None])[0].argmax()]
-    targets = np.array([predictor.classes.index(emotion)])
-    frames = front(heard[None]).numpy()
+    body, frames = _picture_clips(predictor, [y])
+    heard = fit_clip(np.asarray(y, dtype="float32"), predictor.settings.n_samples)
+    targets = predictor.probabilities(heard[None]).argmax(axis=1)
     temperature = predictor.card["temperature"]
-    attribution, _ = integrate_gradients(body, frames, targets, temperature=temperature)
-    return Explanation(emotion, frames[0], attribution[0], heard, settings)
+    attribution = integrate_gradients(body, frames, targets, temperature=temperature)
+    emotion = predictor.classes[targets[0]]
+    return Explanation(emotion, frames[0], attribution[0], heard, predictor.settings)
 
 
 def listening_profile(
@@ -117,22 +113,25 @@ def listening_profile(
     """
     import librosa
 
-    front, body = _split_front_end(predictor.model)
-    settings = predictor.settings
-    frames = _picture_clips(front, waves, settings)
+    body, frames = _picture_clips(predictor, waves)
     targets = np.array([predictor.classes.index(name) for name in emotions])
     look = {"temperature": predictor.card["temperature"], "steps": _STEPS_MANY}
-    credit, _ = integrate_gradients(body, frames, targets, **look)
+    credit = integrate_gradients(body, frames, targets, **look)
     bands = np.abs(credit).sum(axis=1)
     shares = pd.DataFrame(bands / np.maximum(bands.sum(axis=1, keepdims=True), 1e-12))
-    edges = librosa.mel_frequencies(settings.n_mels + 2, fmin=0, fmax=SAMPLE_RATE / 2, htk=True)
+    n_edges = predictor.settings.n_mels + 2
+    edges = librosa.mel_frequencies(n_edges, fmin=0, fmax=SAMPLE_RATE / 2, htk=True)
     shares.columns = pd.Index(edges[1:-1], name="band_hz")
     profile = shares.groupby(np.asarray(emotions, dtype=object)).mean().T
     return profile[[name for name in predictor.classes if name in profile]]
 
 
-def _split_front_end(model):
-    """Front end (waveform to log-mel) and body (log-mel to probabilities) of a served model."""
+def _picture_clips(predictor, waves: Sequence[np.ndarray]) -> tuple:
+    """Body of the model (log-mel to probabilities), and what it sees of each clip.
+
+    That is the log-mel of the loudest ``clip_s`` seconds, shape (n, n_frames, n_mels).
+    """
+    model = predictor.model
     layers = [layer for layer in model.layers if type(layer).__name__ != "InputLayer"]
     names = [layer.name for layer in layers]
     if len(layers) != 2 or names[0] != "log_mel":
@@ -141,21 +140,17 @@ def _split_front_end(model):
             "log_mel and a body. Models on functionals see one row of figures per clip; take a cnn "
             "or lstm"
         )
-    return layers[0], layers[1]
-
-
-def _picture_clips(front, waves: Sequence[np.ndarray], settings: FeatureSettings) -> np.ndarray:
-    """Log-mel of each clip's loudest ``clip_s`` seconds, shape (n, n_frames, n_mels)."""
+    front, body = layers
     pictures = []
     for y in waves:
-        fitted = fit_clip(np.asarray(y, dtype="float32"), settings.n_samples)
+        fitted = fit_clip(np.asarray(y, dtype="float32"), predictor.settings.n_samples)
         pictures.append(front(fitted[None]).numpy()[0])
-    return np.stack(pictures)
+    return body, np.stack(pictures)
 
 
 def integrate_gradients(
     body, frames: np.ndarray, targets: np.ndarray, *, temperature: float, steps: int = _STEPS
-) -> tuple[np.ndarray, np.ndarray]:
+) -> np.ndarray:
     """Integrated gradients of log-probabilities against silence, by the midpoint rule.
 
     Parameters
@@ -171,27 +166,24 @@ def integrate_gradients(
 
     Returns
     -------
-    attribution : np.ndarray, shape (n, n_frames, n_mels), float32
-    gain : np.ndarray, shape (n,)
-        Log-probability minus that of silence.
+    np.ndarray, shape (n, n_frames, n_mels), float32
+        Those of a clip add up to its log-probability minus that of silence.
     """
     trace = _compile_trace(body)
-    # The two ends come along: their values are the gain, and their slopes do not count.
-    way = np.concatenate([(np.arange(steps) + 0.5) / steps, [0.0, 1.0]]).astype("float32")
+    way = ((np.arange(steps) + 0.5) / steps).astype("float32")
     at_once = max(1, _ROWS // steps)
-    credits, gains = [], []
+    credits = []
     for start in range(0, len(frames), at_once):
         pictures = np.asarray(frames[start : start + at_once], "float32")
         classes = np.asarray(targets[start : start + at_once], "int32")
-        values, slopes = trace(pictures, classes, way, np.float32(temperature))
+        slopes = trace(pictures, classes, way, np.float32(temperature))
         credits.append(pictures * slopes.numpy())
-        gains.append(values.numpy()[:, -1] - values.numpy()[:, -2])
-    return np.concatenate(credits), np.concatenate(gains)
+    return np.concatenate(credits)
 
 
 @lru_cache(maxsize=4)
 def _compile_trace(body):
-    """Values and mean slope along the way, as one graph; building it takes seconds, so it is kept.
+    """Mean slope along the way, as one graph; building it takes seconds, so it is kept.
 
     The graph reads the body's weights when it is called: changed weights need no new one.
     """
@@ -217,8 +209,7 @@ def _compile_trace(body):
             every = tf.repeat(targets, tf.size(way))
             values = tf.gather(tf.nn.log_softmax(logits), every, batch_dims=1)
         slopes = tf.reshape(tape.gradient(values, flat), tf.shape(points))
-        values = tf.reshape(values, (-1, tf.size(way)))
-        return values, tf.reduce_mean(slopes[:, :-2], 1)
+        return tf.reduce_mean(slopes, 1)
 
     return trace
 
@@ -226,8 +217,9 @@ def _compile_trace(body):
 def check_sanity(predictor, waves: Sequence[np.ndarray], *, seed: int = 0) -> pd.DataFrame:
     """Compare each clip's map with those of the same body after its weights were changed.
 
-    They are nudged by 1 %, shuffled in the last layer, or shuffled in all layers: see
-    :func:`shuffle_weights`.
+    They are nudged by 1 %, shuffled in the last layer, or shuffled in all layers. When the values
+    of a weight array change places, what flows through the layers keeps about its size, and nothing
+    of its meaning.
 
     Parameters
     ----------
@@ -251,35 +243,30 @@ def check_sanity(predictor, waves: Sequence[np.ndarray], *, seed: int = 0) -> pd
     """
     import keras
 
-    front, body = _split_front_end(predictor.model)
-    frames = _picture_clips(front, waves, predictor.settings)
+    body, frames = _picture_clips(predictor, waves)
     targets = body(frames, training=False).numpy().argmax(axis=1)
     look = {"temperature": predictor.card["temperature"], "steps": _STEPS_SANITY}
-    known, _ = integrate_gradients(body, frames, targets, **look)
+    known = integrate_gradients(body, frames, targets, **look)
     copy = keras.models.clone_model(body)
     rng = np.random.default_rng(seed)
     rows = []
     for draw in range(_DRAWS):
         changes = {
             "nudged": [w * (1 + 0.01 * rng.normal(size=w.shape)) for w in body.get_weights()],
-            "last layer shuffled": shuffle_weights(body, rng, only_last=True),
-            "all layers shuffled": shuffle_weights(body, rng, only_last=False),
+            "last layer shuffled": _shuffle_weights(body, rng, only_last=True),
+            "all layers shuffled": _shuffle_weights(body, rng, only_last=False),
         }
         for name, weights in changes.items():
             copy.set_weights(weights)
-            maps, _ = integrate_gradients(copy, frames, targets, **look)
+            maps = integrate_gradients(copy, frames, targets, **look)
             for wave, sound in enumerate(frames > 0):
                 a, b = known[wave][sound], maps[wave][sound]
                 rows.append((wave, draw, name, _rank(a, b), _rank(np.abs(a), np.abs(b))))
     return pd.DataFrame(rows, columns=["wave", "draw", "weights", "signed", "absolute"])
 
 
-def shuffle_weights(body, rng: np.random.Generator, *, only_last: bool) -> list[np.ndarray]:
-    """Weights of a body that has learned nothing; the body itself stays as it is.
-
-    The values of each weight array change places: what flows through the layers keeps about its
-    size, and nothing of its meaning. ``only_last`` shuffles only the last layer that has weights.
-    """
+def _shuffle_weights(body, rng: np.random.Generator, *, only_last: bool) -> list[np.ndarray]:
+    """Weights of a body that has learned nothing, or whose last layer has not."""
     weights = body.get_weights()
     last = next(layer for layer in reversed(body.layers) if layer.weights)
     first = len(weights) - len(last.weights) if only_last else 0

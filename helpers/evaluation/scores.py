@@ -55,7 +55,7 @@ class Bootstrap:
         weights = rng.multinomial(n, np.full(n, 1 / n), size=n_resamples)
         return cls(counts.sum(axis=0), np.tensordot(weights, counts, axes=1), n, unit)
 
-    def interval(self, measure: Callable, *, low: float = 0.0, high: float = 1.0) -> list:
+    def interval(self, measure: Callable, *, low: float = 0.0) -> list:
         """95 % interval of ``measure(counts)``: a pair, or one for each of its values.
 
         Parameters
@@ -63,8 +63,8 @@ class Bootstrap:
         measure : callable
             Takes counts with any leading dimensions. NaN (an emotion that no drawn speaker has) is
             left out.
-        low, high : float
-            The range that the measure can have.
+        low : float
+            The least that the measure can be; the most is 1.
         """
         from scipy.stats import norm, t
 
@@ -77,7 +77,7 @@ class Bootstrap:
         # The middle of a skewed bootstrap may lie off the value itself: an end never crosses it.
         below, above = np.maximum(found - ends[0], 0), np.maximum(ends[1] - found, 0)
         pairs = np.stack([found - stretch * below, found + stretch * above], axis=-1)
-        return np.clip(pairs, low, high).tolist()
+        return np.clip(pairs, low, 1.0).tolist()
 
 
 def confusion_counts(

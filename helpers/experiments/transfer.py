@@ -13,7 +13,7 @@ from helpers.corpora.folds import count_folds, name_families
 from helpers.errors import UserError
 from helpers.evaluation.scores import score_predictions
 from helpers.experiments.baselines import make_linear_model
-from helpers.splits import make_split, split_by_speaker, split_random
+from helpers.splits import make_split
 
 #: From the leakiest to the strictest.
 LEAKAGE_PROTOCOLS = ("leaky", "random-80-20", "speaker-independent", "speaker-text-independent")
@@ -57,7 +57,7 @@ def demonstrate_leak(
     answers = {}
     for protocol in LEAKAGE_PROTOCOLS:
         if protocol == "leaky":
-            split = split_random(both, seed=seed)
+            split = make_split(both, protocol="random-80-20", seed=seed)
         else:
             try:
                 sides = make_split(clips, protocol=protocol, fold=fold, seed=seed)
@@ -162,7 +162,7 @@ def _cross_validate(clips: pd.DataFrame, features: pd.DataFrame, seed: int) -> p
     parts = []
     for fold in range(1, count_folds(clips) + 1):
         try:
-            split = split_by_speaker(clips, fold=fold, seed=seed)
+            split = make_split(clips, fold=fold, seed=seed)
         except UserError:
             continue
         heard, test = split.isin(["train", "validation"]), split == "test"

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from zlib import crc32
 
@@ -220,7 +220,6 @@ def _write_clips(folder: Path) -> None:
             "synthetic": True,
             "note": "Made by rules with a speech synthesizer; says nothing about real speech.",
             "rules": _rules(),
-            "clips": len(_CLIPS),
             "espeak_ng": espeak.version,
         }
     (folder / STAMP).write_text(json.dumps(stamp, indent=2) + "\n", encoding="utf-8")
@@ -269,21 +268,14 @@ def _rng(key: str) -> np.random.Generator:
 def _vary(
     rule: Prosody, expression: float, habit: np.random.Generator, chance: np.random.Generator
 ) -> Prosody:
-    def vary(field: str) -> float:
-        neutral, target = getattr(Prosody(), field), getattr(rule, field)
-        stray = getattr(_HABIT, field) * habit.standard_normal()
-        stray += getattr(_CHANCE, field) * chance.standard_normal()
-        return neutral + expression * (target - neutral) + stray
-
-    return Prosody(
-        rate=vary("rate"),
-        pitch_st=vary("pitch_st"),
-        pitch_range=float(np.clip(vary("pitch_range"), 0.1, 2.0)),
-        level_db=vary("level_db"),
-        tilt_db=vary("tilt_db"),
-        tremor=abs(vary("tremor")),
-        ending=rule.ending,
+    neutral, target, own, each = (
+        np.array(astuple(prosody)[:-1]) for prosody in (Prosody(), rule, _HABIT, _CHANCE)
     )
+    n = len(neutral)
+    stray = own * habit.standard_normal(n) + each * chance.standard_normal(n)
+    way = Prosody(*(neutral + expression * (target - neutral) + stray).tolist(), rule.ending)
+    width = float(np.clip(way.pitch_range, 0.1, 2.0))
+    return replace(way, pitch_range=width, tremor=abs(way.tremor))
 
 
 def _rules() -> str:

@@ -12,7 +12,6 @@ import io
 import os
 import shutil
 import tempfile
-import threading
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,8 +29,6 @@ _RATE = 1
 _CALLBACK = ctypes.CFUNCTYPE(
     ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p
 )
-# The library keeps its state in globals.
-_LOCK = threading.Lock()
 _MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
@@ -120,7 +117,7 @@ class Synthesizer:
 
 @contextmanager
 def open_synthesizer() -> Iterator[Synthesizer]:
-    """Start eSpeak NG; one at a time in a process, others wait.
+    """Start eSpeak NG; one at a time in a process, as the library keeps its state in globals.
 
     Raises
     ------
@@ -130,7 +127,7 @@ def open_synthesizer() -> Iterator[Synthesizer]:
     library, source = _load_library()
     # A copy of the few files of English (1 MB): voices can be added, the installed package stays as
     # it is, and the path is short. espeak-ng cuts paths off at 160 characters.
-    with _LOCK, tempfile.TemporaryDirectory(prefix="espeak-") as home:
+    with tempfile.TemporaryDirectory(prefix="espeak-") as home:
         data = Path(home) / "espeak-ng-data"
         for name in _DATA_FILES:
             # Checked here because eSpeak crashes on an empty one.
@@ -238,13 +235,9 @@ def _without_serial(ogg: bytes) -> bytes:
         length = 27 + n_segments + sum(ogg[27 : 27 + n_segments])
         page = bytearray(ogg[:length])
         page[14:18] = page[22:26] = bytes(4)
-        page[22:26] = _ogg_checksum(page).to_bytes(4, "little")
+        # Ogg's CRC is zlib's with all bits mirrored and nothing inverted.
+        mirrored = zlib.crc32(page.translate(_MIRRORED), 0xFFFFFFFF) ^ 0xFFFFFFFF
+        page[22:26] = int(f"{mirrored:032b}"[::-1], 2).to_bytes(4, "little")
         pages.append(page)
         ogg = ogg[length:]
     return b"".join(pages)
-
-
-def _ogg_checksum(page: bytes | bytearray) -> int:
-    # Ogg's CRC is zlib's with all bits mirrored and nothing inverted.
-    mirrored = zlib.crc32(page.translate(_MIRRORED), 0xFFFFFFFF) ^ 0xFFFFFFFF
-    return int(f"{mirrored:032b}"[::-1], 2)
