@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import itertools
+import json
 import os
 import re
 import time
@@ -11,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from helpers.corpora import CORPORA, Reading, load_corpora, parse_names
+from helpers.corpora.manifest import name_list
 from helpers.errors import UserError
 from helpers.parallel import KEEP_MEMORY
 from helpers.report.pages import write_index
@@ -132,8 +135,14 @@ def _choose_steps(start: str | None, only: str | None) -> list[str]:
 
 
 def _default_name(names: list[str]) -> str:
-    parts = [name if name in CORPORA else Path(name).stem for name in names]
-    return re.sub(r"[^\w.-]+", "-", "-".join(parts)).strip("-.")[:80] or "own"
+    """Name of a run after its corpora; with a number where other recordings have that name."""
+    parts = [name if name in CORPORA else name_list(Path(name)) for name in names]
+    name = re.sub(r"[^\w.-]+", "-", "-".join(parts)).strip("-.")[:80] or "own"
+    for number in itertools.count(2):
+        record = open_run(name).path("run.json")
+        if not record.exists() or json.loads(record.read_text())["corpora"] == ",".join(names):
+            return name
+        name = f"{name.removesuffix(f'-{number - 1}')}-{number}"
 
 
 def _agree(option: str, value: str | None, given: dict[str, str], name: str) -> str | None:

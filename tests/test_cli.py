@@ -16,6 +16,7 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import ROOT
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from tiny import CLASSES, SETTINGS, build_tiny_model, write_tone
 
@@ -268,9 +269,20 @@ def test_values_are_read_by_the_default_of_the_notebook(notebooks):
 
 def test_runs_are_called_after_their_corpora():
     assert pipeline._default_name(["ravdess", "tess"]) == "ravdess-tess"
-    assert pipeline._default_name(["/a/my data.csv", "/b/Stimmen"]) == "my-data-Stimmen"
+    assert pipeline._default_name(["/a/my data", "/b/Stimmen"]) == "my-data-Stimmen"
     assert pipeline._default_name(["/a/" + "x" * 200]) == "x" * 80
     assert pipeline._default_name(["/a/…"]) == "own"
+
+
+def test_other_recordings_of_one_name_get_a_run_of_their_own(home):
+    for folder in ("one/x", "two/x", "three/x"):
+        (home / folder).mkdir(parents=True)
+    names = []
+    for folder in ("one/x", "two/x", "one/x", "three/x"):
+        corpora = str(home / folder)
+        names.append(pipeline._default_name([corpora]))
+        Run(home / "out" / names[-1]).save_json({"corpora": corpora}, "run.json")
+    assert names == ["x", "x-2", "x", "x-3"]
 
 
 # ---------------------------------------------------------------------------- run: going
@@ -600,3 +612,65 @@ def test_features_are_computed_kept_and_written(home, capsys, caplog):
 def test_features_that_cannot_be_computed_are_refused(home, capsys, monkeypatch, arguments, said):
     monkeypatch.setattr("helpers.parallel._CONNECT_S", 1)
     assert said in refused(capsys, "features", "--corpora", "data/mine", *arguments)
+
+
+# --- other people's terminals, names and settings ---
+
+
+def run_ser(*words: object, **environment: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "helpers.cli", *map(str, words)]
+    return subprocess.run(command, capture_output=True, env=os.environ | environment, cwd=ROOT)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"PYTHONIOENCODING": "cp1252"},
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    ],
+    ids=str,
+)
+@pytest.mark.skipif(sys.platform == "win32", reason="names are always Unicode there")
+def test_a_terminal_that_knows_few_letters(tmp_path, settings):
+    root = tmp_path / "Запись"
+    for emotion in ("Wüt", "快乐"):
+        write_tone(root / emotion / "anna" / "1.wav")
+    odd = os.fsdecode(os.fsencode(root / "快乐") + b"/gl\xfccklich.wav")
+    shutil.copy(root / "快乐" / "anna" / "1.wav", odd)
+    done = run_ser("corpora", root, "--csv", tmp_path / "out.csv", **settings)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.decode("latin-1").splitlines()[1].split()[1:3] == ["3", "2"]
+    assert b"wrote 1 rows" in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="names are always Unicode there")
+def test_a_name_that_is_not_utf8_is_one_of_the_files(capsys, sounds, model):
+    shutil.copy(sounds / "150.wav", os.fsdecode(os.fsencode(sounds) + b"/gl\xfccklich.wav"))
+    assert ser("predict", sounds, "--model", model, "--csv", "out.csv") == 0
+    content = Path("out.csv").read_bytes()
+    assert content.count(b"\n") == 6 and b"gl\xfccklich.wav" in content
+
+
+def test_csv_for_excel_has_a_signature(home, sounds, model, capsys):
+    for option, starts in (([], b"file,"), (["--excel"], b"\xef\xbb\xbffile,")):
+        ser("predict", sounds, "--model", model, "--csv", "out.csv", *option)
+        assert Path("out.csv").read_bytes().startswith(starts)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"floatx": "float16"},
+        {"image_data_format": "channels_first"},
+        {"backend": "theano"},
+        {"backend": "torch"},
+    ],
+    ids=str,
+)
+def test_an_old_keras_json_changes_nothing(tmp_path, sounds, model, settings, capsys):
+    (tmp_path / "keras.json").write_text(json.dumps(settings))
+    words = ("predict", sounds / "150.wav", "--model", model)
+    ser(*words)
+    backend = settings.get("backend", "tensorflow")
+    done = run_ser(*words, KERAS_HOME=str(tmp_path), KERAS_BACKEND=backend)
+    assert done.stdout.decode() == capsys.readouterr().out

@@ -32,7 +32,6 @@ from helpers.corpora.manifest import load_manifest
 from helpers.corpora.overview import pick_contrast
 from helpers.corpora.table import find_audio
 from helpers.errors import UserError
-from helpers.runs import PROJECT_ROOT
 
 SPEECH = "03-01-06-01-02-01-12"  # fear, normal, Dogs, actor 12
 SONG = "03-02-03-02-01-02-07"  # happy, strong, Kids, actor 7
@@ -147,15 +146,9 @@ def test_every_folder_is_walked_once(home, monkeypatch):
     assert sorted(name for name in walked if (home / name).is_dir()) == sorted(there)
 
 
-def test_generated_corpus_leaves_a_read_only_folder_alone(home):
-    assert locate(CORPORA["demo"]) == home / "demo"
-    if sys.platform == "win32":
-        pytest.skip("folders have no read-only bit there")
-    home.chmod(0o555)  # holds for root too, who could write
-    try:
-        assert locate(CORPORA["demo"]) == PROJECT_ROOT / "data" / "demo"
-    finally:
-        home.chmod(0o755)
+def test_what_is_made_lies_where_made_things_lie(home, monkeypatch):
+    monkeypatch.setenv("SER_OUTPUTS", str(home / "outputs"))
+    assert locate(CORPORA["demo"]) == home / "outputs/.cache/demo"
 
 
 def test_several_corpora_make_one_sorted_table(home, caplog):

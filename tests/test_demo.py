@@ -260,7 +260,7 @@ def test_other_files_are_never_replaced(tmp_path):
 
 def test_a_folder_that_cannot_be_is_explained(tmp_path):
     (tmp_path / "file").write_text("not a folder")
-    with pytest.raises(UserError, match="SER_DATA"):
+    with pytest.raises(UserError, match="SER_OUTPUTS"):
         demo.make_demo(tmp_path / "file" / "demo")
 
 

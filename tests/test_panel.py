@@ -248,6 +248,33 @@ def test_portaudio_errors_are_explained(error: tuple, explanation: str, monkeypa
     assert fake.restarted, "a microphone that was plugged in later would not be found"
 
 
+class StereoOnly(FakeSoundDevice):
+    """A microphone that opens in stereo only, and whose left channel carries nothing."""
+
+    def query_devices(self, kind):
+        return {"default_samplerate": 16_000}
+
+    @contextmanager
+    def InputStream(self, *, channels: int, blocksize: int, callback, **_):  # noqa: N802
+        block = np.zeros((blocksize, channels), "float32")
+        block[:, -1] = 0.25
+        for _ in range(4):
+            callback(block, blocksize, None, type("status", (), {"input_overflow": False}))
+        yield
+
+    def refuse_mono(self, **options):
+        if options["channels"] == 1:
+            raise self.PortAudioError("Invalid number of channels", -9998)
+        return StereoOnly.InputStream(self, **options)
+
+
+def test_a_microphone_that_opens_in_stereo_only_is_used(monkeypatch):
+    fake = StereoOnly()
+    fake.InputStream = fake.refuse_mono
+    monkeypatch.setitem(sys.modules, "sounddevice", fake)
+    assert record_microphone(0.1).tolist() == [0.25] * 1600
+
+
 @pytest.mark.parametrize("duration_s", [0, -1, 0.05, 601, float("nan"), float("inf")])
 def test_impossible_durations_are_refused(duration_s: float):
     with pytest.raises(UserError, match=re.escape(f"duration_s={duration_s}")):

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from matplotlib import font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -56,6 +57,28 @@ def make_axes():
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     FigureCanvasAgg(figure)
     return figure.add_subplot()
+
+
+@pytest.mark.parametrize("text", ["$5 and $6", "${5 and $6}", "$\\frac$", "a_b^c", "{$x$}"])
+def test_dollar_signs_are_no_mathematics(text):
+    ax = make_axes()
+    ax.set_title(text)
+    ax.set_xticks([0], [text])
+    ax.figure.canvas.draw()  # mathematics that is none raises here
+    assert ax.title.get_parse_math() is False
+    assert ax.get_xticklabels()[0].get_text() == text
+
+
+@pytest.mark.skipif(
+    not {"Noto Sans CJK JP", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei", "IPAGothic"}
+    & set(font_manager.get_font_names()),
+    reason="no font for Japanese here",
+)
+def test_letters_of_another_script_are_drawn(recwarn):
+    ax = make_axes()
+    ax.set_title("喜び")
+    ax.figure.canvas.draw()
+    assert not [warning for warning in recwarn if "missing from font" in str(warning.message)]
 
 
 def make_clips() -> pd.DataFrame:

@@ -230,3 +230,18 @@ def test_one_at_a_time_is_one_at_a_time(tmp_path):
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(work, range(100)))
     assert os.listdir(tmp_path / "home") == []
+
+
+# --- names and letters that not everybody knows ---
+
+ODD = "gl\udccccklich, Запись, $5 {and} <b>"  # the first is Latin-1 on a disk of UTF-8
+
+
+def test_odd_names_survive_a_run(tmp_path):
+    run = Run(tmp_path)
+    table = pd.DataFrame({"path": [ODD], "emotion": ["$happy$"]})
+    run.save_table(table, "utterances.csv")
+    read = run.read_table("utterances.csv", made_by="01_explore")
+    assert read.to_numpy().tolist() == [[ODD, "$happy$"]]
+    run.save_json({"path": ODD}, "x.json")
+    assert "Запись" in run.read_json("x.json", made_by="01_explore")["path"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from helpers.corpora.table import (
     merge_listings,
 )
 from helpers.errors import UserError
-from helpers.runs import PROJECT_ROOT, data_home
+from helpers.runs import cache_home, data_home
 
 _Find = Callable[[Path], list[Path]]
 
@@ -186,13 +185,13 @@ class Corpus:
 def locate(corpus: Corpus, *, find: _Find = find_audio) -> Path:
     """Folder where a corpus lies under :func:`helpers.runs.data_home`, or where it is to lie.
 
-    It is found however it is spelled. A generated corpus goes to ``data/`` of the project when
-    ``SER_DATA`` is read-only. The folder of a gathered corpus may also be the one in which its
-    parts lie, and ``SER_DATA`` may be the folder of the corpus itself.
+    It is found however it is spelled. A generated corpus lies among the other made things, never
+    where people keep their recordings. The folder of a gathered corpus may also be the one in
+    which its parts lie, and ``SER_DATA`` may be the folder of the corpus itself.
     """
-    home = data_home()
     if corpus.generated:
-        return (home if _is_writable(home) else PROJECT_ROOT / "data") / corpus.folder
+        return cache_home() / corpus.folder
+    home = data_home()
     root = find_folder(home, corpus, find=find)
     if root:
         return root
@@ -234,14 +233,6 @@ def _lies_in(home: Path, corpus: Corpus) -> bool:
 
 def _letters(name: str) -> str:
     return "".join(filter(str.isalnum, name.lower()))
-
-
-def _is_writable(folder: Path) -> bool:
-    folder = folder.absolute()
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    # The mode bits too: root may write anywhere, yet a folder marked read-only is meant to stay.
-    return os.access(folder, os.W_OK) and bool(folder.stat().st_mode & 0o222)
 
 
 def not_found(corpus: Corpus, root: Path, *, unparsed: Iterable[str] = ()) -> UserError:

@@ -84,8 +84,6 @@ def load_manifest(path: str | Path, reading: Reading | None = None) -> Listing:
     """
     path = Path(os.path.abspath(path))
     raters = reading.raters if reading else "refuse"
-    stem = normalize(path.stem)
-    name = normalize(path.parent.name) if stem.lower() in _TOO_GENERAL else stem
     listed = _read_rows(path)
     _check_rows(path, listed)
     names_in = functools.cache(_composed_names)
@@ -109,7 +107,13 @@ def load_manifest(path: str | Path, reading: Reading | None = None) -> Listing:
         if not row["split"]:
             row.pop("split")
         rows.append({**row, "path": clip, "channel": row["channel"].lower() or "speech"})
-    return name_own(name, rows, left_out)
+    return name_own(name_list(path), rows, left_out)
+
+
+def name_list(path: Path) -> str:
+    """Name of own data: that of the file or folder, or of the folder around a general name."""
+    stem = normalize(path.stem if path.is_file() else path.name)
+    return normalize(path.parent.name) if stem.lower() in _TOO_GENERAL else stem
 
 
 def find_unnamed(clips: pd.DataFrame) -> pd.Series:

@@ -184,7 +184,8 @@ def make_demo(folder: Path) -> None:
                 _write_clips(made)
     except OSError as error:
         raise UserError(
-            f"the demo corpus cannot be made in {folder}: {error}. SER_DATA may name another folder"
+            f"the demo corpus cannot be made in {folder}: {error}. SER_OUTPUTS may name another "
+            "folder"
         ) from error
 
 
