@@ -2,5 +2,5 @@
 
 The rooms are ordered as the data flows, and each imports only from those before it: ``corpora``,
 ``sound``, ``features``, ``models``, ``evaluation``, ``experiments``, ``report``, ``app``.
-``columns``, ``errors``, ``parallel``, ``runs`` and ``splits`` serve all of them.
+``columns``, ``errors``, ``parallel``, ``parts``, ``runs`` and ``splits`` serve all of them.
 """

@@ -80,7 +80,16 @@ def build_parser() -> argparse.ArgumentParser:
         help="rows of a list that disagree about a clip: refuse them (if not given), or share it",
     )
 
-    run = _add(group, "run", commands.run, corpora, labels)
+    cutting = argparse.ArgumentParser(add_help=False)
+    cutting.add_argument(
+        "--window",
+        type=float,
+        default=0.0,
+        metavar="S",
+        help="cut longer clips into windows of this length; else their loudest 3 s are used",
+    )
+
+    run = _add(group, "run", commands.run, corpora, labels, cutting)
     run.add_argument("--run", help="name of the folder under outputs/; after the corpora if absent")
     part = run.add_mutually_exclusive_group()
     part.add_argument("--from", dest="start", metavar="NN", help="begin at this notebook, e.g. 04")
@@ -105,7 +114,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     predict.add_argument("--labels", type=Path, help="CSV path,emotion: report how right it was")
 
-    cv = _add(group, "cv", commands.cross_validate, corpora, labels)
+    cv = _add(group, "cv", commands.cross_validate, corpora, labels, cutting)
     cv.add_argument("--model", required=True, help="svm, or a network of 04 and 05 such as cnn")
     cv.add_argument("--protocol", default="speaker-independent", help="%(default)s if not given")
     cv.add_argument("--seeds", type=int, default=1, metavar="N", help="how many; 1 if not given")
@@ -118,7 +127,7 @@ def build_parser() -> argparse.ArgumentParser:
     compare.add_argument("first", metavar="RUN", help="a folder, or its name in outputs/")
     compare.add_argument("second", metavar="RUN", help="the one to be judged")
 
-    features = _add(group, "features", commands.compute_features, corpora, labels, csv)
+    features = _add(group, "features", commands.compute_features, corpora, labels, cutting, csv)
     families = "logmel,mfcc40,vector162,functionals"
     features.add_argument("--family", default=families, help="%(default)s if not given")
     features.add_argument("--scheduler", metavar="tcp://…", help="a Dask scheduler to compute on")

@@ -28,9 +28,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _label_parameters(arguments: argparse.Namespace) -> dict[str, str]:
     """Parameters of notebook 01 for the options about labels that were given."""
-    names = {"PATTERN": "pattern", "EMOTIONS": "emotions", "MAP": "map", "RATERS": "raters"}
-    given = {name: getattr(arguments, option) for name, option in names.items()}
-    return {name: value for name, value in given.items() if value not in ("", "refuse")}
+    given = {
+        "PATTERN": arguments.pattern,
+        "EMOTIONS": arguments.emotions,
+        "MAP": arguments.map,
+        "RATERS": arguments.raters.replace("refuse", ""),
+        "WINDOW_S": str(arguments.window or ""),
+    }
+    return {name: value for name, value in given.items() if value}
 
 
 def _reading(arguments: argparse.Namespace):
@@ -54,9 +59,7 @@ def predict(arguments: argparse.Namespace) -> int:
     read_card(model)
     prepare_keras(0)  # the same kernels as in the notebooks, without TensorFlow's chatter
     predictor = Predictor(model)
-    if predictor.is_synthetic:
-        about = "learned from the synthetic demo voices: it says nothing about real speech"
-        print(f"ser: {predictor.path} {about}", file=sys.stderr)
+    print(f"ser: {predictor.introduce()}", file=sys.stderr)
     channel = {"mean": None, "left": 0, "right": 1}[arguments.channel]
     table = predictor.predict_files(files, channel=channel)
     _write_csv(table, arguments)
@@ -77,7 +80,7 @@ def _load_clips(arguments: argparse.Namespace, *, scheduler: str | None = None):
 
     os.environ.update(KEEP_MEMORY)  # for the processes that decode
     table = load_corpora(arguments.corpora or "demo", _reading(arguments))
-    clips, rejected = inspect_clips(table, scheduler=scheduler)
+    clips, rejected = inspect_clips(table, window_s=arguments.window or None, scheduler=scheduler)
     for row in rejected.itertuples():
         print(f"left out: {row.error}", file=sys.stderr)
     show_progress()

@@ -21,9 +21,9 @@ from helpers.columns import PROTOCOLS
 from helpers.corpora.folds import name_families, speaker_folds
 from helpers.corpora.manifest import find_unnamed
 from helpers.errors import UserError
+from helpers.parts import name_file
 
 SIDES = ("train", "validation", "test")
-_PART = r"#(?:t|channel)=[^/#]*$"
 UNUSED = "unused"  # on no side
 _FEWEST_CLIPS = 20
 _LOG = logging.getLogger(__name__)
@@ -180,7 +180,7 @@ def _split_randomly(table: pd.DataFrame, seed: int) -> pd.Series:
 
 def name_files(table: pd.DataFrame) -> pd.Series:
     """File of each clip: its path without the part of the file, such as ``#t=1.5,3``."""
-    return table["path"].str.replace(_PART, "", regex=True)
+    return table["path"].map(name_file)
 
 
 def _split_as_given(table: pd.DataFrame, seed: int) -> pd.Series:

@@ -424,6 +424,25 @@ def test_parts_of_a_file_are_clips_of_their_own(tmp_path):
     assert_tone(load_audio(path.with_name("a.wav#t=0,1")), seconds=3)  # really called so
 
 
+def test_long_clips_are_cut_into_windows(tmp_path):
+    path = tmp_path / "talk.wav"
+    path.write_bytes(encode(tone(seconds=7.5, sr=16_000), sr=16_000))
+    rows = [str(path), f"{path}#t=1,3", f"{path}#t=1,5&channel=0"]
+    table = pd.DataFrame({"path": rows, "corpus": "own", "emotion": ["sad", "fear", "happy"]})
+    good, rejected = inspect_clips(table, window_s=3)
+    assert rejected.empty
+    parts = good["path"].str.partition("#")[2]
+    assert dict(zip(parts, good["emotion"], strict=True)) == {
+        "t=0,3": "sad",
+        "t=3,6": "sad",
+        "t=4.5,7.5": "sad",
+        "t=1,3": "fear",
+        "t=1,4&channel=0": "happy",
+        "t=2,5&channel=0": "happy",
+    }
+    assert good["duration_s"].tolist() == [3.0, 2.0, 3.0, 3.0, 3.0, 3.0]
+
+
 # --- arrays ---
 
 WAVE = tone(sr=16_000)

@@ -16,7 +16,6 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from tiny import CLASSES, SETTINGS, build_tiny_model, write_tone
 
@@ -412,7 +411,9 @@ def test_predict_finds_the_latest_model_and_says_what_it_learned_from(capsys, so
     assert ser("predict", sounds / "150.wav") == 0
     said, err = capsys.readouterr()
     assert "150.wav" in said
-    assert f"{path.relative_to(home)} learned from the synthetic demo voices" in err
+    assert (
+        f"{path.relative_to(home)}: tiny, learned from unknown recordings, synthetic voices" in err
+    )
 
 
 def test_predict_nothing_but_broken_files(capsys, sounds, model):
@@ -619,7 +620,7 @@ def test_features_that_cannot_be_computed_are_refused(home, capsys, monkeypatch,
 
 def run_ser(*words: object, **environment: str) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "helpers.cli", *map(str, words)]
-    return subprocess.run(command, capture_output=True, env=os.environ | environment, cwd=ROOT)
+    return subprocess.run(command, capture_output=True, env=os.environ | environment)
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from helpers.parallel import KEEP_MEMORY
 HELPERS = ROOT / "helpers"
 #: The rooms, as the data flows: a room imports only from those before it, and from what is beside.
 ROOMS = ("corpora", "sound", "features", "models", "evaluation", "experiments", "report", "app")
-BESIDE = ("columns", "errors", "parallel", "runs", "splits")
+BESIDE = ("columns", "errors", "parallel", "parts", "runs", "splits")
 #: Nothing imports these.
 ON_TOP = ("pipeline", "commands", "cli")
 HEAVY = {"tensorflow", "keras", "sounddevice", "ipywidgets", "matplotlib.pyplot", "seaborn"}

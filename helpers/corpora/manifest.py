@@ -29,6 +29,7 @@ from helpers.columns import MEASURED, PROTOCOLS
 from helpers.corpora.labels import Reading, normalize, read_emotion, read_gender, read_side
 from helpers.corpora.table import UNKNOWN_SPEAKER, Listing, name_own
 from helpers.errors import UserError
+from helpers.parts import name_part
 
 #: What the columns may be called; the first word is ours.
 _COLUMNS = {
@@ -94,7 +95,7 @@ def load_manifest(path: str | Path, reading: Reading | None = None) -> Listing:
         if file is None:
             left_out.append((os.path.join(path.parent, row["path"]), "missing"))
         else:
-            by_clip[file + _fragment(row)].append((number, row))
+            by_clip[_name_clip(file, row)].append((number, row))
     if not by_clip:
         raise UserError(
             f"{path}: none of its {len(listed)} files is there, e.g. {left_out[0][0]}. Paths in "
@@ -246,7 +247,7 @@ def _check_rows(path: Path, listed: list[tuple[int, dict[str, str]]]) -> None:
             strange.append(number)
         row["split"] = side or ""
         try:
-            _fragment(row)
+            _name_clip("", row)
         except ValueError:
             untimed.append(number)
     _refuse_rows(path, "another split than train, validation, test", strange)
@@ -256,23 +257,15 @@ def _check_rows(path: Path, listed: list[tuple[int, dict[str, str]]]) -> None:
         _refuse_rows(path, "no split, as others have", [n for n, r in listed if not r["split"]])
 
 
-def _fragment(row: dict[str, str]) -> str:
-    """What follows the file in the path of a clip that is a part of it: ``#t=1.5,3&channel=0``.
-
-    The form is that of the W3C's Media Fragments.
-    """
-    parts = []
-    if row["start_s"] or row["end_s"]:
-        start_s, end_s = _seconds(row["start_s"] or "0"), _seconds(row["end_s"] or "inf")
-        if not 0 <= start_s < end_s:
-            raise ValueError(f"{start_s} to {end_s} s")
-        parts.append(f"t={start_s:.12g}" + (f",{end_s:.12g}" if row["end_s"] else ""))
+def _name_clip(file: str, row: dict[str, str]) -> str:
+    """Path of the clip that a row is; ValueError for times or a channel that are none."""
+    start_s, end_s = _seconds(row["start_s"] or "0"), _seconds(row["end_s"] or "inf")
     index = {"left": "0", "right": "1"}.get(row["channel_index"], row["channel_index"])
-    if index:
-        if not index.isdecimal():
-            raise ValueError(f"channel {index}")
-        parts.append(f"channel={int(index)}")
-    return "#" + "&".join(parts) if parts else ""
+    if not 0 <= start_s < end_s:
+        raise ValueError(f"{start_s} to {end_s} s")
+    if index and not index.isdecimal():
+        raise ValueError(f"channel {index}")
+    return name_part(file, start_s, end_s if row["end_s"] else None, int(index) if index else None)
 
 
 def _seconds(text: str) -> float:

@@ -57,6 +57,21 @@ class Predictor:
         """True if the model learned from the synthetic demo corpus, not from people."""
         return bool(self.card.get("synthetic", False))
 
+    def introduce(self) -> str:
+        """Which model answers, what it learned from, and how good it is, in one line."""
+        corpora = ", ".join(self.card.get("corpora", [])) or "unknown recordings"
+        line = f"{self.path}: {self.card['name']}, learned from {corpora}"
+        if self.is_synthetic:
+            line += ", synthetic voices, so that it says nothing about real speech"
+        score = self.card.get("description", {}).get("headline")
+        if score is None:
+            return f"{line}; its score on other clips is not known"
+        low, high = score["uar_interval"]
+        return (
+            f"{line}; UAR {score['uar']:.2f} [{low:.2f}, {high:.2f}] on {score['n']} clips of "
+            f"{score['n_speakers']} speakers, {score['protocol']} (guessing: {score['chance']:.2f})"
+        )
+
     def prepare(self, y: np.ndarray) -> np.ndarray:
         """Turn a 16 kHz waveform into the model's inputs, one float32 row per window.
 

@@ -10,13 +10,13 @@ import functools
 import hashlib
 import logging
 import os
-import re
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 import soxr
 
+from helpers.parts import split_part
 from helpers.sound.decoders import AudioError, name_source, open_file, opened, read_blocks
 
 SAMPLE_RATE = 16_000
@@ -27,9 +27,6 @@ _MAX_PEAK = 4.0  # lossy decoders overshoot 1.0 a little; above this it is integ
 _MIN_SOURCE_RATE, _MAX_SOURCE_RATE = 2_000, 768_000
 _CANCELLED = 1e-3  # mean of the channels against one channel in power; unrelated ones give 1/n
 _MAX_CHANNELS = 8
-_PART = re.compile(
-    r"(?P<file>.+)#(?:t=(?P<t>[0-9.]+(?:,[0-9.]+)?))?&?(?:channel=(?P<channel>[0-9]+))?", re.DOTALL
-)
 _LOG = logging.getLogger(__name__)
 
 
@@ -116,22 +113,6 @@ def decode_audio(
 @functools.lru_cache(maxsize=1)
 def _decode_whole(path: str, _changed: int, sr: int, channel: int | None):
     return decode_audio(Path(path), sr=sr, channel=channel)
-
-
-def split_part(path: str | os.PathLike) -> tuple[str, float, float | None, int | None] | None:
-    """File, beginning and end in s, and channel of a path that names a part; None for others.
-
-    Examples
-    --------
-    >>> split_part("no such folder/a.wav#t=1.5,3&channel=1")
-    ('no such folder/a.wav', 1.5, 3.0, 1)
-    """
-    found = _PART.fullmatch(os.fsdecode(path))
-    if found is None or not (found["t"] or found["channel"]) or os.path.exists(path):
-        return None
-    start, _, end = (found["t"] or "0").partition(",")
-    channel = int(found["channel"]) if found["channel"] else None
-    return found["file"], float(start), float(end) if end else None, channel
 
 
 def check_waveform(y: np.ndarray, *, sr: int = SAMPLE_RATE, name: str = "the sound") -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 
 from helpers.columns import MEASURED
 from helpers.parallel import map_clips
+from helpers.parts import name_part, split_part
 from helpers.sound.audio import (
     SAMPLE_RATE,
     AudioError,
@@ -25,7 +26,7 @@ _LOG = logging.getLogger(__name__)
 
 
 def inspect_clips(
-    table: pd.DataFrame, *, scheduler: str | None = None
+    table: pd.DataFrame, *, window_s: float | None = None, scheduler: str | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Decode every clip of an utterance table once, in parallel; part the good from the bad.
 
@@ -33,6 +34,8 @@ def inspect_clips(
     ----------
     table : DataFrame
         Utterance table; ``path``, ``corpus`` and ``emotion`` are read.
+    window_s : float, optional
+        Cut clips that are longer into windows of this length in s, each a clip of its own.
     scheduler : str, optional
         Address of a Dask scheduler, as for :func:`helpers.parallel.map_clips`.
 
@@ -57,7 +60,23 @@ def inspect_clips(
         _LOG.warning("left out %d of %d clips that cannot be used", len(rejected), len(table))
     for note, clips in table[measured["note"] != ""].groupby(measured["note"]):
         _LOG.warning("%d clips: %s, e.g. %s", len(clips), note, clips["path"].iloc[0])
-    return good, rejected.reset_index(drop=True)
+    rejected = rejected.reset_index(drop=True)
+    long = good["duration_s"] > (window_s or np.inf)
+    if long.any():
+        windows = pd.concat([_cut(clip, window_s) for _, clip in good[long].iterrows()])
+        cut, bad = inspect_clips(windows, scheduler=scheduler)
+        good = pd.concat([good[~long], cut]).sort_values("path", ignore_index=True)
+        rejected = pd.concat([rejected, bad], ignore_index=True)
+    return good, rejected
+
+
+def _cut(clip: pd.Series, window_s: float) -> pd.DataFrame:
+    """A row per window of a clip; the last one ends with the clip."""
+    file, start_s, _, channel = split_part(clip["path"]) or (clip["path"], 0.0, None, None)
+    last = clip["duration_s"] - window_s
+    starts = [*np.arange(0, last, window_s), last]
+    paths = [name_part(file, start_s + t, start_s + t + window_s, channel) for t in starts]
+    return clip.to_frame().T.loc[[clip.name] * len(paths)].assign(path=paths)
 
 
 _MEASURED = [*MEASURED, "note", "error"]
