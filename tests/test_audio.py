@@ -265,11 +265,11 @@ BAD = {
     "note": (b"The wide world, in a note.\n" * 50, "text, beginning 'The wide world"),
     "playlist": (b"#EXTM3U\n#EXTINF:1,\n/etc/hostname\n", "text"),
     "concat": (b"ffconcat version 1.0\nfile '/etc/hostname'\n", "text"),
-    "random": (np.random.default_rng(0).bytes(20_000), "no audio known"),
-    "random like MP3": (np.random.default_rng(1).bytes(20_000), "MP3 data that no reader takes"),
-    "picture": (b"\x89PNG\r\n\x1a\n" + bytes(100), "no audio known"),
+    "random": (np.random.default_rng(0).bytes(20_000), "no sound that can be decoded"),
+    "random like MP3": (np.random.default_rng(1).bytes(20_000), "no sound that can be decoded"),
+    "picture": (b"\x89PNG\r\n\x1a\n" + bytes(100), "no sound that can be decoded"),
     "one byte": (b"R", "R"),
-    "header only": (RIGHT[:20], "WAV data that no reader takes"),
+    "header only": (RIGHT[:20], "no sound that can be decoded"),
     "no samples": (wav(b""), "0 samples"),
     "flac no samples": (encode(tone()[:0], suffix=".flac"), ""),
     "silent": (encode(np.zeros(48_000)), "digital silence"),
@@ -330,7 +330,8 @@ def test_of_what_is_cut_off_the_rest_is_used_and_it_is_said(suffix, part, caplog
         assert "cut off" in str(error) or "ms of sound" in error.found
         return
     duration_s = len(y) / SAMPLE_RATE
-    assert "it is cut off" in caplog.text or duration_s > 1.9
+    said = "it is cut off" in caplog.text or "damaged packets" in caplog.text
+    assert said or duration_s > 1.9
     assert duration_s > 2 * part - 1.1  # some write in pieces of a second
     assert heard(y)[0] == pytest.approx(FREQUENCY, abs=3)
 

@@ -20,18 +20,19 @@ import soundfile
 import soxr
 
 from helpers.errors import UserError
-from helpers.sound.containers import describe, find_parts, has_frame_count, missing_part, sniff
+from helpers.sound.containers import describe, find_parts, missing_part
 
 if TYPE_CHECKING:
     import av
 
 _BLOCK_FRAMES = 2**18
 _UNKNOWN_FRAMES = 2**63 - 1  # soundfile's word for a FLAC whose recorder could not fill it in
-_PYAV_FIRST = ("ogg", "mp3")
-_PYAV_FORMAT = {"mp4": "mov", "adts": "aac"}
+_PYAV_READS = ("OGG", "MP3")
 # PyAV may guess among these only: left alone, it also follows playlists to other files and hosts.
 _PYAV_GUESSES = "mp3,aac,ogg,flac,wav,aiff,caf,amr,mov,matroska,asf,au,w64,ac3,eac3,avi,flv,mpegts"
 _IN_MEMORY_BYTES = 64 * 2**20
+_GUESS_DURATION = ("aac", "amr")  # by bit rate
+_TOLERANCE_S = 0.1
 _FORMATS = "WAV, FLAC, MP3, OGG, Opus, AIFF, CAF, AAC, M4A, MP4, 3GP, WebM, WMA"
 
 
@@ -144,17 +145,12 @@ def _conform(block: np.ndarray, rate: int, to_rate: int, channels: int) -> np.nd
 
 
 def _read_part(file: BinaryIO, label: str, notes: list[str]) -> Iterator[tuple[int, np.ndarray]]:
-    kind = sniff(file)
     missing = missing_part(file)
-    readers = [_read_with_soundfile, _read_with_pyav]
-    if kind in _PYAV_FIRST:
-        readers.reverse()
-    reasons = []
-    for read in readers:
+    for read in (_read_with_soundfile, _read_with_pyav):
         try:
             yield from read(file, notes)
         except _UnreadableError as error:
-            reasons.append(str(error))
+            reason = str(error)
             continue
         if missing:
             notes.append(f"it is cut off ({missing})")
@@ -162,7 +158,9 @@ def _read_part(file: BinaryIO, label: str, notes: list[str]) -> Iterator[tuple[i
     if missing:
         remedy = "It is cut off: copy or download it again."
         raise AudioError(label, missing, "a complete recording", remedy)
-    raise _not_audio(file, label, reasons[readers.index(_read_with_pyav)])
+    found = reason if "sound track" in reason else f"{describe(file)} ({reason})"
+    remedy = "It is damaged or cut off, or no recording: copy it again, or convert it to WAV."
+    raise AudioError(label, found, f"a recording ({_FORMATS})", remedy)
 
 
 def _read_with_soundfile(file: BinaryIO, notes: list[str]) -> Iterator[tuple[int, np.ndarray]]:
@@ -173,6 +171,8 @@ def _read_with_soundfile(file: BinaryIO, notes: list[str]) -> Iterator[tuple[int
         raise _UnreadableError(str(error)) from error
     done = 0
     with sound:
+        if sound.format in _PYAV_READS:
+            raise _UnreadableError(f"{sound.format} is not read to its end")
         while True:
             try:
                 block = sound.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)
@@ -192,17 +192,11 @@ def _read_with_soundfile(file: BinaryIO, notes: list[str]) -> Iterator[tuple[int
 def _read_with_pyav(file: BinaryIO, notes: list[str]) -> Iterator[tuple[int, np.ndarray]]:
     import av  # heavy, and most corpora never need it
 
-    kind = sniff(file)
-    counts = kind == "flac" or (kind == "mp3" and has_frame_count(file))
     file.seek(0)
     done_s, n_good, n_bad = 0.0, 0, 0
+    options = {"format_whitelist": _PYAV_GUESSES}
     try:
-        with av.open(
-            file,
-            format=_PYAV_FORMAT.get(kind, kind),
-            metadata_errors="replace",
-            options={"format_whitelist": _PYAV_GUESSES},
-        ) as sound:
+        with av.open(file, metadata_errors="replace", options=options) as sound:
             if not sound.streams.audio:
                 raise _UnreadableError("no sound track in it")
             for frame in _to_planar_float(_decode(sound, sound.streams.audio[0])):
@@ -212,8 +206,8 @@ def _read_with_pyav(file: BinaryIO, notes: list[str]) -> Iterator[tuple[int, np.
                 n_good += 1
                 done_s += frame.samples / frame.sample_rate
                 yield frame.sample_rate, frame.to_ndarray().T
-            promised_s = (sound.duration or 0) / av.time_base if counts else 0
-            if done_s < promised_s - 0.1:
+            promised_s = (sound.duration or 0) / av.time_base
+            if sound.format.name not in _GUESS_DURATION and done_s < promised_s - _TOLERANCE_S:
                 notes.append(f"it is cut off ({promised_s:.2f} s, of which {done_s:.2f} are there)")
             if len(sound.streams.audio) > 1:
                 notes.append(f"the first of {len(sound.streams.audio)} sound tracks was used")
@@ -266,14 +260,3 @@ def _to_planar_float(frames: Iterator[av.AudioFrame | None]) -> Iterator[av.Audi
 def _flush(converter: av.AudioResampler | None) -> Iterator[av.AudioFrame]:
     # None where there was nothing to convert.
     return filter(None, converter.resample(None)) if converter else iter(())
-
-
-def _not_audio(file: BinaryIO, label: str, reason: str) -> AudioError:
-    kind = sniff(file)
-    if kind:
-        found = f"{kind.upper()} data that no reader takes ({reason})"
-        remedy = "It is cut off or damaged: copy or record it again."
-    else:
-        found = "no sound track in it" if "track" in reason else describe(file)
-        remedy = "Check where the file comes from, or convert it, for example to WAV."
-    return AudioError(label, found, f"a recording ({_FORMATS})", remedy)
