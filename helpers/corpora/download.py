@@ -247,8 +247,8 @@ def _fetch_files(
         registry={name: remote.checksum or None for name, remote in remotes.items()},
         retry_if_failed=_RETRIES,
     )
-    is_one = len(remotes) == 1  # its bar counts bytes, if it is to come; that of many counts files
-    has_bar = is_one and missing > 0
+    is_one = len(remotes) == 1  # its bar counts bytes; that of many counts files
+    has_bar = is_one and bool(corpus.remotes)  # not that of a list of files
 
     def fetch(name: str) -> None:
         downloader = pooch.HTTPDownloader(progressbar=has_bar, **_HTTP)

@@ -6,7 +6,6 @@ The conditions and their limits are in :mod:`helpers.sound.disturbances`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +25,7 @@ from helpers.sound.disturbances import (
     make_rng,
 )
 
-_BLOCK = 24  # clips whose changed versions may wait in memory: 55 of 4 s take 14 MB
-_CHUNK = 64  # waveforms that the model is asked about at once
+_BLOCK = 24  # clips whose changed versions wait in memory: 55 of 4 s take 14 MB
 _VOICES = 5
 _EPSILON = 1e-9  # 0.55 - 0.5 is a little more than 0.05
 
@@ -42,7 +40,7 @@ def measure_robustness(
 ) -> pd.DataFrame:
     """Ask a model about clips as they are and as they are changed.
 
-    Processes change the sound while this one predicts. Memory does not grow with the clips.
+    Processes change the sound, this one predicts. Memory does not grow with the clips.
 
     Parameters
     ----------
@@ -102,18 +100,16 @@ def _ask(
                 keys.append((place, condition.name))
                 jobs.append((y, name, others if condition.needs_voices else [], condition, seed))
         label = f"Changing clips {start + 1} to {start + len(block)} of {len(clips)}"
-        results = zip(keys, map_clips(disturb, jobs, label=label), strict=True)
-        for _ in range(0, len(jobs), _CHUNK):
-            waves = {}
-            for key, result in islice(results, _CHUNK):
-                if isinstance(result, str):
-                    errors.loc[key] = result
-                else:
-                    waves[key] = result
-            if waves:
-                said = predictor.predict_waves(list(waves.values()))["emotion"]
-                for key, emotion in zip(waves, said, strict=True):
-                    found.loc[key] = emotion
+        waves = {}
+        for key, result in zip(keys, map_clips(disturb, jobs, label=label), strict=True):
+            if isinstance(result, str):
+                errors.loc[key] = result
+            else:
+                waves[key] = result
+        if waves:
+            said = predictor.predict_waves(list(waves.values()))["emotion"]
+            for key, emotion in zip(waves, said, strict=True):
+                found.loc[key] = emotion
     return found, errors
 
 

@@ -15,6 +15,7 @@ from helpers.sound.augment import AUGMENTATIONS
 
 _ABLATION_FAMILY = "vector180"
 _VOICES = 4
+_SHUFFLES = 10
 
 
 def predict_baselines(
@@ -59,7 +60,6 @@ def group_importance(
     split: pd.Series,
     groups: Mapping[str, list[str]],
     *,
-    n_repeats: int = 10,
     seed: int = 0,
 ) -> tuple[pd.DataFrame, float]:
     """How much a linear model loses on new speakers when a group of columns is shuffled.
@@ -74,7 +74,7 @@ def group_importance(
         In the order of ``features``; the test side is not looked at.
     groups : mapping of str to list of str
         From :func:`helpers.features.effects.group_columns`.
-    n_repeats, seed : int
+    seed : int
 
     Returns
     -------
@@ -93,7 +93,7 @@ def group_importance(
     rows = []
     for name, columns in groups.items():
         drops = []
-        for _ in range(n_repeats):
+        for _ in range(_SHUFFLES):
             shuffled = values.copy()
             shuffled[columns] = values[columns].to_numpy()[rng.permutation(len(values))]
             drops.append(whole - balanced_accuracy_score(true, model.predict(shuffled)))
