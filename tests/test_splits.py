@@ -96,6 +96,7 @@ def test_published_folds_hold_every_speaker_once():
         "ravdess",
         "ravdess-song",
         "emodb",
+        "nemo",
         "savee",
     }
     assert FOLDS[0] == ("ravdess-01", "ravdess-11", "ravdess-20", "ravdess-21")
