@@ -98,6 +98,7 @@ def fit_model(
     classes: list[str],
     settings: TrainingSettings,
     augment=None,
+    share: pd.Series | None = None,
 ) -> pd.DataFrame:
     """Train ``model`` in place and leave it at its best epoch. Its progress is logged.
 
@@ -114,6 +115,9 @@ def fit_model(
     settings : TrainingSettings
     augment : callable, optional
         ``augment(batch, rng) -> batch`` on features of the training side only.
+    share : pd.Series, optional
+        How often an epoch takes each clip, at most 1: it takes another part of a large corpus each
+        time. All clips once if not given.
 
     Returns
     -------
@@ -139,7 +143,7 @@ def fit_model(
     )
     begin = time.perf_counter()
     log = model.fit(
-        _make_batches(x, y, np.flatnonzero(train), len(classes), settings, augment),
+        _make_batches(x, y, np.flatnonzero(train), len(classes), settings, augment, share),
         validation_data=(
             x[validation].astype("float32"),
             np.eye(len(classes), dtype="float32")[y[validation]],
@@ -182,11 +186,13 @@ def _learning_rate(epoch: int, *_: float, settings: TrainingSettings) -> float:
     return settings.learning_rate * (0.01 + 0.99 * (1 + np.cos(np.pi * way)) / 2)
 
 
-def _make_batches(x, y, clips, n_classes: int, settings: TrainingSettings, augment):
+def _make_batches(x, y, clips, n_classes: int, settings: TrainingSettings, augment, share=None):
     """Shuffled, weighted and augmented batches of the rows ``clips``; the same for one seed."""
     import keras
 
-    counts = np.maximum(np.bincount(y[clips], minlength=n_classes), 1)
+    taken = np.ones(len(clips)) if share is None else share.to_numpy()[clips]
+    per_epoch = round(taken.sum())
+    counts = np.maximum(np.bincount(y[clips], taken, minlength=n_classes), 1)
     weights = (counts.mean() / counts).astype("float32")
 
     class Batches(keras.utils.PyDataset):
@@ -196,7 +202,7 @@ def _make_batches(x, y, clips, n_classes: int, settings: TrainingSettings, augme
             self.on_epoch_end()
 
         def __len__(self) -> int:
-            return int(np.ceil(len(clips) / settings.batch_size))
+            return int(np.ceil(per_epoch / settings.batch_size))
 
         def __getitem__(self, step: int):
             rows = self.order[step * settings.batch_size : (step + 1) * settings.batch_size]
@@ -210,7 +216,10 @@ def _make_batches(x, y, clips, n_classes: int, settings: TrainingSettings, augme
         def on_epoch_end(self) -> None:
             self.epoch += 1
             rng = np.random.default_rng([settings.seed, self.epoch])
-            self.order = clips[rng.permutation(len(clips))]
+            if share is None:
+                self.order = clips[rng.permutation(len(clips))]
+            else:
+                self.order = rng.choice(clips, per_epoch, replace=False, p=taken / taken.sum())
 
     return Batches()
 
