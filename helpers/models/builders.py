@@ -163,7 +163,7 @@ def build_cnn_lstm(shape: tuple[int, int], n_classes: int):
     return Model(inputs, layers.Dense(n_classes, activation="softmax")(x), name="cnn_lstm")
 
 
-def build_cnn(shape: tuple[int, int], n_classes: int):
+def build_cnn(shape: tuple[int, int], n_classes: int, *, name: str = "cnn"):
     """The project's CNN: convolutions in time and frequency, then over time with frequency kept."""
     from keras import Input, Model, layers
 
@@ -180,7 +180,7 @@ def build_cnn(shape: tuple[int, int], n_classes: int):
     x = layers.ReLU()(layers.BatchNormalization(momentum=0.95)(x))
     # Little dropout: augmentation already keeps so small a network from learning clips by heart.
     x = layers.Dropout(0.2)(_pool_time(x))
-    return Model(inputs, layers.Dense(n_classes, activation="softmax")(x), name="cnn")
+    return Model(inputs, layers.Dense(n_classes, activation="softmax")(x), name=name)
 
 
 def split_columns(n_bins: int) -> tuple[slice, slice]:
@@ -201,10 +201,9 @@ def build_cnn_two(shape: tuple[int, int], n_classes: int):
     inputs = Input((None, shape[1]), name="log_mel_frames")
     picture = layers.Reshape((-1, shape[1], 1))(inputs)
     answers = []
-    for columns in split_columns(shape[1]):
-        sides = (columns.start, shape[1] - columns.stop)
+    for name, columns in zip(("coarse", "fine"), split_columns(shape[1]), strict=True):
         n_bins = columns.stop - columns.start
-        part = layers.Cropping2D(((0, 0), sides))(picture)
-        part = layers.Reshape((-1, n_bins))(part)
-        answers.append(build_cnn((shape[0], n_bins), n_classes)(part))
+        part = layers.Cropping2D(((0, 0), (columns.start, shape[1] - columns.stop)))(picture)
+        body = build_cnn((shape[0], n_bins), n_classes, name=f"cnn_{name}")
+        answers.append(body(layers.Reshape((-1, n_bins))(part)))
     return Model(inputs, layers.Average()(answers), name="cnn_two")

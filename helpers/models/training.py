@@ -290,7 +290,7 @@ def save_candidate(
     data = run.read_json("data.json", made_by="01_explore")
     card = make_card(
         name=model.name,
-        input="waveform" if family == "logmel" else family,
+        input="waveform" if family.startswith("logmel") else family,
         classes=classes,
         settings=features,
         protocol=protocol,
@@ -304,6 +304,6 @@ def save_candidate(
         fingerprint=data["fingerprint"],
         licences=data["licences"],
     )
-    whole = with_front_end(model, features) if family == "logmel" else model
+    whole = with_front_end(model, features) if family.startswith("logmel") else model
     save_model(whole, run.path(f"models/{protocol}/{model.name}.keras"), card)
     return {"model": model.name, "protocol": protocol, **scores}
