@@ -40,6 +40,8 @@ CANDIDATES = {
     "64 hardened": ("64", harden_frames),
     "128 hardened": ("128", harden_frames),
     "128": ("128", augment_frames),
+    # Trained by pretrain.py, whose log has the minutes.
+    "128 hardened, four corpora": ("128", None),
 }
 #: Several candidates whose probabilities are averaged: one file may hold them.
 AVERAGES = {"two": ("64", "128"), "two hardened": ("64 hardened", "128 hardened")}
@@ -55,12 +57,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folds", default="1,2", help="of the six published ones")
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--candidates", default=";".join(CANDIDATES), help="separated by ;")
     chosen = parser.parse_args()
     clips = load_corpora("ravdess")
     folder = outputs_home() / "search"
     folder.mkdir(parents=True, exist_ok=True)
     folds = [int(fold) for fold in chosen.folds.split(",")]
-    for seed, name, fold in product(range(chosen.seeds), CANDIDATES, folds):
+    for seed, name, fold in product(range(chosen.seeds), chosen.candidates.split(";"), folds):
         path = name_part(folder, name, fold, seed)
         if not path.is_file():
             np.savez_compressed(path, **train(clips, name, fold=fold, seed=seed, folder=folder))
@@ -70,18 +73,24 @@ def main() -> None:
 
 def train(clips: pd.DataFrame, name: str, *, fold: int, seed: int, folder: Path) -> dict:
     """Probabilities of the validation side, one array per condition, and what they cost."""
+    import keras
+
     bands, augment = CANDIDATES[name]
     classes, split = class_order(clips["emotion"]), make_split(clips, fold=fold)
     x = extract_features(clips, family="logmel", settings=BANDS[bands], n_jobs=1)
     disturbed = disturb_side(clips, split, bands, folder / f"heard-{bands}-fold-{fold}.npz")
     begin = time.perf_counter()
-    prepare_keras(seed)
-    model = build_cnn(x.shape[1:], len(classes))
-    # The last epoch: the validation side that judges must not choose one as well.
-    settings = TrainingSettings(epochs=EPOCHS, wait=EPOCHS, patience=EPOCHS, seed=seed)
-    fit_model(
-        model, x, clips["emotion"], split, classes=classes, settings=settings, augment=augment
-    )
+    if augment is None:
+        path = outputs_home() / "pretraining" / f"ravdess fold {fold} fine body.keras"
+        model = keras.saving.load_model(path, compile=False)
+    else:
+        prepare_keras(seed)
+        model = build_cnn(x.shape[1:], len(classes))
+        # The last epoch: the validation side that judges must not choose one as well.
+        settings = TrainingSettings(epochs=EPOCHS, wait=EPOCHS, patience=EPOCHS, seed=seed)
+        fit_model(
+            model, x, clips["emotion"], split, classes=classes, settings=settings, augment=augment
+        )
     found = {"minutes": (time.perf_counter() - begin) / 60, "parameters": model.count_params()}
     heard = {AS_RECORDED: np.asarray(x[split == "validation"]), **disturbed}
     for condition, pictures in heard.items():
