@@ -40,8 +40,8 @@ CANDIDATES = {
     "64 hardened": ("64", harden_frames),
     "128 hardened": ("128", harden_frames),
     "128": ("128", augment_frames),
-    # Trained by pretrain.py, whose log has the minutes.
-    "128 hardened, four corpora": ("128", None),
+    # Trained by pretrain.py, which has its own log of the minutes.
+    "64 hardened, four corpora": ("64", None),
 }
 #: Several candidates whose probabilities are averaged: one file may hold them.
 AVERAGES = {"two": ("64", "128"), "two hardened": ("64 hardened", "128 hardened")}
@@ -81,7 +81,7 @@ def train(clips: pd.DataFrame, name: str, *, fold: int, seed: int, folder: Path)
     disturbed = disturb_side(clips, split, bands, folder / f"heard-{bands}-fold-{fold}.npz")
     begin = time.perf_counter()
     if augment is None:
-        path = outputs_home() / "pretraining" / f"ravdess fold {fold} fine body.keras"
+        path = outputs_home() / "pretraining" / f"ravdess fold {fold} body.keras"
         model = keras.saving.load_model(path, compile=False)
     else:
         prepare_keras(seed)

@@ -15,7 +15,7 @@ from helpers.sound.audio import SAMPLE_RATE
 from helpers.sound.augment import augment_frames
 
 _CLEAN_SHARE = 0.4  # of the clips stay as they are: most users still speak into good microphones
-_ROOM, _NOISE, _CUT, _SHORT = 0.5, 0.7, 0.4, 0.25  # how often a changed clip meets each
+_ROOM, _NOISE, _CUT, _SHORT = 0.5, 0.7, 0.5, 0.25  # how often a changed clip meets each
 _FRAME_S = 0.02
 
 
@@ -134,12 +134,12 @@ def _flicker(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
 def _colour(n: int, n_bins: int, rng: np.random.Generator) -> np.ndarray:
     """Gain in dB of microphone and line, one row per clip: a tilt, a bend, and in some a band."""
     place = np.linspace(-1, 1, n_bins)
-    tilt_db, bend_db = rng.uniform(-9, 9, (n, 1)), rng.uniform(-4, 4, (n, 1))
+    tilt_db, bend_db = rng.uniform(-12, 12, (n, 1)), rng.uniform(-4, 4, (n, 1))
     gain_db = tilt_db * place + bend_db * np.cos(np.pi * place * rng.uniform(0.5, 2, (n, 1)))
     octaves = np.log2(_centres(n_bins))
     below = np.log2(rng.uniform(60, 500, (n, 1))) - octaves
     above = octaves - np.log2(rng.uniform(2500, 8000, (n, 1)))
-    slope_db = rng.uniform(6, 60, (n, 1)) * (rng.random((n, 1)) < _CUT)
+    slope_db = rng.uniform(12, 100, (n, 1)) * (rng.random((n, 1)) < _CUT)
     return gain_db - slope_db * (np.maximum(below, 0) + np.maximum(above, 0))
 
 
