@@ -41,7 +41,7 @@ CANDIDATES = {
     "128 hardened": ("128", harden_frames),
     "128": ("128", augment_frames),
     # Trained by pretrain.py, which has its own log of the minutes.
-    "64 hardened, four corpora": ("64", None),
+    "128 hardened, four corpora": ("128", None),
 }
 #: Several candidates whose probabilities are averaged: one file may hold them.
 AVERAGES = {"two": ("64", "128"), "two hardened": ("64 hardened", "128 hardened")}

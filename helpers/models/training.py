@@ -116,8 +116,8 @@ def fit_model(
     augment : callable, optional
         ``augment(batch, rng) -> batch`` on features of the training side only.
     share : pd.Series, optional
-        How often an epoch takes each clip, at most 1: it takes another part of a large corpus each
-        time. All clips once if not given.
+        How often an epoch takes each clip on average, instead of once: another part of a large
+        corpus each time, a rare clip twice. It then says what counts, and emotions have no weights.
 
     Returns
     -------
@@ -190,10 +190,12 @@ def _make_batches(x, y, clips, n_classes: int, settings: TrainingSettings, augme
     """Shuffled, weighted and augmented batches of the rows ``clips``; the same for one seed."""
     import keras
 
-    taken = np.ones(len(clips)) if share is None else share.to_numpy()[clips]
-    per_epoch = round(taken.sum())
-    counts = np.maximum(np.bincount(y[clips], taken, minlength=n_classes), 1)
+    counts = np.maximum(np.bincount(y[clips], minlength=n_classes), 1)
     weights = (counts.mean() / counts).astype("float32")
+    taken = np.ones(len(clips))
+    if share is not None:
+        taken, weights = share.to_numpy()[clips], np.ones(n_classes, "float32")
+    per_epoch = round(taken.sum())
 
     class Batches(keras.utils.PyDataset):
         def __init__(self) -> None:
@@ -216,10 +218,12 @@ def _make_batches(x, y, clips, n_classes: int, settings: TrainingSettings, augme
         def on_epoch_end(self) -> None:
             self.epoch += 1
             rng = np.random.default_rng([settings.seed, self.epoch])
-            if share is None:
-                self.order = clips[rng.permutation(len(clips))]
-            else:
-                self.order = rng.choice(clips, per_epoch, replace=False, p=taken / taken.sum())
+            order = rng.permutation(len(clips))
+            if share is not None:
+                # Even steps over the shares: each clip is met as often as it says, rounded.
+                places = np.searchsorted(taken[order].cumsum(), np.arange(per_epoch) + 0.5)
+                order = rng.permutation(order[places])
+            self.order = clips[order]
 
     return Batches()
 
