@@ -496,7 +496,7 @@ def test_corpora_lists_all_that_is_known(capsys, corpora):
     assert rows["tess"].split()[1:6] == ["1/2800", "1/2", "0.00", "2799", "missing"]
     assert "CC BY-NC-ND 4.0" in rows["tess"] and "made at first use" in rows["demo"]
     assert "not there" in rows["savee"] and CORPORA["savee"].citation not in said
-    missing = "cremad, emodb, ravdess, ravdess-song, savee, four-in-one"
+    missing = "cremad, emodb, nemo, ravdess, ravdess-song, savee, four-in-one"
     assert lines[-1] == f"not there: {missing}. `ser corpora get NAME` fetches one or says how"
     assert not (corpora / "demo").exists()
     assert ser("corpora", "--cite") == 0

@@ -88,7 +88,7 @@ def write_sheet(path: Path, rows: list[list[str]]) -> None:
 
 
 def test_every_corpus_describes_itself():
-    people = ["cremad", "emodb", "ravdess", "ravdess-song", "savee", "tess"]
+    people = ["cremad", "emodb", "nemo", "ravdess", "ravdess-song", "savee", "tess"]
     assert list(CORPORA) == ["demo", *people, "four-in-one"]
     for name, corpus in CORPORA.items():
         assert corpus.name == name

@@ -20,6 +20,7 @@ from helpers.corpora import (
     load_corpora,
     load_listing,
     locate,
+    nemo,
     parse_names,
     ravdess,
     savee,
@@ -130,12 +131,28 @@ def emodb_names() -> dict[str, dict]:
     }
 
 
+def nemo_names() -> dict[str, dict]:
+    codes = dict(anger="angry", happiness="happy", sadness="sad", surprised="surprise")
+    codes |= {emotion: emotion for emotion in ("fear", "neutral")}
+    sexes = {"female": ("EB0", "IC0", "KD0", "MK0"), "male": ("KS0", "MP0", "SM0", "TP0", "WR0")}
+    return {
+        f"{who}_{code}_{number}": make_row(
+            f"nemo-{who}", gender, emotion, f"sentence {number}", language="pl"
+        )
+        for gender, people in sexes.items()
+        for who in people
+        for code, emotion in codes.items()
+        for number in range(1, 91)
+    }
+
+
 RULES = {
     "ravdess": (ravdess.parse_name, ravdess_names()),
     "tess": (tess.parse_name, tess_names()),
     "cremad": (cremad.parse_name, cremad_names()),
     "savee": (savee.parse_name, savee_names()),
     "emodb": (emodb.parse_name, emodb_names()),
+    "nemo": (nemo.parse_name, nemo_names()),
 }
 #: Characters that stand in the names, and some that look like them.
 NEAR = string.ascii_letters + string.digits + "_- .\n０٣Аа"
@@ -154,11 +171,13 @@ def test_every_name_of_the_rule_is_read_right(name):
     parse, names = RULES[name]
     assert {stem: read(parse, stem) for stem in names} == names
     assert len({parse(stem)[0] for stem in names}) == len(names) - (name in ("tess", "cremad"))
-    # What was published is all of the rule, but for 20 clips of CREMA-D and most takes of EmoDB.
+    # What was published is all of the rule, but for 20 clips of CREMA-D, 379 of nEMO and most takes
+    # of EmoDB.
     published = sum(corpus.n_clips for key, corpus in CORPORA.items() if key.startswith(name))
-    assert len(names) - published == {"tess": 1, "cremad": 21, "emodb": 3665}.get(name, 0)
+    unpublished = {"tess": 1, "cremad": 21, "emodb": 3665, "nemo": 379}
+    assert len(names) - published == unpublished.get(name, 0)
     women = {row["speaker"] for row in names.values() if row["gender"] == "female"}
-    n_women = {"ravdess": 12, "tess": 2, "cremad": 43, "savee": 0, "emodb": 5}
+    n_women = {"ravdess": 12, "tess": 2, "cremad": 43, "savee": 0, "emodb": 5, "nemo": 4}
     assert len(women) == n_women[name]
 
 
@@ -185,6 +204,7 @@ def test_a_name_that_is_nearly_right_is_refused_or_another_clip(name, data):
         ("cremad", "1001_DFA_ANG_HI 1092_DFA_ANG_XX 1001_IEO_NEU_HI 1001_IEO_ANG_XX"),
         ("savee", "DC_sa16 DC_n31 AB_a01 DC_a1"),
         ("emodb", "03a03Wa 04a01Wa 03a01Xa 03a01Wg"),
+        ("nemo", "EB0_anger_0 EB0_anger_01 EB0_anger_91 EB1_anger_1 EB0_angry_1 EB0_anger"),
     ],
 )
 def test_codes_and_combinations_that_do_not_exist_are_refused(name, stems):
@@ -221,6 +241,7 @@ def test_every_file_is_in_the_table_or_left_out(tmp_path_factory, stems):
         ("cremad", "1002_IEO_ANG_HI", ["AudioWAV/{}.wav", "{}.flac", "a b/c/{}.WAV"]),
         ("savee", "KL_su15", ["AudioData/KL/su15.wav", "KL/su15.flac", "ALL/{}.WAV"]),
         ("emodb", "03a01Wa", ["wav/{}.wav", "{}.flac", "x/y/{}.WAV"]),
+        ("nemo", "EB0_anger_13", ["samples/{}.wav", "{}.opus"]),
         ("ravdess", "03-01-06-01-02-01-12", ["Actor_12/{}.wav", "x/Actor_03/{}.WAV"]),
         ("tess", "OAF_back_ps", ["OAF_Pleasant_surprise/{}.wav", "a/OAF_Fear/{}.flac"]),
     ],
@@ -423,6 +444,7 @@ def test_five_emotions_are_in_every_corpus_of_people():
         ("ravdess-song", 11, 12, 2, {"normal": 552, "strong": 460}),
         ("tess", 2, 0, 200, {"": 2800}),
         ("emodb", 5, 5, 10, None),
+        ("nemo", 4, 5, 90, {"": 4481}),
     ],
 )
 def test_real_corpora_are_as_published(real_data, name, women, men, texts, intensities):
@@ -435,7 +457,7 @@ def test_real_corpora_are_as_published(real_data, name, women, men, texts, inten
     people = clips.drop_duplicates("speaker")["gender"].value_counts()
     assert people.to_dict() == {sex: n for sex, n in (("female", women), ("male", men)) if n}
     assert clips["text"].nunique() == texts
-    assert set(clips["language"]) == {"de" if name == "emodb" else "en"}
+    assert set(clips["language"]) == {{"emodb": "de", "nemo": "pl"}.get(name, "en")}
     assert set(clips["channel"]) == {"song" if name == "ravdess-song" else "speech"}
     counts = clips["emotion"].value_counts().to_dict()
     if name == "emodb":  # only a part of it may be there

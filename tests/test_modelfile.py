@@ -11,8 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from tiny import CLASSES, SETTINGS, build_tiny_body, build_tiny_model, tone
 
+from helpers.corpora import EMOTIONS
 from helpers.errors import UserError
 from helpers.features.extract import FeatureSettings
 from helpers.models.modelfile import (
@@ -23,6 +25,8 @@ from helpers.models.modelfile import (
     save_model,
     update_card,
 )
+
+PRETRAINED = ROOT / "outputs" / "pretrained" / "model.keras"
 
 
 @pytest.fixture(scope="module")
@@ -73,15 +77,17 @@ def test_card_and_weights_survive(model, card, tmp_path):
     np.testing.assert_array_equal(again(x), model(x))
 
 
-def test_model_loads_anywhere_without_this_package(saved, tmp_path):
+@pytest.mark.parametrize("name", ["tiny", "pretrained"])
+def test_model_loads_anywhere_without_this_package(name, saved, tmp_path):
+    path = saved if name == "tiny" else PRETRAINED
     # -I and another folder: neither the working folder nor PYTHONPATH can lend the package. It may
     # be installed as editable, so its import is blocked outright.
     code = f"""
 import sys
 sys.modules["helpers"] = None
 import json, zipfile, numpy, keras
-model = keras.saving.load_model({str(saved)!r}, safe_mode=True)
-card = json.loads(zipfile.ZipFile({str(saved)!r}).read("card.json"))
+model = keras.saving.load_model({str(path)!r}, safe_mode=True)
+card = json.loads(zipfile.ZipFile({str(path)!r}).read("card.json"))
 y = numpy.load("y.npy")
 print(json.dumps(dict(zip(card["classes"], model(y[None]).numpy()[0].tolist()))))
 own = sorted(k for k, v in sys.modules.items() if k.startswith("helpers") and v is not None)
@@ -94,9 +100,23 @@ assert not own, own
     )
     assert done.returncode == 0, done.stderr[-2000:]
     outside = json.loads(done.stdout)
-    inside = load_model(saved)[0](y[None]).numpy()[0]
-    assert list(outside) == CLASSES
+    model, card = load_model(path)
+    inside = model(y[None]).numpy()[0]
+    assert list(outside) == card["classes"]
     np.testing.assert_allclose(list(outside.values()), inside, atol=1e-6)
+
+
+def test_the_model_that_comes_along_says_what_it_is():
+    card = read_card(PRETRAINED)
+    assert PRETRAINED.stat().st_size <= 5_000_000
+    assert card["classes"] == list(EMOTIONS[:8]) and not card["synthetic"]
+    assert card["corpora"] == sorted(card["licences"]) == ["emodb", "nemo", "ravdess", "tess"]
+    assert not set(card["speakers"]["train"]) & set(card["speakers"]["validation"])
+    metrics = json.loads((PRETRAINED.parent / "metrics.json").read_text(encoding="utf-8"))
+    score = metrics["protocols"]["speaker-independent"]["model.keras"]
+    assert (score["n"], score["n_speakers"], score["interval_unit"]) == (1440, 24, "speaker")
+    headline = card["description"]["headline"]
+    assert headline["uar"] == score["uar"] > 0.5
 
 
 def test_update_card_changes_the_card_alone(copy, tmp_path):

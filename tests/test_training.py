@@ -127,6 +127,28 @@ def test_augmentation_sees_each_training_clip_once_per_epoch_and_no_other():
     assert counts.min() == epochs and counts.sum() <= epochs * len(train) + 2 * batch_size
 
 
+def test_an_epoch_takes_another_part_of_the_clips_each_time():
+    x, emotions, split = make_clips(n=60)
+    x[:, 3] = np.arange(len(x))
+    train = np.flatnonzero(split == "train")
+    share = pd.Series(0.5, index=split.index)
+    share.iloc[train[:4]] = 0.0
+    batches: list[list[int]] = []
+
+    def spy(batch, rng):
+        batches.append(sorted(batch[:, 3].astype(int)))
+        return batch
+
+    one = settings(epochs=6, batch_size=60)
+    fit_model(
+        build_small(4, 3), x, emotions, split, classes=CLASSES, settings=one, augment=spy,
+        share=share,
+    )  # fmt: skip
+    assert {len(batch) for batch in batches} == {round((len(train) - 4) / 2)}
+    assert len({tuple(batch) for batch in batches}) >= 6
+    assert set(sum(batches, [])) == set(train[4:])
+
+
 def test_augmented_batches_are_what_is_learned():
     x, emotions, split = make_clips()
     model = build_small(4, 3, scale=False)

@@ -16,7 +16,7 @@ from pathlib import Path
 import pandas as pd
 
 from helpers.columns import RESERVED
-from helpers.corpora import cremad, emodb, four_in_one, ravdess, savee, tess
+from helpers.corpora import cremad, emodb, four_in_one, nemo, ravdess, savee, tess
 from helpers.corpora.corpus import Corpus, Remote, locate, not_found
 from helpers.corpora.demo import corpus as demo
 from helpers.corpora.folders import load_folders
@@ -54,6 +54,7 @@ _CORPORA = (
     demo.CORPUS,
     cremad.CORPUS,
     emodb.CORPUS,
+    nemo.CORPUS,
     ravdess.SPEECH,
     ravdess.SONG,
     savee.CORPUS,

@@ -12,18 +12,34 @@ from helpers.features.extract import FeatureSettings
 from helpers.sound.audio import SAMPLE_RATE
 
 
-def build_front_end(settings: FeatureSettings):
-    """Waveform → log-mel as :func:`helpers.features.extract.logmel_frames` computes it.
+def build_front_end(settings: FeatureSettings, family: str = "logmel"):
+    """Waveform → picture as :func:`helpers.features.extract.compute_features` computes it.
+
+    Parameters
+    ----------
+    settings : FeatureSettings
+    family : str
+        ``logmel``, or ``logmel_two``: two resolutions side by side.
 
     Returns
     -------
     keras.Model
         Input ``(batch, n_samples)`` float32 at 16 kHz, any length; output
-        ``(batch, n_frames, n_mels)`` in dB above ``range_db`` below the clip's loudest bin.
+        ``(batch, n_frames, n_bins)`` in dB above ``range_db`` below the clip's loudest bin.
     """
     from keras import Input, Model, layers
 
     wave = Input((None,), name="waveform")
+    picture = _log_mel(wave, settings)
+    if family == "logmel_two":
+        picture = layers.Concatenate()([picture, _log_mel(wave, settings.finer())])
+    return Model(wave, picture, name="log_mel")
+
+
+def _log_mel(wave, settings: FeatureSettings):
+    """One log-mel of a batch of waveforms, shape (batch, n_frames, n_mels)."""
+    from keras import layers
+
     x = layers.MelSpectrogram(
         fft_length=settings.n_fft,
         sequence_stride=settings.hop,
@@ -41,15 +57,17 @@ def build_front_end(settings: FeatureSettings):
     loudest = layers.GlobalMaxPooling2D(keepdims=True)(x)
     x = layers.Subtract()([x, loudest])
     x = layers.ReLU()(layers.Rescaling(1.0, offset=settings.range_db)(x))
-    return Model(wave, layers.Reshape((-1, settings.n_mels))(x), name="log_mel")
+    return layers.Reshape((-1, settings.n_mels))(x)
 
 
 def with_front_end(body, settings: FeatureSettings):
     """Join front end and body: raw 16 kHz waveform in, probabilities out."""
     from keras import Input, Model
 
+    is_two = body.input_shape[-1] == settings.n_bins("logmel_two")
+    front = build_front_end(settings, "logmel_two" if is_two else "logmel")
     wave = Input((None,), name="waveform")
-    return Model(wave, body(build_front_end(settings)(wave)), name=body.name)
+    return Model(wave, body(front(wave)), name=body.name)
 
 
 def build_mfcc_lstm(n_columns: int, n_classes: int):
@@ -145,7 +163,7 @@ def build_cnn_lstm(shape: tuple[int, int], n_classes: int):
     return Model(inputs, layers.Dense(n_classes, activation="softmax")(x), name="cnn_lstm")
 
 
-def build_cnn(shape: tuple[int, int], n_classes: int):
+def build_cnn(shape: tuple[int, int], n_classes: int, *, name: str = "cnn"):
     """The project's CNN: convolutions in time and frequency, then over time with frequency kept."""
     from keras import Input, Model, layers
 
@@ -162,4 +180,30 @@ def build_cnn(shape: tuple[int, int], n_classes: int):
     x = layers.ReLU()(layers.BatchNormalization(momentum=0.95)(x))
     # Little dropout: augmentation already keeps so small a network from learning clips by heart.
     x = layers.Dropout(0.2)(_pool_time(x))
-    return Model(inputs, layers.Dense(n_classes, activation="softmax")(x), name="cnn")
+    return Model(inputs, layers.Dense(n_classes, activation="softmax")(x), name=name)
+
+
+def split_columns(n_bins: int) -> tuple[slice, slice]:
+    """Columns of the two resolutions in ``logmel_two``.
+
+    Examples
+    --------
+    >>> split_columns(192)
+    (slice(0, 64, None), slice(64, 192, None))
+    """
+    return slice(0, n_bins // 3), slice(n_bins // 3, n_bins)
+
+
+def build_cnn_two(shape: tuple[int, int], n_classes: int):
+    """Two CNNs, one per resolution of ``logmel_two``; their probabilities are averaged."""
+    from keras import Input, Model, layers
+
+    inputs = Input((None, shape[1]), name="log_mel_frames")
+    picture = layers.Reshape((-1, shape[1], 1))(inputs)
+    answers = []
+    for name, columns in zip(("coarse", "fine"), split_columns(shape[1]), strict=True):
+        n_bins = columns.stop - columns.start
+        part = layers.Cropping2D(((0, 0), (columns.start, shape[1] - columns.stop)))(picture)
+        body = build_cnn((shape[0], n_bins), n_classes, name=f"cnn_{name}")
+        answers.append(body(layers.Reshape((-1, n_bins))(part)))
+    return Model(inputs, layers.Average()(answers), name="cnn_two")

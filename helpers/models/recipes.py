@@ -18,11 +18,13 @@ from helpers.features.extract import FRAME_FAMILIES
 from helpers.models.builders import (
     build_cnn,
     build_cnn_lstm,
+    build_cnn_two,
     build_functionals_mlp,
     build_lstm,
     build_mfcc_lstm,
     build_vector_cnn,
 )
+from helpers.models.hardening import harden_two
 from helpers.models.training import TrainingSettings, fit_model, prepare_keras
 from helpers.runs import hash_code
 from helpers.sound.augment import augment_frames
@@ -44,14 +46,14 @@ class NetworkRecipe:
         for a frame family; returns a body.
     settings : TrainingSettings
         Its ``seed`` is replaced by that of the fit.
-    augment : bool
-        True if every training batch is augmented (:func:`helpers.sound.augment.augment_frames`).
+    augment : callable, optional
+        What is drawn for every training batch, ``augment(batch, rng) -> batch``.
     """
 
     family: str
     build: Callable
     settings: TrainingSettings
-    augment: bool = False
+    augment: Callable | None = None
 
     def with_epochs(self, epochs: int) -> NetworkRecipe:
         """The same recipe with more or fewer epochs; it waits for the same share of them.
@@ -70,8 +72,12 @@ class NetworkRecipe:
         del settings["seed"]
         functions = [self.build, prepare_keras, fit_model]
         if self.augment:
-            functions.append(augment_frames)
-        return {"settings": settings, "augment": self.augment, "code": hash_code(*functions)}
+            functions.append(self.augment)
+        return {
+            "settings": settings,
+            "augment": bool(self.augment),
+            "code": hash_code(*functions),
+        }
 
     def fit_predict(
         self,
@@ -111,7 +117,7 @@ class NetworkRecipe:
             split,
             classes=classes,
             settings=replace(self.settings, seed=seed),
-            augment=augment_frames if self.augment else None,
+            augment=self.augment,
         )
         tested = np.asarray(x)[(split == "test").to_numpy()].astype("float32")
         probabilities = model.predict(tested, batch_size=256, verbose=0)
@@ -176,10 +182,11 @@ _QUICK = replace(_CNN, epochs=24, batch_size=64, patience=10, wait=0)
 #: Every model that can be trained without a notebook, by name.
 RECIPES: dict[str, NetworkRecipe | SvmRecipe] = {
     "mfcc_lstm": NetworkRecipe("mfcc40", build_mfcc_lstm, _LSTM),
-    "lstm": NetworkRecipe("logmel", build_lstm, _LSTM, augment=True),
+    "lstm": NetworkRecipe("logmel", build_lstm, _LSTM, augment=augment_frames),
     "functionals_mlp": NetworkRecipe("functionals", build_functionals_mlp, _QUICK),
     "vector_cnn": NetworkRecipe("vector162", build_vector_cnn, _QUICK),
-    "cnn_lstm": NetworkRecipe("logmel", build_cnn_lstm, _QUICK, augment=True),
-    "cnn": NetworkRecipe("logmel", build_cnn, _CNN, augment=True),
+    "cnn_lstm": NetworkRecipe("logmel", build_cnn_lstm, _QUICK, augment=augment_frames),
+    "cnn": NetworkRecipe("logmel", build_cnn, _CNN, augment=augment_frames),
+    "cnn_two": NetworkRecipe("logmel_two", build_cnn_two, _CNN, augment=harden_two),
     "svm": SvmRecipe("functionals"),
 }

@@ -98,6 +98,7 @@ def fit_model(
     classes: list[str],
     settings: TrainingSettings,
     augment=None,
+    share: pd.Series | None = None,
 ) -> pd.DataFrame:
     """Train ``model`` in place and leave it at its best epoch. Its progress is logged.
 
@@ -114,6 +115,9 @@ def fit_model(
     settings : TrainingSettings
     augment : callable, optional
         ``augment(batch, rng) -> batch`` on features of the training side only.
+    share : pd.Series, optional
+        How often an epoch takes each clip on average, instead of once: another part of a large
+        corpus each time, a rare clip twice. It then says what counts, and emotions have no weights.
 
     Returns
     -------
@@ -139,7 +143,7 @@ def fit_model(
     )
     begin = time.perf_counter()
     log = model.fit(
-        _make_batches(x, y, np.flatnonzero(train), len(classes), settings, augment),
+        _make_batches(x, y, np.flatnonzero(train), len(classes), settings, augment, share),
         validation_data=(
             x[validation].astype("float32"),
             np.eye(len(classes), dtype="float32")[y[validation]],
@@ -182,12 +186,16 @@ def _learning_rate(epoch: int, *_: float, settings: TrainingSettings) -> float:
     return settings.learning_rate * (0.01 + 0.99 * (1 + np.cos(np.pi * way)) / 2)
 
 
-def _make_batches(x, y, clips, n_classes: int, settings: TrainingSettings, augment):
+def _make_batches(x, y, clips, n_classes: int, settings: TrainingSettings, augment, share=None):
     """Shuffled, weighted and augmented batches of the rows ``clips``; the same for one seed."""
     import keras
 
     counts = np.maximum(np.bincount(y[clips], minlength=n_classes), 1)
     weights = (counts.mean() / counts).astype("float32")
+    taken = np.ones(len(clips))
+    if share is not None:
+        taken, weights = share.to_numpy()[clips], np.ones(n_classes, "float32")
+    per_epoch = round(taken.sum())
 
     class Batches(keras.utils.PyDataset):
         def __init__(self) -> None:
@@ -196,7 +204,7 @@ def _make_batches(x, y, clips, n_classes: int, settings: TrainingSettings, augme
             self.on_epoch_end()
 
         def __len__(self) -> int:
-            return int(np.ceil(len(clips) / settings.batch_size))
+            return int(np.ceil(per_epoch / settings.batch_size))
 
         def __getitem__(self, step: int):
             rows = self.order[step * settings.batch_size : (step + 1) * settings.batch_size]
@@ -210,7 +218,12 @@ def _make_batches(x, y, clips, n_classes: int, settings: TrainingSettings, augme
         def on_epoch_end(self) -> None:
             self.epoch += 1
             rng = np.random.default_rng([settings.seed, self.epoch])
-            self.order = clips[rng.permutation(len(clips))]
+            order = rng.permutation(len(clips))
+            if share is not None:
+                # Even steps over the shares: each clip is met as often as it says, rounded.
+                places = np.searchsorted(taken[order].cumsum(), np.arange(per_epoch) + 0.5)
+                order = rng.permutation(order[places])
+            self.order = clips[order]
 
     return Batches()
 
@@ -281,7 +294,7 @@ def save_candidate(
     data = run.read_json("data.json", made_by="01_explore")
     card = make_card(
         name=model.name,
-        input="waveform" if family == "logmel" else family,
+        input="waveform" if family.startswith("logmel") else family,
         classes=classes,
         settings=features,
         protocol=protocol,
@@ -295,6 +308,6 @@ def save_candidate(
         fingerprint=data["fingerprint"],
         licences=data["licences"],
     )
-    whole = with_front_end(model, features) if family == "logmel" else model
+    whole = with_front_end(model, features) if family.startswith("logmel") else model
     save_model(whole, run.path(f"models/{protocol}/{model.name}.keras"), card)
     return {"model": model.name, "protocol": protocol, **scores}
