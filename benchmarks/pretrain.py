@@ -130,7 +130,7 @@ def train(run: Run, clips: pd.DataFrame, part: str) -> None:
     fit_model(
         body,
         x,
-        clips["emotion"],
+        clips,
         choose_sides(clips, part),
         classes=CLASSES,
         settings=SETTINGS,

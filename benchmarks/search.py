@@ -88,9 +88,7 @@ def train(clips: pd.DataFrame, name: str, *, fold: int, seed: int, folder: Path)
         model = build_cnn(x.shape[1:], len(classes))
         # The last epoch: the validation side that judges must not choose one as well.
         settings = TrainingSettings(epochs=EPOCHS, wait=EPOCHS, patience=EPOCHS, seed=seed)
-        fit_model(
-            model, x, clips["emotion"], split, classes=classes, settings=settings, augment=augment
-        )
+        fit_model(model, x, clips, split, classes=classes, settings=settings, augment=augment)
     found = {"minutes": (time.perf_counter() - begin) / 60, "parameters": model.count_params()}
     heard = {AS_RECORDED: np.asarray(x[split == "validation"]), **disturbed}
     for condition, pictures in heard.items():

@@ -23,11 +23,12 @@ ANSWERS = "predicted confidence sure protocol model fold seed".split()
 #: Clips that a person flagged while listening.
 FLAGS = "path corpus speaker emotion note".split()
 #: Columns that hold text, even where all of it looks like numbers.
-TEXT = [*UTTERANCES[:-1], "sha256", "error", "file", "predicted", "split"]
+TEXT = [*UTTERANCES[:-1], "sha256", "error", "file", "predicted", "split", "shares"]
 #: What no emotion may be called, since one table would then have two columns of one name.
 RESERVED = {
     *UTTERANCES,
     "split",  # in the table of a manifest that says the sides
+    "shares",  # where raters disagreed
     *MEASURED,
     *PROTOCOLS,
     *CV_FACTS,

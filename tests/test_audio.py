@@ -376,6 +376,18 @@ def assert_two_tones(y: np.ndarray) -> None:
         assert heard(half)[0] == pytest.approx(FREQUENCY, abs=1)
 
 
+def test_of_joined_recordings_the_good_ones_are_used(caplog):
+    good = encode(tone(), suffix=".ogg")
+    head = encode(tone(), suffix=".opus")[:60]  # begins a stream that holds nothing
+    assert_two_tones(load_audio(good + head + good))
+    assert "of 3 recordings in it, one was left out" in caplog.text
+
+
+def test_a_header_that_promises_too_little_is_said(caplog):
+    load_audio(wav(PCM, promised=len(PCM) // 3))
+    assert "its header says 10666 bytes of sound, and 32000 are there" in caplog.text
+
+
 def test_ogg_of_two_codecs_and_mp3_with_a_tag_in_the_middle():
     assert_two_tones(load_audio(encode(tone(), suffix=".opus") + encode(tone(), suffix=".ogg")))
     tag = b"ID3\x04\x00\x00" + bytes([0, 0, 0, 100]) + bytes(100)
@@ -472,7 +484,7 @@ def test_arrays_of_another_rate_are_resampled():
     np.testing.assert_allclose(
         check_waveform(y, sr=44_100), soxr.resample(y, 44_100, 16_000, "VHQ")
     )
-    for sr in (0, -16_000, 1e9, float("nan")):
+    for sr in (0, -16_000, 1e9, float("nan"), "16000", None):
         with pytest.raises(AudioError, match="a sample rate of"):
             check_waveform(y, sr=sr)
 
@@ -493,7 +505,9 @@ def test_arrays_of_another_rate_are_resampled():
         (WAVE.astype("complex64"), "complex64"),
         (np.full(16_000, 128, "uint8"), "uint8"),
         (np.array(["a"] * 16_000), "<U1"),
+        ((WAVE * 32768).astype("int64"), "int64"),
         (np.float32(0.5), "shape"),
+        ([[0.1], [0.1, 0.2]], "object"),
         (None, "object"),
     ],
 )

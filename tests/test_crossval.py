@@ -207,7 +207,7 @@ def test_a_part_is_what_the_model_says_of_the_test_side(clips, tmp_path):
     assert (split == "unused").any() and table["path"].tolist() == tested["path"].tolist()
     assert not set(table["text"]) & set(train_side(clips, protocol=protocol, fold=2)["text"])
     x = extract_features(clips, family="functionals")
-    said = RECIPES["svm"].fit_predict(x, clips["emotion"], split, classes=CLASSES, seed=0)
+    said = RECIPES["svm"].fit_predict(x, clips, split, classes=CLASSES, seed=0)
     assert table["predicted"].tolist() == said["predicted"].tolist()
     assert "1 of 4 folds only" in format_summary(json.loads((tmp_path / "cv.json").read_text()))
 

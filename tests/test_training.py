@@ -43,6 +43,10 @@ def build_small(n_columns: int, n_classes: int, *, scale: bool = True):
     return Model(inputs, layers.Dense(n_classes, activation="softmax")(x), name="small")
 
 
+def named(emotions: pd.Series) -> pd.DataFrame:
+    return emotions.to_frame("emotion")
+
+
 def make_clips(n: int = 90, n_columns: int = 4, *, seed: int = 0):
     """Separable columns, labels and sides; sides and labels in no particular order."""
     rng = np.random.default_rng(seed)
@@ -72,7 +76,7 @@ def test_labels_become_indices_in_the_order_of_the_classes():
     x, emotions, split = make_clips()
     model = build_small(4, 3)
     table = pd.DataFrame(x, index=emotions.index)
-    fit_model(model, table, emotions, split, classes=CLASSES, settings=settings())
+    fit_model(model, table, named(emotions), split, classes=CLASSES, settings=settings())
     test = (split == "test").to_numpy()
     said = np.array(CLASSES)[predict(model, x[test]).argmax(axis=1)]
     assert (said == emotions[test]).mean() > 0.95
@@ -86,7 +90,7 @@ def test_test_side_is_never_looked_at():
         prepare_keras(1)
         model = build_small(4, 3)
         history = fit_model(
-            model, np.where(test[:, None], poison, x), emotions, split,
+            model, np.where(test[:, None], poison, x), named(emotions), split,
             classes=CLASSES, settings=settings(epochs=3),
         )  # fmt: skip
         assert np.isfinite(history["val_loss"]).all()
@@ -98,7 +102,7 @@ def test_scale_is_fitted_to_the_training_side_alone():
     x, emotions, split = make_clips()
     x[(split != "train").to_numpy()] += 1000
     model = build_small(4, 3)
-    fit_model(model, x, emotions, split, classes=CLASSES, settings=settings(epochs=1))
+    fit_model(model, x, named(emotions), split, classes=CLASSES, settings=settings(epochs=1))
     train = x[(split == "train").to_numpy()]
     scale = model.get_layer("scale")
     np.testing.assert_allclose(np.ravel(scale.mean), train.mean(axis=0), rtol=1e-4)
@@ -117,7 +121,7 @@ def test_augmentation_sees_each_training_clip_once_per_epoch_and_no_other():
 
     epochs, batch_size = 3, 3
     fit_model(
-        build_small(4, 3), x, emotions, split,
+        build_small(4, 3), x, named(emotions), split,
         classes=CLASSES, settings=settings(epochs=epochs, batch_size=batch_size), augment=spy,
     )  # fmt: skip
     train = np.flatnonzero(split == "train")
@@ -141,7 +145,7 @@ def test_an_epoch_takes_another_part_of_the_clips_each_time():
 
     one = settings(epochs=6, batch_size=60)
     fit_model(
-        build_small(4, 3), x, emotions, split, classes=CLASSES, settings=one, augment=spy,
+        build_small(4, 3), x, named(emotions), split, classes=CLASSES, settings=one, augment=spy,
         share=share,
     )  # fmt: skip
     assert {len(batch) for batch in batches} == {round((len(train) - 4) / 2)}
@@ -154,7 +158,7 @@ def test_augmented_batches_are_what_is_learned():
     model = build_small(4, 3, scale=False)
     before = model.layers[-1].kernel.numpy()
     fit_model(
-        model, x, emotions, split,
+        model, x, named(emotions), split,
         classes=CLASSES, settings=settings(epochs=1), augment=lambda batch, rng: 0 * batch,
     )  # fmt: skip
     # From zeros no weight learns; weight decay may shrink all alike.
@@ -169,7 +173,7 @@ def test_rare_classes_weigh_as_much_as_frequent_ones():
     split = pd.Series(["train"] * 100 + ["validation"] * 100)
     model = build_small(2, 2, scale=False)
     fit_model(
-        model, np.ones((n, 2)), emotions, split, classes=["sad", "angry"],
+        model, np.ones((n, 2)), named(emotions), split, classes=["sad", "angry"],
         settings=settings(epochs=15, batch_size=50, learning_rate=0.2, patience=15),
     )  # fmt: skip
     assert predict(model, np.ones((1, 2)))[0] == pytest.approx([0.5, 0.5], abs=0.05)
@@ -187,7 +191,7 @@ def fit_noise(**chosen):
     prepare_keras(0)
     model = build_small(30, 3)
     chosen = settings(epochs=60, patience=4, **chosen)
-    history = fit_model(model, x, emotions, split, classes=CLASSES, settings=chosen)
+    history = fit_model(model, x, named(emotions), split, classes=CLASSES, settings=chosen)
     return model, history, x[60:], emotions[60:].map(CLASSES.index).to_numpy()
 
 
@@ -233,7 +237,7 @@ def fit_seeded(seed: int):
     prepare_keras(seed)
     x, model = 80 * rng.random((24, 32, 64)), build_cnn((32, 64), 3)
     history = fit_model(
-        model, x, emotions, split, classes=CLASSES, augment=augment_frames,
+        model, x, named(emotions), split, classes=CLASSES, augment=augment_frames,
         settings=settings(epochs=2, batch_size=8, learning_rate=1e-3, seed=seed),
     )  # fmt: skip
     return history, model.get_weights()
@@ -252,7 +256,14 @@ def test_progress_is_logged_and_nothing_is_printed(capsys, caplog):
     x, emotions, split = make_clips(40)
     model = build_small(4, 3)
     with caplog.at_level("INFO", logger="helpers.models.training"):
-        fit_model(model, x, emotions, split, classes=CLASSES, settings=settings(epochs=9))
+        fit_model(
+            model,
+            x,
+            named(emotions),
+            split,
+            classes=CLASSES,
+            settings=settings(epochs=9),
+        )
     assert capsys.readouterr() == ("", "")
     assert caplog.messages[0].startswith("epoch   1  accuracy ") and len(caplog.messages) <= 10
     assert caplog.messages[-1].startswith("small: 24 parameters, 9 epochs in ")
@@ -334,3 +345,19 @@ def test_models_of_a_protocol_that_the_clips_no_longer_have_are_left_out(run):
     found = list_candidates(run, ["speaker-independent", "random-80-20"])
     assert list(found) == [("random-80-20", "a"), ("random-80-20", "b")]
     assert found["random-80-20", "b"] == run.path("models/random-80-20/b.keras")
+
+
+# ---------------------------------------------------------------------------- raters
+
+
+def test_shares_of_raters_are_learned_as_shares():
+    x = np.eye(2, dtype="float32").repeat(60, axis=0)
+    votes = ['{"sad": 3, "angry": 1}'] * 60 + ['{"angry": 2}'] * 60
+    clips = pd.DataFrame({"emotion": ["sad"] * 60 + ["angry"] * 60, "shares": votes})
+    split = pd.Series((["train"] * 5 + ["validation"]) * 20)
+    classes = ["sad", "angry"]
+    model = build_small(2, 2)
+    chosen = settings(epochs=60, label_smoothing=0.0)
+    fit_model(model, x, clips, split, classes=classes, settings=chosen)
+    said = model.predict(np.eye(2, dtype="float32"), verbose=0)
+    np.testing.assert_allclose(said, [[0.75, 0.25], [0, 1]], atol=0.07)

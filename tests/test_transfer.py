@@ -81,7 +81,7 @@ def test_protocols_that_the_clips_do_not_allow_are_left_out():
 def test_svm_learns_from_training_and_chooses_on_validation():
     clips, x = make_corpus("own")
     split = make_split(clips)
-    facts = {"emotions": clips["emotion"], "split": split, "classes": CLASSES, "seed": 0}
+    facts = {"clips": clips, "split": split, "classes": CLASSES, "seed": 0}
     said = RECIPES["svm"].fit_predict(x, **facts)
     test = split == "test"
     assert balanced_accuracy_score(clips["emotion"][test], said["predicted"]) > 0.8

@@ -43,7 +43,7 @@ def predict_baselines(
     train, test = clips[split == "train"], clips[split == "test"]
     rng = np.random.default_rng(seed)
     classes = sorted(train["emotion"].unique())
-    svm = RECIPES["svm"].fit_predict(features, clips["emotion"], split, classes=classes, seed=seed)
+    svm = RECIPES["svm"].fit_predict(features, clips, split, classes=classes, seed=seed)
     answers = {
         "svm": svm["predicted"].to_numpy(),
         "majority": train["emotion"].value_counts().sort_index().idxmax(),

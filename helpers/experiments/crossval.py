@@ -197,7 +197,7 @@ def _compute_part(run, name, clips, split, recipe, classes, seed, fold) -> str:
     """Train on one split, write what the model says of its test side, and return a line on it."""
     begin = time.perf_counter()
     x = extract_features(clips, family=recipe.family, n_jobs=1)
-    answers = recipe.fit_predict(x, clips["emotion"], split, classes=classes, seed=seed)
+    answers = recipe.fit_predict(x, clips, split, classes=classes, seed=seed)
     facts = clips.loc[split == "test", CV_FACTS].reset_index(drop=True)
     table = pd.concat([facts, answers], axis=1)
     run.save_table(table.assign(fold=fold, seed=seed), name)

@@ -2,7 +2,7 @@
 
 The notebooks show every step, with the numbers in their parameters. Here are the same numbers for
 what trains without a notebook; a test compares the two. All recipes are used in the same way:
-``recipe.fit_predict(x, emotions, split, classes=classes, seed=seed)``.
+``recipe.fit_predict(x, clips, split, classes=classes, seed=seed)``.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class NetworkRecipe:
     def fit_predict(
         self,
         x: np.ndarray | pd.DataFrame,
-        emotions: pd.Series,
+        clips: pd.DataFrame,
         split: pd.Series,
         *,
         classes: list[str],
@@ -94,8 +94,10 @@ class NetworkRecipe:
         ----------
         x : np.ndarray or pd.DataFrame
             Features of :attr:`family`, one row per clip.
-        emotions, split : pd.Series
-            Label and side of each clip, in the order of ``x``.
+        clips : pd.DataFrame
+            Utterance table in the order of ``x``; ``emotion`` and ``shares`` are read.
+        split : pd.Series
+            Side of each clip.
         classes : list of str
             Emotions in the order of the outputs.
         seed : int
@@ -113,7 +115,7 @@ class NetworkRecipe:
         fit_model(
             model,
             x,
-            emotions,
+            clips,
             split,
             classes=classes,
             settings=replace(self.settings, seed=seed),
@@ -147,7 +149,7 @@ class SvmRecipe:
     def fit_predict(
         self,
         x: pd.DataFrame,
-        emotions: pd.Series,
+        clips: pd.DataFrame,
         split: pd.Series,
         *,
         classes: list[str],
@@ -164,7 +166,7 @@ class SvmRecipe:
         from sklearn.svm import SVC
 
         train, held, test = (np.asarray(split == side) for side in SIDES)
-        x, y = x.to_numpy(dtype="float64"), emotions.to_numpy()
+        x, y = x.to_numpy(dtype="float64"), clips["emotion"].to_numpy()
         best, best_uar = None, -1.0
         for cost in _COSTS:
             machine = SVC(C=cost, class_weight="balanced", random_state=seed)

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from helpers.corpora.labels import share_matrix
 from helpers.features.extract import FeatureSettings
 from helpers.models.builders import with_front_end
 from helpers.models.modelfile import make_card, save_model
@@ -92,7 +93,7 @@ def _import_quietly() -> None:
 def fit_model(
     model,
     x: np.ndarray | pd.DataFrame,
-    emotions: pd.Series,
+    clips: pd.DataFrame,
     split: pd.Series,
     *,
     classes: list[str],
@@ -108,8 +109,11 @@ def fit_model(
         A body from :mod:`helpers.models.builders`.
     x : np.ndarray or pd.DataFrame
         Features, one row per clip.
-    emotions, split : pd.Series
-        Label and side of each clip, in the order of ``x``.
+    clips : pd.DataFrame
+        Utterance table in the order of ``x``; ``emotion`` is read, and ``shares`` where raters
+        disagreed: then each emotion is learned by its share.
+    split : pd.Series
+        Side of each clip.
     classes : list of str
         Emotions in the order of the model's outputs.
     settings : TrainingSettings
@@ -132,7 +136,7 @@ def fit_model(
     import keras
 
     x = np.asarray(x)  # frames stay where they are, on the disk, until their batch is needed
-    y = emotions.map({name: i for i, name in enumerate(classes)}).to_numpy()
+    targets = share_matrix(clips, classes)
     train, validation = (split == "train").to_numpy(), (split == "validation").to_numpy()
     if "scale" in {layer.name for layer in model.layers}:
         model.get_layer("scale").adapt(x[train].astype("float32"))
@@ -143,11 +147,8 @@ def fit_model(
     )
     begin = time.perf_counter()
     log = model.fit(
-        _make_batches(x, y, np.flatnonzero(train), len(classes), settings, augment, share),
-        validation_data=(
-            x[validation].astype("float32"),
-            np.eye(len(classes), dtype="float32")[y[validation]],
-        ),
+        _make_batches(x, targets, np.flatnonzero(train), settings, augment, share),
+        validation_data=(x[validation].astype("float32"), targets[validation]),
         validation_batch_size=128,
         epochs=settings.epochs,
         verbose=0,
@@ -186,10 +187,12 @@ def _learning_rate(epoch: int, *_: float, settings: TrainingSettings) -> float:
     return settings.learning_rate * (0.01 + 0.99 * (1 + np.cos(np.pi * way)) / 2)
 
 
-def _make_batches(x, y, clips, n_classes: int, settings: TrainingSettings, augment, share=None):
+def _make_batches(x, targets, clips, settings: TrainingSettings, augment, share=None):
     """Shuffled, weighted and augmented batches of the rows ``clips``; the same for one seed."""
     import keras
 
+    n_classes = targets.shape[1]
+    y = targets.argmax(axis=1)
     counts = np.maximum(np.bincount(y[clips], minlength=n_classes), 1)
     weights = (counts.mean() / counts).astype("float32")
     taken = np.ones(len(clips))
@@ -208,12 +211,12 @@ def _make_batches(x, y, clips, n_classes: int, settings: TrainingSettings, augme
 
         def __getitem__(self, step: int):
             rows = self.order[step * settings.batch_size : (step + 1) * settings.batch_size]
-            batch, share = x[rows].astype("float32"), np.eye(n_classes, dtype="float32")[y[rows]]
+            batch = x[rows].astype("float32")
             if augment is not None:
                 # A generator per batch: Keras fetches batches ahead, and may fetch one twice.
                 rng = np.random.default_rng([settings.seed, self.epoch, step])
                 batch = augment(batch, rng)
-            return batch, share, weights[y[rows]]
+            return batch, targets[rows], weights[y[rows]]
 
         def on_epoch_end(self) -> None:
             self.epoch += 1

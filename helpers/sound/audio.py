@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import logging
+import numbers
 import os
 from pathlib import Path
 from typing import BinaryIO
@@ -121,7 +122,7 @@ def check_waveform(y: np.ndarray, *, sr: int = SAMPLE_RATE, name: str = "the sou
     Parameters
     ----------
     y : array of numbers, shape (n_samples,), (n_samples, channels) or (channels, n_samples)
-        Integers are divided by their full scale, up to eight channels are averaged.
+        int16 and int32 are divided by their full scale, up to eight channels are averaged.
     sr : int
         Its sample rate in Hz.
     name : str
@@ -142,8 +143,11 @@ def check_waveform(y: np.ndarray, *, sr: int = SAMPLE_RATE, name: str = "the sou
     >>> check_waveform(np.tile([16384, -16384], 1000).astype("int16"))[:2]
     array([ 0.5, -0.5], dtype=float32)
     """
-    y = np.asarray(y)
-    if y.dtype.kind == "i":
+    try:
+        y = np.asarray(y)
+    except ValueError:  # a list of lists that are not equally long
+        y = np.asarray(None)
+    if y.dtype in (np.int16, np.int32):
         y = y / np.float32(-float(np.iinfo(y.dtype).min))
     if y.ndim == 2 and min(y.shape) <= _MAX_CHANNELS:
         y = y.mean(axis=int(np.argmin(y.shape)), dtype="float64")
@@ -151,7 +155,7 @@ def check_waveform(y: np.ndarray, *, sr: int = SAMPLE_RATE, name: str = "the sou
         raise AudioError(
             name,
             f"an array of {y.dtype}, shape {y.shape}",
-            "one waveform, float or signed integer, shape (n_samples,)",
+            "one waveform, float, int16 or int32, shape (n_samples,)",
             "Average the channels, and convert the samples to float within ±1.",
         )
     y = np.ascontiguousarray(y, dtype="float32")
@@ -266,7 +270,8 @@ def _check_loudness(low: float, high: float, label: str) -> None:
 
 
 def _make_resampler(rate: int, sr: int, label: str) -> soxr.ResampleStream | None:
-    if not _MIN_SOURCE_RATE <= rate <= _MAX_SOURCE_RATE:
+    is_number = isinstance(rate, numbers.Real)
+    if not (is_number and _MIN_SOURCE_RATE <= rate <= _MAX_SOURCE_RATE):
         raise AudioError(
             label,
             f"a sample rate of {rate} Hz",

@@ -7,6 +7,7 @@ Nothing is repaired or left out.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 import soundfile
 
 from helpers.parallel import map_clips
+from helpers.parts import name_file
 from helpers.sound.audio import (
     SAMPLE_RATE,
     AudioError,
@@ -159,6 +161,8 @@ def validate_corpus(name: str, reading: Reading | None = None) -> tuple[pd.DataF
 
 def _read_header(path: str) -> tuple[int, float]:
     """Sample rate in Hz (else the project's) and length in s (else NaN) as the header says."""
+    if not os.path.isfile(path):  # a pipe could go on for ever
+        return SAMPLE_RATE, np.nan
     try:
         # Opened here: soundfile refuses names that are not UTF-8.
         with open(path, "rb") as file:
@@ -201,6 +205,8 @@ def _duration_s(path: str) -> float:
     _, duration_s = _read_header(path)
     if np.isfinite(duration_s):
         return duration_s
+    if not os.path.isfile(name_file(path)):
+        return np.nan
     try:
         return len(load_audio(path)) / SAMPLE_RATE
     except AudioError:  # a clip without sound; `validate_corpus` says what is wrong with it

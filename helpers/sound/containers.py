@@ -39,8 +39,8 @@ def describe(file: BinaryIO) -> str:
 def missing_part(file: BinaryIO) -> str | None:
     """Say what a cut-off WAV, AIFF, CAF or OGG lacks, None when nothing is known to be missing.
 
-    For example ``"data chunk of 64000 bytes, of which 32000 are there"``. Of other formats the
-    decoders say it.
+    For example ``"it is cut off (data chunk of 64000 bytes, of which 32000 are there)"``. Of other
+    formats the decoders say it.
     """
     file.seek(0)
     head = file.read(12)
@@ -86,10 +86,15 @@ def _missing_chunk(file: BinaryIO, header: str, *, start: int) -> str | None:
         if name == b"ds64":  # RF64 keeps the length of its data there
             long = int.from_bytes(head[16:24], "little")
         if name in (b"data", b"SSND"):
-            known = long or 0 <= length < _STREAMING_FROM
+            known = long or 0 < length < _STREAMING_FROM
             length, there = long or length, end - position - width
             if known and length > there + _TOLERANCE_BYTES:
-                return f"{name.decode()} chunk of {length} bytes, of which {there} are there"
+                what = f"{name.decode()} chunk of {length} bytes, of which {there} are there"
+                return f"it is cut off ({what})"
+            file.seek(position + width + length + length % 2)
+            after = file.read(4)
+            if known and after and not after.isalnum():  # chunks are called LIST, id3 and so on
+                return f"its header says {length} bytes of sound, and {there} are there"
             return None
         padding = length % 2 if width == 8 else 0
         position += width + length + padding
@@ -102,8 +107,8 @@ def _missing_page(file: BinaryIO) -> str | None:
     tail = file.read()
     page = tail[max(tail.rfind(b"OggS"), 0) :]
     if len(page) < 27 or len(page) < 27 + page[26]:
-        return "a last page whose header is cut"
+        return "it is cut off (a last page whose header is cut)"
     length = 27 + page[26] + sum(page[27 : 27 + page[26]])
     if len(page) < length:
-        return f"a last page of {length} bytes, of which {len(page)} are there"
+        return f"it is cut off (a last page of {length} bytes, of which {len(page)} are there)"
     return None

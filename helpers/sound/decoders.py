@@ -128,13 +128,19 @@ def read_blocks(file: BinaryIO, label: str, notes: list[str]) -> Iterator[tuple[
     if len(parts) == 1:
         yield from _read_part(file, label, notes)
         return
-    first = None
+    first = refused = None
     for start, end in parts:
         file.seek(start)
         part = io.BytesIO(file.read(end - start))
-        for rate, block in _read_part(part, label, notes):
-            first = first or (rate, block.shape[1])
-            yield first[0], _conform(block, rate, *first)
+        try:
+            for rate, block in _read_part(part, label, notes):
+                first = first or (rate, block.shape[1])
+                yield first[0], _conform(block, rate, *first)
+        except AudioError as error:
+            refused = error
+            notes.append(f"of {len(parts)} recordings in it, one was left out: {error.found}")
+    if first is None:
+        raise refused
 
 
 def _conform(block: np.ndarray, rate: int, to_rate: int, channels: int) -> np.ndarray:
@@ -153,7 +159,7 @@ def _read_part(file: BinaryIO, label: str, notes: list[str]) -> Iterator[tuple[i
             reason = str(error)
             continue
         if missing:
-            notes.append(f"it is cut off ({missing})")
+            notes.append(missing)
         return
     if missing:
         remedy = "It is cut off: copy or download it again."
