@@ -71,7 +71,7 @@ def load_audio(
 
     Examples
     --------
-    >>> import soundfile
+    >>> import io, soundfile
     >>> file = io.BytesIO()
     >>> soundfile.write(file, np.eye(48_000, 2), 48_000, format="FLAC")
     >>> load_audio(file).shape
