@@ -1,0 +1,54 @@
+"""The script that trains the model for users: who is heard where, and how often."""
+
+from __future__ import annotations
+
+import sys
+
+import pandas as pd
+import pytest
+from conftest import ROOT
+
+from helpers.corpora import load_corpora
+from helpers.splits import check_split
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+import pretrain
+
+
+@pytest.fixture
+def clips(real_data) -> pd.DataFrame:
+    missing = [name for name in pretrain.SHARE if not (real_data / name).is_dir()]
+    if missing:
+        pytest.skip(f"no {', '.join(missing)} in {real_data}")
+    return load_corpora(list(pretrain.SHARE))
+
+
+@pytest.mark.corpora
+def test_nobody_who_is_tested_is_heard_in_training(clips):
+    for part in (*pretrain.FOLDS, *pretrain.ZERO_SHOT):
+        split = pretrain.choose_sides(clips, part)
+        check_split(clips, split)
+        tested = clips[split == "test"]
+        assert tested["corpus"].nunique() == 1
+        assert len(tested) == {"without nemo": 4481, "without emodb": 339}.get(part, 240)
+    folds = [pretrain.choose_sides(clips, part) == "test" for part in pretrain.FOLDS]
+    assert (sum(folds) == (clips["corpus"] == "ravdess")).all()
+
+
+@pytest.mark.corpora
+def test_the_model_for_users_holds_speakers_back_and_tests_nobody(clips):
+    split = pretrain.choose_sides(clips, pretrain.USERS)
+    assert set(split) == {"train", "validation"}
+    held = clips[split == "validation"]
+    assert sorted(set(held["speaker"])) == sorted(pretrain.HELD_OUT)
+    assert not set(held["speaker"]) & set(clips.loc[split == "train", "speaker"])
+
+
+def test_emotions_of_a_corpus_are_drawn_alike():
+    emotions = ["sad"] * 6 + ["happy"] * 2 + ["sad"] * 10 + ["fear"] * 30
+    clips = pd.DataFrame({"corpus": ["ravdess"] * 8 + ["nemo"] * 40, "emotion": emotions})
+    draws = pretrain.count_draws(clips.assign(path=""))
+    sums = draws.groupby([clips["corpus"], clips["emotion"]]).sum()
+    assert sums["ravdess"].to_dict() == pytest.approx({"sad": 4, "happy": 4})
+    nemo = 40 * pretrain.SHARE["nemo"] / 2
+    assert sums["nemo"].to_dict() == pytest.approx({"sad": nemo, "fear": nemo})
