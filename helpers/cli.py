@@ -105,7 +105,9 @@ def build_parser() -> argparse.ArgumentParser:
 
     predict = _add(group, "predict", commands.predict, csv)
     predict.add_argument("paths", nargs="+", metavar="FILE|FOLDER|PATTERN")
-    predict.add_argument("--model", help="a model.keras; that of the latest run if not given")
+    which = predict.add_mutually_exclusive_group()
+    which.add_argument("--model", help="a model.keras; the one that comes along if not given")
+    which.add_argument("--run", help="the model of this run: a folder, or its name in outputs/")
     predict.add_argument(
         "--channel",
         choices=("mean", "left", "right"),

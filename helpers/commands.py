@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from helpers.errors import UserError
-from helpers.runs import atomic_write, open_run, show_progress
+from helpers.runs import atomic_write, find_run, open_run, show_progress
 
 _SHOWN_A_CHECK = 50
 
@@ -56,6 +56,8 @@ def predict(arguments: argparse.Namespace) -> int:
     if arguments.labels:
         load_manifest(arguments.labels)
     model = arguments.model or find_model()
+    if arguments.run:
+        model = find_run(arguments.run).require("model.keras", made_by="05_train_cnn")
     read_card(model)
     prepare_keras(0)  # the same kernels as in the notebooks, without TensorFlow's chatter
     predictor = Predictor(model)
@@ -108,7 +110,6 @@ def compare(arguments: argparse.Namespace) -> int:
     interval.
     """
     from helpers.evaluation.comparison import compare_runs, format_comparison
-    from helpers.runs import find_run
 
     first, second = find_run(arguments.first), find_run(arguments.second)
     found, notes = compare_runs(first, second)

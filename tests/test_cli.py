@@ -406,13 +406,17 @@ def test_predict_a_folder_with_csv_and_labels(capsys, sounds, model, home):
     assert "synthetic" not in err
 
 
-def test_predict_finds_the_latest_model_and_says_what_it_learned_from(capsys, sounds, model, home):
-    path = update_card(model, home / "out" / "demo" / "model.keras", synthetic=True)
-    assert ser("predict", sounds / "150.wav") == 0
+def test_predict_says_which_model_answers(capsys, sounds, model, home):
+    update_card(model, home / "out" / "demo" / "model.keras", synthetic=True)
+    assert ser("predict", sounds / "150.wav", "--run", "demo") == 0
     said, err = capsys.readouterr()
     assert "150.wav" in said
-    assert (
-        f"{path.relative_to(home)}: tiny, learned from unknown recordings, synthetic voices" in err
+    assert "tiny, learned from unknown recordings, synthetic voices" in err
+    assert "its score on other clips is not known" in err
+    assert ser("predict", sounds / "150.wav") == 0
+    err = capsys.readouterr().err
+    assert re.search(
+        r"learned from .*ravdess.*; UAR 0\.\d\d \[.*\] on \d+ clips of \d+ speakers", err
     )
 
 

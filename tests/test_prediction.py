@@ -22,6 +22,7 @@ from helpers.models.prediction import (
     list_audio,
     predict_side,
 )
+from helpers.runs import PROJECT_ROOT
 from helpers.sound.audio import SAMPLE_RATE, AudioError, fit_clip, load_audio
 
 COLUMNS = ["file", "start_s", "end_s", "emotion", "confidence", "sure", *CLASSES, "error"]
@@ -256,8 +257,10 @@ def test_synthetic_models_say_so(model_path, predictor, tmp_path):
 # ---------------------------------------------------------------------------- finding things
 
 
-def test_find_model_takes_the_latest(tmp_path, monkeypatch):
+def test_find_model_takes_the_shipped_one_then_the_latest(tmp_path, monkeypatch):
     monkeypatch.setenv("SER_OUTPUTS", str(tmp_path))
+    assert find_model() == PROJECT_ROOT / "outputs/pretrained/model.keras"
+    monkeypatch.setattr(prediction, "SHIPPED", tmp_path / "none.keras")
     with pytest.raises(UserError, match="train one with `ser run`"):
         find_model()
     for age, name in enumerate(("b", "c", "a")):

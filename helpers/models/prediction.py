@@ -15,9 +15,11 @@ from helpers.corpora import find_audio, load_manifest
 from helpers.errors import UserError
 from helpers.features.extract import FeatureSettings, compute_features
 from helpers.models.modelfile import apply_temperature, load_model
-from helpers.runs import outputs_home
+from helpers.runs import PROJECT_ROOT, outputs_home
 from helpers.sound.audio import SAMPLE_RATE, AudioError, check_waveform, fit_clip, load_audio
 
+#: Learned from people, and comes with a clone; benchmarks/pretrain.py makes it.
+SHIPPED = PROJECT_ROOT / "outputs" / "pretrained" / "model.keras"
 _BATCH = 16
 _CHUNK = 64  # windows in memory at once
 
@@ -191,13 +193,15 @@ class Predictor:
 
 
 def find_model() -> Path:
-    """Path of the ``model.keras`` that was written last under ``outputs/``."""
+    """Path of the model that comes with the project, else of the one that was written last."""
+    if SHIPPED.exists():
+        return SHIPPED
     found = outputs_home().glob("*/model.keras")
     latest = max(found, key=lambda path: path.stat().st_mtime, default=None)
     if latest is None:
         raise UserError(
-            f"no model.keras under {outputs_home()}: train one with `ser run`, or name one with "
-            "--model"
+            f"no model.keras in {SHIPPED.parent} or under {outputs_home()}: train one with "
+            "`ser run`, or name one with --model"
         )
     return latest
 
