@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import logging
 import os
 import sys
@@ -11,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers import columns
@@ -424,6 +426,43 @@ def test_any_text_is_a_manifest_or_a_corpus_error(tmp_path_factory, text):
         assert (table["emotion"] != "").all() and table["path"].map(os.path.isfile).all()
 
 
+CELLS = {
+    "path": st.sampled_from(["a.wav", "b.wav", "./a.wav", "gone.wav", "", "sub\\c.wav", "é.wav"]),
+    "emotion": st.sampled_from(["sad", "Happy", "喜び", "", "$x$", "a,b"]),
+    "speaker": st.sampled_from(["anna", "Anna", "01", "1", ""]),
+    "split": st.sampled_from(["train", "test", "dev", ""]),
+    "start_s": st.sampled_from(["", "0", "0.5", "1,5", "x"]),
+    "end_s": st.sampled_from(["", "1", "2.5"]),
+    "note": st.text(max_size=5),
+}
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    columns=st.lists(st.sampled_from(list(CELLS)[2:]), unique=True),
+    rows=st.lists(st.fixed_dictionaries(CELLS), min_size=1, max_size=8),
+    encoding=st.sampled_from(["utf-8", "utf-16"]),
+)
+def test_every_row_of_a_list_is_a_clip_or_counted_or_refused(
+    tmp_path_factory, columns, rows, encoding
+):
+    root = touch(tmp_path_factory.mktemp("list"), "a.wav", "b.wav", "sub/c.wav", "é.wav")
+    file = io.StringIO()
+    writer = csv.DictWriter(file, ["path", "emotion", *columns], extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(rows)
+    path = root / "own.csv"
+    path.write_text(file.getvalue(), encoding=encoding, errors="replace", newline="")
+    try:
+        listing = load_manifest(path)
+    except UserError as error:
+        assert str(path) in str(error)
+        return
+    written = [row for row in rows if any(row[name].strip() for name in writer.fieldnames)]
+    assert len(listing.clips) + len(listing.left_out) == len(written)
+    assert set(listing.left_out["why"]) <= {"missing", "repeated"}
+
+
 # --- own data: folders ---
 
 
@@ -486,7 +525,7 @@ def test_clips_without_a_speaker_are_counted_once(tmp_path, caplog):
     touch(tmp_path / "nobody", "sad/1.wav", "happy/2.wav")
     load_corpora([tmp_path / "mine", tmp_path / "nobody"])
     (said,) = [message for message in caplog.messages if "name no speaker" in message]
-    assert f"{tmp_path / 'mine'}: 2 of 4 clips name no speaker" in said
+    assert f"{tmp_path / 'mine'}: 2 of 4 clips name no speaker (3.wav, 2.wav)" in said
 
 
 def test_manifest_may_say_the_sides(home):

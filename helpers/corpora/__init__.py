@@ -307,25 +307,28 @@ def _warn_of(name: str, clips: pd.DataFrame) -> None:
     few = ", ".join(f"{label} {n}" for label, n in counts[counts < _FEW].items())
     if few:
         _LOG.warning("%s: emotions of fewer than %d clips say little: %s", name, _FEW, few)
-    n_unnamed = find_unnamed(clips).sum()
-    if n_unnamed:
+    unnamed = clips.loc[find_unnamed(clips), "path"]
+    if len(unnamed):
         _LOG.warning(
-            "%s: %d of %d clips name no speaker. A test on unheard speakers leaves them out, since "
-            "nobody knows whether its speakers are heard in them",
+            "%s: %d of %d clips name no speaker (%s). A test on unheard speakers leaves them out, "
+            "since nobody knows whether its speakers are heard in them",
             name,
-            n_unnamed,
+            len(unnamed),
             len(clips),
+            _few(unnamed),
         )
+
+
+def _few(paths: Iterable[str]) -> str:
+    names = [Path(path).name for path in paths]
+    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
 
 
 def _warn_left_out(listing: Listing) -> None:
     for why, words in REASONS.items():
-        paths = [Path(path) for path in listing.paths(why)]
-        if why == "copy":
-            paths = []  # of published corpora, where they are usual
+        paths = listing.paths(why)
         if why == "other":
-            paths = [path for path in paths if path.suffix.lower() not in COMPANIONS]
-        names = [path.name for path in paths]
-        if names:
-            shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
-            _LOG.warning("left out %d files (%s): %s", len(names), words, shown)
+            paths = [path for path in paths if Path(path).suffix.lower() not in COMPANIONS]
+        # Published corpora usually have copies.
+        if paths and why != "copy":
+            _LOG.warning("left out %d files (%s): %s", len(paths), words, _few(paths))
