@@ -291,6 +291,15 @@ NAMES = st.one_of(
 ).filter(lambda name: name not in (".", "..") and len(os.fsencode(name)) < 60)
 
 
+@pytest.fixture
+def silent():
+    """What is logged of names that are not UTF-8 cannot travel between processes of tests."""
+    logging.disable()
+    yield
+    logging.disable(logging.NOTSET)
+
+
+@pytest.mark.usefixtures("silent")
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
