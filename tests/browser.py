@@ -37,14 +37,14 @@ WIDGET_FAILURES = (
 
 
 @contextmanager
-def open_browser() -> Iterator[Browser]:
-    """Start a headless Chromium or Chrome of this machine."""
+def open_browser(*further: str) -> Iterator[Browser]:
+    """Start a headless Chromium or Chrome of this machine, with further arguments."""
     path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, _BROWSERS)), None)
     path = path or (str(_MAC) if _MAC.exists() else None)
     if path is None:
         skip_or_fail("no browser: install Chromium or Chrome, or set CHROMIUM to its path")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=_QUIET)
+        browser = playwright.chromium.launch(executable_path=path, args=[*_QUIET, *further])
         yield browser
         browser.close()
 

@@ -202,9 +202,9 @@ def test_recording_shows_its_state_and_its_level(shown: list, monkeypatch: pytes
 
 
 def test_without_samples_there_is_no_menu(samples: pd.DataFrame):
-    assert len(Panel(LoudIsAngry(), samples=samples).children) == 5
-    assert len(Panel(LoudIsAngry(), samples=samples[:0]).children) == 4
-    assert len(Panel(LoudIsAngry()).children) == 4
+    assert len(Panel(LoudIsAngry(), samples=samples).children) == 6
+    assert len(Panel(LoudIsAngry(), samples=samples[:0]).children) == 5
+    assert len(Panel(LoudIsAngry()).children) == 5
 
 
 # ---- The microphone that is not there ----

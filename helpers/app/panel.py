@@ -1,4 +1,4 @@
-"""Ask the model about a sound of your own: an upload, a corpus sample or the microphone.
+"""Ask the model about a sound of your own: an upload, a corpus sample or a microphone.
 
 Building the panel needs neither a browser nor a microphone; what is missing is explained when it is
 asked for.
@@ -15,11 +15,12 @@ import numpy as np
 import pandas as pd
 from IPython.display import HTML, Image, clear_output, display
 
+from helpers.app.browser import BrowserMicrophone
 from helpers.corpora import class_order
 from helpers.errors import UserError
 from helpers.report import plots
 from helpers.report.pages import render
-from helpers.sound.audio import SAMPLE_RATE, load_audio
+from helpers.sound.audio import SAMPLE_RATE, check_waveform, load_audio
 from helpers.sound.microphone import peak_dbfs, record_microphone
 
 _MAX_SAMPLES = 240  # in the menu
@@ -106,10 +107,9 @@ def message_html(headline: str, *lines: str, color: str, details: str = "") -> s
 
 
 class Panel(widgets.VBox):
-    """Three ways to give a sound, and below them the answer; to be displayed.
+    """Four ways to give a sound, and below them the answer; to be displayed.
 
-    Another source of sound, such as a microphone in the browser, needs a control of its own and
-    a call of :meth:`answer`.
+    Another source of sound needs a control of its own and a call of :meth:`answer`.
 
     Parameters
     ----------
@@ -134,6 +134,7 @@ class Panel(widgets.VBox):
             options=label_samples(self.samples) if len(self.samples) else [],
             layout=widgets.Layout(width="30em"),
         )
+        self.speak = BrowserMicrophone(self._hear, seconds=record_s)
         self.record = widgets.Button(icon="microphone", layout=wide)
         self.level = widgets.FloatProgress(
             min=-60, max=0, layout=widgets.Layout(width="14em", display="none")
@@ -147,6 +148,7 @@ class Panel(widgets.VBox):
         rows = [
             widgets.HBox([self.upload, widgets.HTML(f"any format, up to {_MAX_UPLOAD_MB} MB")]),
             widgets.HBox([self.listen, self.sample]),
+            self.speak,
             widgets.HBox([self.record, self.level, self.hint]),
         ]
         if self.samples.empty:
@@ -205,6 +207,10 @@ class Panel(widgets.VBox):
         self.answer(
             lambda: load_audio(clip["path"]), name=Path(clip["path"]).name, truth=clip["emotion"]
         )
+
+    def _hear(self, y: np.ndarray, sr: float) -> None:
+        name = "the microphone of the browser"
+        self.answer(lambda: check_waveform(y, sr=sr, name=name), name=name)
 
     def _record(self, _button: widgets.Button) -> None:
         self.record.description, self.hint.value = "Opening…", "waking the microphone"
