@@ -48,7 +48,7 @@ def test_models_compared_by_hand():
     assert (found["n"], found["n_speakers"], found["interval_unit"]) == (24, 3, "speaker")
     # Of the 8 ways to exchange, only the sign of the third speaker's gap changes anything: all
     # are as large.
-    assert found["p_value"] == 1.0 and found["verdict"] == "equal"
+    assert found["p_value"] == 1.0 and found["verdict"] == "undecided"
 
 
 def test_a_better_model_of_the_same_speakers_is_found_and_a_twin_is_not():
@@ -61,7 +61,7 @@ def test_a_better_model_of_the_same_speakers_is_found_and_a_twin_is_not():
     twin = make_predictions(24, hit=0.8, seed=3)
     found = compare_predictions(good, twin, CLASSES)
     low, high = found["interval"]
-    assert found["verdict"] == "equal" and low < 0 < high and found["p_value"] > 0.05
+    assert found["verdict"] == "undecided" and low < 0 < high and found["p_value"] > 0.05
     same = compare_predictions(good, good, CLASSES)
     assert (same["difference"], same["interval"], same["p_value"]) == (0, [0, 0], 1)
 
@@ -90,8 +90,8 @@ TWIN = make_predictions(12, hit=0.85, seed=3)
 
 @pytest.mark.parametrize(
     ("first", "second", "verdict", "code"),
-    [(POOR, GOOD, "better", 0), (GOOD, TWIN, "equal", 0), (GOOD, POOR, "worse", 1)],
-    ids=["better", "equal", "worse"],
+    [(POOR, GOOD, "better", 0), (GOOD, TWIN, "undecided", 0), (GOOD, POOR, "worse", 1)],
+    ids=["better", "undecided", "worse"],
 )
 def test_verdict_and_exit_code(first, second, verdict, code, capsys):
     make_run("a", first), make_run("b", second)
@@ -113,7 +113,7 @@ def test_what_is_no_longer_passed_is_said(capsys):
 def test_other_clips_are_compared_apart():
     other = GOOD.assign(sha256="x" + GOOD["sha256"])
     found, _ = compare_runs(make_run("a", GOOD), make_run("b", other))
-    assert not found["paired"] and found["difference"] == 0 and found["verdict"] == "equal"
+    assert not found["paired"] and found["difference"] == 0 and found["verdict"] == "undecided"
     paired, _ = compare_runs(make_run("a", GOOD), make_run("b", TWIN))
     elsewhere = TWIN.assign(sha256="x" + TWIN["sha256"])
     apart, _ = compare_runs(make_run("a", GOOD), make_run("b", elsewhere))

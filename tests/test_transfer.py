@@ -62,11 +62,9 @@ def test_a_planted_leak_shows_and_strict_protocols_do_not_have_it():
         for protocol, table in answers.items()
     }
     assert uar["leaky"] > 0.8 and uar["random-80-20"] > 0.7
-    assert uar["speaker-independent"] < 0.55 and uar["speaker-text-independent"] < 0.6
+    assert uar["speaker-independent"] < 0.55
     # Copies stand on the test side of the leaky protocol alone.
-    assert [table["copy"].any() for table in answers.values()] == [True, False, False, False]
-    strict = answers["speaker-text-independent"]
-    assert strict["speaker"].nunique() == 2 and strict["text"].nunique() == 1
+    assert [table["copy"].any() for table in answers.values()] == [True, False, False]
 
 
 def test_protocols_that_the_clips_do_not_allow_are_left_out():

@@ -64,7 +64,8 @@ function render({ model, el }) {
 
   function rest(text) {
     recording = null;
-    button.textContent = `🎙 Speak, ${model.get("seconds")} s`;
+    button.innerHTML = '<i class="fa fa-microphone"></i> ';
+    button.append(`Speak, ${model.get("seconds")} s`);
     meter.hidden = true;
     words.textContent = text;
   }
@@ -91,7 +92,7 @@ function render({ model, el }) {
   button.onclick = async () => {
     if (recording) return finish(); // a second press ends early
     recording = { blocks: [], samples: 0, rate: 0, close: null };
-    button.textContent = "■ Stop";
+    button.innerHTML = '<i class="fa fa-stop"></i> Stop';
     meter.hidden = false;
     words.textContent = "opening the microphone…";
     try {

@@ -36,7 +36,7 @@ def compare_predictions(
     dict
         ``n n_speakers uar`` (of both) ``difference`` (second minus first) ``interval
         interval_unit p_value verdict``; the verdict is ``better`` or ``worse`` where the interval
-        leaves out 0, else ``equal``: these clips cannot tell.
+        leaves out 0, else ``undecided``: these clips cannot tell.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def _judge(draws: Bootstrap, clips: pd.DataFrame) -> dict:
         "difference": float(_gap(draws.whole)),
         "interval": [low, high],
         "interval_unit": draws.unit,
-        "verdict": "better" if low > 0 else "worse" if high < 0 else "equal",
+        "verdict": "better" if low > 0 else "worse" if high < 0 else "undecided",
     }
 
 
@@ -172,17 +172,17 @@ def format_comparison(found: dict, first: str, second: str) -> str:
     --------
     >>> found = {"uar": [0.5, 0.6], "difference": 0.1, "interval": [-0.02, 0.2], "n": 240,
     ...          "n_speakers": 4, "interval_unit": "speaker", "p_value": 0.25, "paired": True,
-    ...          "verdict": "equal"}
+    ...          "verdict": "undecided"}
     >>> print(format_comparison(found, "old", "new"))
     old → new: UAR 0.500 → 0.600, difference +0.100 [-0.020, +0.200], p = 0.25
-    equal: the same 240 clips of 4 speakers cannot tell them apart (95 % interval over speakers)
+    undecided: the same 240 clips of 4 speakers cannot tell them apart (95 % interval over speakers)
     """
     a, b = found["uar"]
     low, high = found["interval"]
     chance = f", p = {found['p_value']:.2g}" if "p_value" in found else ""
     clips = f"{found['n']} clips of {found['n_speakers']} speakers"
     clips = f"the same {clips}" if found["paired"] else f"{clips}, others than the first run's,"
-    says = "cannot tell them apart" if found["verdict"] == "equal" else f"say so of {second}"
+    says = "cannot tell them apart" if found["verdict"] == "undecided" else f"say so of {second}"
     return (
         f"{first} → {second}: UAR {a:.3f} → {b:.3f}, difference {found['difference']:+.3f} "
         f"[{low:+.3f}, {high:+.3f}]{chance}\n"
