@@ -114,7 +114,9 @@ def test_everything_imported_is_declared():
     sources = {p: p.read_text(encoding="utf-8") for p in ROOT.glob("helpers/**/*.py")}
     sources |= {p: p.read_text(encoding="utf-8") for p in ROOT.glob("tests/**/*.py")}
     sources |= {p: notebook_code(p) for p in ROOT.glob("notebooks/*.ipynb")}
-    ours = {"helpers"} | {p.stem for p in ROOT.glob("tests/*.py")}
+    ours = {"helpers"} | {
+        p.stem for place in ("tests", "benchmarks") for p in ROOT.glob(f"{place}/*.py")
+    }
     distributions = importlib.metadata.packages_distributions()
     undeclared = []
     for path, source in sources.items():

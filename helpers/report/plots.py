@@ -7,6 +7,7 @@ Nothing is shown or saved unless asked for.
 from __future__ import annotations
 
 import io
+import logging
 
 import numpy as np
 import pandas as pd
@@ -49,6 +50,8 @@ def use_style() -> None:
     import matplotlib as mpl
     from matplotlib import font_manager
 
+    # A font that has one weight only is used all the same.
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
     pd.options.display.max_colwidth = 120  # titles and licences whole
     fonts = _FONTS.replace("\n", " ").strip().split("; ")
     installed = set(font_manager.get_font_names())
