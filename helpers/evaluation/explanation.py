@@ -89,7 +89,8 @@ def explain_clip(predictor, y: np.ndarray, *, emotion: str | None = None) -> Exp
     frames = front(heard[None]).numpy()
     temperature = predictor.card["temperature"]
     attribution, _ = integrate_gradients(body, frames, targets, temperature=temperature)
-    return Explanation(emotion, frames[0], attribution[0], heard, settings)
+    frames, attribution = frames[0][:, : settings.n_mels], _per_band(attribution[0], settings)
+    return Explanation(emotion, frames, attribution, heard, settings)
 
 
 def listening_profile(
@@ -123,12 +124,23 @@ def listening_profile(
     targets = np.array([predictor.classes.index(name) for name in emotions])
     look = {"temperature": predictor.card["temperature"], "steps": _STEPS_MANY}
     credit, _ = integrate_gradients(body, frames, targets, **look)
-    bands = np.abs(credit).sum(axis=1)
+    bands = np.abs(_per_band(credit, settings)).sum(axis=1)
     shares = pd.DataFrame(bands / np.maximum(bands.sum(axis=1, keepdims=True), 1e-12))
     edges = librosa.mel_frequencies(settings.n_mels + 2, fmin=0, fmax=SAMPLE_RATE / 2, htk=True)
     shares.columns = pd.Index(edges[1:-1], name="band_hz")
     profile = shares.groupby(np.asarray(emotions, dtype=object)).mean().T
     return profile[[name for name in predictor.classes if name in profile]]
+
+
+def _per_band(credit: np.ndarray, settings: FeatureSettings) -> np.ndarray:
+    """Credit of each mel band; of two resolutions, two bands of the finer go to one of the coarse.
+
+    So one map shows both, and still adds up to the whole gain.
+    """
+    coarse, fine = np.split(credit, [settings.n_mels], axis=-1)
+    if not fine.size:
+        return coarse
+    return coarse + fine.reshape(*coarse.shape, 2).sum(axis=-1)
 
 
 def _split_front_end(model):
