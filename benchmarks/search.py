@@ -41,10 +41,15 @@ CANDIDATES = {
     "128 hardened": ("128", harden_frames),
     "128": ("128", augment_frames),
     # Trained by pretrain.py, which has its own log of the minutes.
+    "64 hardened, four corpora": ("64", None),
     "128 hardened, four corpora": ("128", None),
 }
 #: Several candidates whose probabilities are averaged: one file may hold them.
-AVERAGES = {"two": ("64", "128"), "two hardened": ("64 hardened", "128 hardened")}
+AVERAGES = {
+    "two": ("64", "128"),
+    "two hardened": ("64 hardened", "128 hardened"),
+    "two hardened, four corpora": ("64 hardened, four corpora", "128 hardened, four corpora"),
+}
 HEARD = (
     *("white noise 20 dB", "babble 20 dB", "music 20 dB", "telephone", "medium room"),
     *("3 dB/octave darker", "3 dB/octave brighter"),
@@ -81,7 +86,8 @@ def train(clips: pd.DataFrame, name: str, *, fold: int, seed: int, folder: Path)
     disturbed = disturb_side(clips, split, bands, folder / f"heard-{bands}-fold-{fold}.npz")
     begin = time.perf_counter()
     if augment is None:
-        path = outputs_home() / "pretraining" / f"ravdess fold {fold} body.keras"
+        resolution = {"64": "coarse", "128": "fine"}[bands]
+        path = outputs_home() / "pretraining" / f"ravdess fold {fold} {resolution}.body.keras"
         model = keras.saving.load_model(path, compile=False)
     else:
         prepare_keras(seed)
