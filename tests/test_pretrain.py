@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import sys
 
 import pandas as pd
@@ -52,3 +54,18 @@ def test_emotions_of_a_corpus_are_drawn_alike():
     assert sums["ravdess"].to_dict() == pytest.approx({"sad": 4, "happy": 4})
     nemo = 40 * pretrain.SHARE["nemo"] / 2
     assert sums["nemo"].to_dict() == pytest.approx({"sad": nemo, "fear": nemo})
+
+
+def test_the_readme_has_the_figures_of_the_model_that_comes_along():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    metrics = json.loads((ROOT / "outputs/pretrained/metrics.json").read_text(encoding="utf-8"))
+    found = metrics["protocols"]["speaker-independent"]["model.keras"]
+    low, high = found["uar_interval"]
+    assert f"UAR {found['uar']:.3f} [{low:.3f}, {high:.3f}]" in text
+    assert f"it names {100 * found['accuracy']:.0f} right" in text
+    drops = {row["condition"]: f"{row['drop']:.3f}" for row in metrics["robustness"]}
+    for condition in ("white noise 20 dB", "babble 20 dB", "music 20 dB", "telephone"):
+        assert drops[condition] in text
+    (polish,) = [row for row in metrics["cross_corpus"] if row["test"] == "nemo"]
+    low, high = polish["uar_interval"]
+    assert re.search(rf"{polish['uar']:.3f} \[{low:.3f}, {high:.3f}\]", text)
