@@ -116,6 +116,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     predict.add_argument("--labels", type=Path, help="CSV path,emotion: report how right it was")
 
+    app = _add(group, "app", commands.serve_app)
+    app.add_argument("--port", type=int, default=8866, help="%(default)s if not given")
+    app.add_argument("--model", help="a model.keras; the one that comes along if not given")
+
     cv = _add(group, "cv", commands.cross_validate, corpora, labels, cutting)
     cv.add_argument("--model", required=True, help="svm, or a network of 04 and 05 such as cnn")
     cv.add_argument("--protocol", default="speaker-independent", help="%(default)s if not given")

@@ -74,6 +74,22 @@ def predict(arguments: argparse.Namespace) -> int:
     return 0 if (table["error"] == "").any() else 1
 
 
+def serve_app(arguments: argparse.Namespace) -> int:
+    """Open the panel as a web page, for this machine.
+
+    Upload a recording or speak into the browser's microphone. Each visitor has a kernel of their
+    own, which ends with the page; nothing is kept.
+    """
+    from helpers.app.web import serve
+    from helpers.models.modelfile import read_card
+    from helpers.models.prediction import find_model
+
+    model = Path(arguments.model or find_model()).resolve()
+    read_card(model)  # a wrong file is named before anything starts
+    serve(model, port=arguments.port)
+    return 0
+
+
 def _load_clips(arguments: argparse.Namespace, *, scheduler: str | None = None):
     """Clips of corpora that can be decoded; what is left out and what is computed is said."""
     from helpers.corpora import load_corpora

@@ -1,0 +1,107 @@
+"""``ser app``: the panel as a page of its own, in a real browser."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from browser import open_browser
+from playwright.sync_api import Page, expect
+from tiny import CLASSES, SETTINGS, build_tiny_model
+
+from helpers.models.modelfile import make_card, save_model
+
+pytestmark = pytest.mark.browser
+SR = 16_000
+
+
+@pytest.fixture(scope="module")
+def noise(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("sound") / "my <noise>.wav"
+    soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, 4 * SR), SR)
+    return path
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory) -> Iterator[str]:
+    """Address of a running app."""
+    home = tmp_path_factory.mktemp("app")
+    card = make_card(name="tiny", classes=CLASSES, settings=SETTINGS)
+    model = save_model(build_tiny_model(), home / "it's a model.keras", card)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "helpers.cli", "app", "--port", str(port), "--model", model]
+    environment = os.environ | {"SER_OUTPUTS": str(home), "HOME": str(home)}
+    url = f"http://127.0.0.1:{port}/"
+    with open(home / "app.log", "wb") as log:
+        server = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+    try:
+        wait_for(url, server, home / "app.log")
+        yield url
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def wait_for(url: str, server: subprocess.Popen, log: Path) -> None:
+    end = time.monotonic() + 90
+    while time.monotonic() < end and server.poll() is None:
+        try:
+            urllib.request.urlopen(url, timeout=60).close()
+            return
+        except OSError:
+            time.sleep(0.5)
+    pytest.fail(f"the app did not start: {log.read_text()}")
+
+
+def open_page(browser, url: str, *, width: int) -> Page:
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    page.set_default_timeout(90_000)
+    page.goto(url)
+    expect(page.get_by_role("button", name="Speak, 3 s")).to_be_visible(timeout=90_000)
+    return page
+
+
+def test_two_visitors_speak_and_upload(app: str, noise: Path, tmp_path: Path):
+    flags = ("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream")
+    with open_browser(*flags, f"--use-file-for-fake-audio-capture={noise}") as browser:
+        desk, phone = open_page(browser, app, width=1280), open_page(browser, app, width=390)
+        phone.get_by_role("button", name="Speak, 3 s").click()
+        heard = phone.get_by_text("Heard: the microphone of the browser, 3")
+        expect(heard).to_be_visible(timeout=90_000)
+        with desk.expect_file_chooser() as chooser:
+            desk.get_by_role("button", name="Upload a recording").click()
+        chooser.value.set_files(noise)
+        expect(desk.get_by_text("Heard: my <noise>.wav, 4.0 s")).to_be_visible(timeout=90_000)
+        expect(desk.get_by_text("the microphone of the browser, 3")).to_have_count(0)
+        for page, name in ((desk, "desk"), (phone, "phone")):
+            expect(page.locator("audio")).to_be_visible()
+            expect(page.locator("img")).to_be_visible()
+            page.screenshot(path=tmp_path / f"{name}.png", full_page=True)
+            # Neither code nor where the model lies is on the page.
+            assert "import" not in page.locator("body").inner_text()
+            assert str(tmp_path.parent) not in page.content()
+        wide = phone.evaluate("document.documentElement.scrollWidth")
+        assert wide <= 390
+
+
+def test_an_upload_that_is_no_recording_ends_nothing(app: str, tmp_path: Path):
+    (tmp_path / "notes.txt").write_text("Dear diary, today I recorded nothing at all. " * 500_000)
+    assert (tmp_path / "notes.txt").stat().st_size > 20e6
+    with open_browser() as browser:
+        page = open_page(browser, app, width=1280)
+        for _ in range(2):
+            with page.expect_file_chooser() as chooser:
+                page.get_by_role("button", name="Upload a recording").click()
+            chooser.value.set_files(tmp_path / "notes.txt")
+            expect(page.get_by_text("notes.txt: found text")).to_be_visible(timeout=90_000)
