@@ -205,6 +205,7 @@ def test_without_samples_there_is_no_menu(samples: pd.DataFrame):
     assert len(Panel(LoudIsAngry(), samples=samples).children) == 6
     assert len(Panel(LoudIsAngry(), samples=samples[:0]).children) == 5
     assert len(Panel(LoudIsAngry()).children) == 5
+    assert len(Panel(LoudIsAngry(), machine=False).children) == 4
 
 
 # ---- The microphone that is not there ----

@@ -87,6 +87,9 @@ def test_two_visitors_speak_and_upload(app: str, noise: Path, tmp_path: Path):
         for page, name in ((desk, "desk"), (phone, "phone")):
             expect(page.locator("audio")).to_be_visible()
             expect(page.locator("img")).to_be_visible()
+            expect(page.get_by_text("Nothing that you upload or say is kept")).to_be_visible()
+            # The room in which the server stands is nobody's business.
+            expect(page.get_by_role("button", name="Record 3 s")).to_have_count(0)
             page.screenshot(path=tmp_path / f"{name}.png", full_page=True)
             # Neither code nor where the model lies is on the page.
             assert "import" not in page.locator("body").inner_text()

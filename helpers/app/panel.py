@@ -118,10 +118,18 @@ class Panel(widgets.VBox):
         Rows of an utterance table to choose from.
     record_s : float
         Length of a microphone recording in s.
+    machine : bool
+        Whether the microphone of the kernel's machine is offered as well: to a visitor from
+        elsewhere it would be somebody else's room.
     """
 
     def __init__(
-        self, predictor, *, samples: pd.DataFrame | None = None, record_s: float = 3.0
+        self,
+        predictor,
+        *,
+        samples: pd.DataFrame | None = None,
+        record_s: float = 3.0,
+        machine: bool = True,
     ) -> None:
         self.predictor, self.record_s = predictor, record_s
         self.samples = pd.DataFrame() if samples is None else samples
@@ -151,6 +159,8 @@ class Panel(widgets.VBox):
             self.speak,
             widgets.HBox([self.record, self.level, self.hint]),
         ]
+        if not machine:
+            del rows[-1]
         if self.samples.empty:
             del rows[1]
         notice = widgets.HTML(plots.synthetic_notice(predictor.is_synthetic).data)

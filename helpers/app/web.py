@@ -7,13 +7,20 @@ import sys
 import tempfile
 from pathlib import Path
 
-#: What the page runs. A path may hold quotes.
+_WORDS = (
+    "<h1>Which emotion was heard?</h1><p>Nothing that you upload or say is kept. The model learned "
+    "from actors: what it makes of everyday speech is a guess, and never a reason to judge "
+    "anybody.</p>"
+)
+#: What the page runs.
 _CELL = """
+from IPython.display import HTML, display
 from helpers.app.panel import Panel
 from helpers.models.prediction import Predictor
 from helpers.models.training import prepare_keras
 prepare_keras(0)
-Panel(Predictor({model!r}))
+display(HTML({words!r}))
+display(Panel(Predictor({model!r}), machine=False))
 """
 _MAX_MESSAGE_BYTES = 200 * 2**20  # a larger upload than the server takes would end the session
 _IDLE_S = 600  # kernels of pages that were closed without a word
@@ -37,7 +44,7 @@ def serve(model: Path, *, port: int) -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         kernel = {"name": "python3", "display_name": "Python", "language": "python"}
-        cell = new_code_cell(_CELL.format(model=str(model)).strip())
+        cell = new_code_cell(_CELL.format(words=_WORDS, model=str(model)).strip())
         page = new_notebook(
             cells=[cell], metadata={"kernelspec": kernel, "title": "Which emotion?"}
         )
