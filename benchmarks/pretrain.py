@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pandas as pd
 
@@ -27,7 +27,7 @@ from helpers.evaluation.groups import check_groups, check_scores, score_groups
 from helpers.evaluation.robustness import measure_robustness, to_checks
 from helpers.evaluation.scores import score_predictions
 from helpers.features.extract import FeatureSettings, extract_features
-from helpers.models.builders import build_cnn, build_cnn_two, with_front_end
+from helpers.models.builders import build_cnn, with_front_end
 from helpers.models.hardening import harden_frames
 from helpers.models.modelfile import (
     apply_temperature,
@@ -45,9 +45,7 @@ from helpers.sound.disturbances import CONDITIONS
 from helpers.sound.inspection import inspect_clips
 from helpers.splits import make_split
 
-FEATURES = FeatureSettings()
-#: A network for each resolution of ``logmel_two``; the model averages what they say.
-RESOLUTIONS = {"coarse": FEATURES, "fine": FEATURES.finer()}
+FEATURES = FeatureSettings(n_fft=2048, n_mels=128)
 SETTINGS = TrainingSettings(epochs=32, wait=32, patience=32)
 CLASSES = list(EMOTIONS[:8])  # boredom is in one corpus only
 #: How often an epoch takes a clip. The large corpora have few speakers, and must not rule.
@@ -88,9 +86,13 @@ def main() -> None:
         run.save_table(clips[clips["emotion"].isin(CLASSES)], "clips.csv")
     clips = run.read_table("clips.csv", made_by="")
     for part in parts:
-        for resolution in RESOLUTIONS:
-            if not run.path(f"{part} {resolution}.body.keras").is_file():
-                train(run, clips, part, resolution)
+        body = run.path(f"{part} body.keras")
+        if not body.is_file():
+            begin = time.perf_counter()
+            trained = train(clips, choose_sides(clips, part), FEATURES)
+            with atomic_write(body) as temporary:
+                trained.save(temporary)
+            print(f"{part}: {(time.perf_counter() - begin) / 60:.1f} minutes", flush=True)
         if not run.path(f"{part}.keras").is_file():
             calibrate(run, clips, part)
     if chosen.only_train:
@@ -130,39 +132,32 @@ def count_draws(clips: pd.DataFrame) -> pd.Series:
     )
 
 
-def train(run: Run, clips: pd.DataFrame, part: str, resolution: str) -> None:
-    """Train the network of one resolution, and keep it as ``<part> <resolution>.body.keras``."""
-    begin = time.perf_counter()
-    x = extract_features(clips, family="logmel", settings=RESOLUTIONS[resolution], n_jobs=1)
-    prepare_keras(SETTINGS.seed)
+def train(clips: pd.DataFrame, split: pd.Series, features: FeatureSettings, *, seed: int = 0):
+    """Train one network on the training side of all corpora; its last epoch is kept."""
+    x = extract_features(clips, family="logmel", settings=features, n_jobs=1)
+    prepare_keras(seed)
     body = build_cnn(x.shape[1:], len(CLASSES))
     fit_model(
         body,
         x,
         clips,
-        choose_sides(clips, part),
+        split,
         classes=CLASSES,
-        settings=SETTINGS,
+        settings=replace(SETTINGS, seed=seed),
         augment=harden_frames,
         share=count_draws(clips),
     )
-    with atomic_write(run.path(f"{part} {resolution}.body.keras")) as temporary:
-        body.save(temporary)
-    print(f"{part}, {resolution}: {(time.perf_counter() - begin) / 60:.1f} minutes", flush=True)
+    return body
 
 
 def calibrate(run: Run, clips: pd.DataFrame, part: str) -> None:
-    """Join networks and front end, fit temperature and threshold, save ``<part>.keras``."""
+    """Put the front end before a body, fit temperature and threshold, save ``<part>.keras``."""
     import keras
 
     split = choose_sides(clips, part)
     held, heard = pick_held_out(clips, split), clips[split == "train"]
-    x = extract_features(held, family="logmel_two", settings=FEATURES, n_jobs=1)
-    body = build_cnn_two(x.shape[1:], len(CLASSES))
-    for resolution in RESOLUTIONS:
-        path = run.path(f"{part} {resolution}.body.keras")
-        trained = keras.saving.load_model(path, compile=False)
-        body.get_layer(f"cnn_{resolution}").set_weights(trained.get_weights())
+    body = keras.saving.load_model(run.path(f"{part} body.keras"), compile=False)
+    x = extract_features(held, family="logmel", settings=FEATURES, n_jobs=1)
     raw = body.predict(x.astype("float32"), batch_size=256, verbose=0)
     targets = held["emotion"].map(CLASSES.index).to_numpy()
     temperature = fit_temperature(raw, targets)

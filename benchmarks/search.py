@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pretrain
 
 from helpers.columns import PROTOCOLS
 from helpers.corpora import class_order, load_corpora
@@ -33,16 +34,16 @@ from helpers.sound.disturbances import AS_RECORDED, CONDITIONS, disturb, make_rn
 from helpers.splits import make_split
 
 EPOCHS = 60
-BANDS = {"64": FeatureSettings(), "128": FeatureSettings(n_fft=2048, n_mels=128)}
-#: Front end, and what is drawn anew in every epoch.
+BANDS = {"64": FeatureSettings(), "128": pretrain.FEATURES}
+#: Front end, what is drawn anew in every epoch, and whether pretrain.py's four corpora are learned,
+#: by its recipe; else RAVDESS alone.
 CANDIDATES = {
-    "64": ("64", augment_frames),
-    "64 hardened": ("64", harden_frames),
-    "128 hardened": ("128", harden_frames),
-    "128": ("128", augment_frames),
-    # Trained by pretrain.py, which has its own log of the minutes.
-    "64 hardened, four corpora": ("64", None),
-    "128 hardened, four corpora": ("128", None),
+    "64": ("64", augment_frames, False),
+    "64 hardened": ("64", harden_frames, False),
+    "128": ("128", augment_frames, False),
+    "128 hardened": ("128", harden_frames, False),
+    "64 hardened, four corpora": ("64", harden_frames, True),
+    "128 hardened, four corpora": ("128", harden_frames, True),
 }
 #: Several candidates whose probabilities are averaged: one file may hold them.
 AVERAGES = {
@@ -78,17 +79,15 @@ def main() -> None:
 
 def train(clips: pd.DataFrame, name: str, *, fold: int, seed: int, folder: Path) -> dict:
     """Probabilities of the validation side, one array per condition, and what they cost."""
-    import keras
-
-    bands, augment = CANDIDATES[name]
+    bands, augment, is_four = CANDIDATES[name]
     classes, split = class_order(clips["emotion"]), make_split(clips, fold=fold)
     x = extract_features(clips, family="logmel", settings=BANDS[bands], n_jobs=1)
     disturbed = disturb_side(clips, split, bands, folder / f"heard-{bands}-fold-{fold}.npz")
     begin = time.perf_counter()
-    if augment is None:
-        resolution = {"64": "coarse", "128": "fine"}[bands]
-        path = outputs_home() / "pretraining" / f"ravdess fold {fold} {resolution}.body.keras"
-        model = keras.saving.load_model(path, compile=False)
+    if is_four:
+        every = load_corpora(list(pretrain.SHARE))
+        sides = pretrain.choose_sides(every, f"ravdess fold {fold}")
+        model = pretrain.train(every, sides, BANDS[bands], seed=seed)
     else:
         prepare_keras(seed)
         model = build_cnn(x.shape[1:], len(classes))
