@@ -114,6 +114,9 @@ def build_parser() -> argparse.ArgumentParser:
         default="mean",
         help="%(default)s if not given",
     )
+    predict.add_argument(
+        "--timeline", type=_output_file, metavar="OUT", help="a CSV with a row every 1.5 s as well"
+    )
     predict.add_argument("--labels", type=Path, help="CSV path,emotion: report how right it was")
 
     app = _add(group, "app", commands.serve_app)

@@ -64,7 +64,9 @@ def predict(arguments: argparse.Namespace) -> int:
     print(f"ser: {predictor.introduce()}", file=sys.stderr)
     channel = {"mean": None, "left": 0, "right": 1}[arguments.channel]
     table = predictor.predict_files(files, channel=channel)
-    _write_csv(table, arguments)
+    _write_csv(table, arguments.csv, excel=arguments.excel)
+    if arguments.timeline:
+        _write_timeline(predictor, table.loc[table["error"] == "", "file"], channel, arguments)
     shown = table.drop(columns="error")
     print(shown.to_string(index=False, na_rep="", float_format="{:.2f}".format))
     for row in table[table["error"] != ""].itertuples():
@@ -72,6 +74,20 @@ def predict(arguments: argparse.Namespace) -> int:
     if arguments.labels:
         _report(table, arguments.labels, predictor.classes)
     return 0 if (table["error"] == "").any() else 1
+
+
+def _write_timeline(predictor, files, channel: int | None, arguments: argparse.Namespace) -> None:
+    import pandas as pd
+
+    from helpers.sound.audio import load_audio
+
+    tables = []
+    for file in files:
+        windows = predictor.predict_windows(load_audio(file, channel=channel))
+        windows.insert(0, "file", file)
+        tables.append(windows)
+    if tables:
+        _write_csv(pd.concat(tables), arguments.timeline, excel=arguments.excel)
 
 
 def serve_app(arguments: argparse.Namespace) -> int:
@@ -155,7 +171,8 @@ def compute_features(arguments: argparse.Namespace) -> int:
         print(f"{name}: {' × '.join(map(str, values.shape))}")
     if arguments.csv:
         facts = clips[["path", "corpus", "speaker", "emotion"]]
-        _write_csv(pd.concat([facts, found[rows[0]]], axis=1), arguments)
+        table = pd.concat([facts, found[rows[0]]], axis=1)
+        _write_csv(table, arguments.csv, excel=arguments.excel)
     return 0
 
 
@@ -165,7 +182,7 @@ def list_corpora(arguments: argparse.Namespace) -> int:
     from helpers.sound.check import survey_corpora
 
     table = survey_corpora(arguments.names, _reading(arguments))
-    _write_csv(table, arguments)
+    _write_csv(table, arguments.csv, excel=arguments.excel)
     for part in ("clips", "speakers"):
         expected = ("/" + table[f"expected_{part}"].astype("string")).fillna("")
         table[part] = table[part].astype("string") + expected
@@ -199,7 +216,7 @@ def validate_corpora(arguments: argparse.Namespace) -> int:
     table = pd.concat([found for found, _ in checked], ignore_index=True)
     # Two parts of one folder meet the same stray files: report each once.
     table = table[(table["check"] != "unparsed") | ~table.duplicated(["path", "check"])]
-    _write_csv(table, arguments)
+    _write_csv(table, arguments.csv, excel=arguments.excel)
     counts = table["check"].value_counts().reindex([*FAULTS, *NOTES]).dropna().astype(int)
     if len(table):
         print(_align(table.groupby("check", sort=False).head(_SHOWN_A_CHECK)))
@@ -234,12 +251,11 @@ def _align(table) -> str:
     return "\n".join(line.rstrip() for line in text.splitlines())
 
 
-def _write_csv(table, arguments: argparse.Namespace) -> None:
-    """Write the table where ``--csv`` says, if it was given."""
-    path = arguments.csv
+def _write_csv(table, path: Path | None, *, excel: bool) -> None:
+    """Write the table to ``path``, if one was given."""
     if path:
         # Excel takes a CSV for UTF-8 only with a signature.
-        signed = arguments.excel or sys.platform == "win32"
+        signed = excel or sys.platform == "win32"
         encoding = "utf-8-sig" if signed else "utf-8"
         with atomic_write(path) as temporary:
             table.to_csv(temporary, index=False, encoding=encoding, errors="surrogateescape")

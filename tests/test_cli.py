@@ -656,6 +656,15 @@ def test_a_name_that_is_not_utf8_is_one_of_the_files(capsys, sounds, model):
     assert content.count(b"\n") == 6 and b"gl\xfccklich.wav" in content
 
 
+def test_a_timeline_has_a_row_per_window(home, sounds, model):
+    write_tone(sounds / "long.wav", 800, duration_s=5)
+    assert ser("predict", sounds, "--model", model, "--timeline", "out.csv") == 0
+    table = pd.read_csv("out.csv")
+    windows = table.groupby(table["file"].map(os.path.basename)).size()
+    assert windows["long.wav"] > 5 and "bad.wav" not in windows
+    assert table.columns[:3].tolist() == ["file", "start_s", "end_s"]
+
+
 def test_csv_for_excel_has_a_signature(home, sounds, model, capsys):
     for option, starts in (([], b"file,"), (["--excel"], b"\xef\xbb\xbffile,")):
         ser("predict", sounds, "--model", model, "--csv", "out.csv", *option)

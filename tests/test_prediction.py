@@ -96,6 +96,27 @@ def test_patterns_that_no_shell_expanded(sounds, tmp_path):
         list_audio([tmp_path / "*.mp3"])
 
 
+# ---------------------------------------------------------------------------- over time
+
+
+def test_windows_follow_what_is_heard(predictor, mfcc_path):
+    low, high, silence = tone(150, duration_s=4.0), tone(3000, duration_s=4.0), np.zeros(64_000)
+    y = np.concatenate([low, silence, high]).astype("float32")
+    found = predictor.predict_windows(y)
+    half = SETTINGS.clip_s / 2
+    np.testing.assert_allclose(found["start_s"], np.arange(len(found)) * half)
+    assert found["end_s"].iloc[-1] == pytest.approx(12.0)
+    ends = [predictor.predict_audio(wave)["emotion"][0] for wave in (low, high)]
+    assert [found["emotion"].iloc[0], found["emotion"].iloc[-1]] == ends
+    quiet = found[(found["start_s"] > 4) & (found["end_s"] < 8)]
+    assert len(quiet) and (quiet["emotion"] == "").all() and not quiet["sure"].any()
+    assert quiet[CLASSES].isna().all(axis=None)
+    one = predictor.predict_windows(tone(800, duration_s=0.5))
+    assert len(one) == 1 and one["end_s"][0] == 0.5
+    with pytest.raises(UserError, match="not over time"):
+        Predictor(mfcc_path).predict_windows(y)
+
+
 # ---------------------------------------------------------------------------- the table
 
 

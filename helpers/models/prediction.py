@@ -22,6 +22,7 @@ from helpers.sound.audio import SAMPLE_RATE, AudioError, check_waveform, fit_cli
 SHIPPED = PROJECT_ROOT / "outputs" / "pretrained" / "model.keras"
 _BATCH = 16
 _CHUNK = 64  # windows in memory at once
+_HEARD = 1e-4  # peak of a window that holds a sound
 
 
 class Predictor:
@@ -95,7 +96,7 @@ class Predictor:
         starts = range(0, len(y) - width // 2, width // 2)
         windows = np.stack([fit_clip(y[start : start + width], width) for start in starts])
         # Windows without any sound would vote for whatever silence resembles.
-        heard = np.abs(windows).max(axis=1) > 1e-4
+        heard = np.abs(windows).max(axis=1) > _HEARD
         return windows[heard] if heard.any() else windows
 
     def probabilities(self, inputs: np.ndarray) -> np.ndarray:
@@ -145,6 +146,45 @@ class Predictor:
         """
         paths = [paths] if isinstance(paths, str | os.PathLike) else paths
         return self._table([(str(path), None) for path in paths], channel)
+
+    def predict_windows(self, y: np.ndarray) -> pd.DataFrame:
+        """Answers over time: one row per window of ``clip_s`` seconds, each half over the last.
+
+        Parameters
+        ----------
+        y : np.ndarray, shape (n_samples,), float32
+            16 kHz waveform as ``load_audio`` gives it.
+
+        Returns
+        -------
+        pd.DataFrame
+            ``start_s end_s emotion confidence sure`` and one column per emotion. A window without
+            sound has no emotion.
+
+        Raises
+        ------
+        UserError
+            The model takes one row of figures per clip, and no waveform.
+        """
+        if self.card["input"] != "waveform":
+            raise UserError(f"{self.path}: answers for whole clips only, not over time")
+        width = self.settings.n_samples
+        starts = np.arange(0, max(len(y) - width // 2, 1), width // 2)
+        rows = []
+        for place in range(0, len(starts), _CHUNK):  # memory stays flat
+            chunk = starts[place : place + _CHUNK]
+            windows = np.stack([fit_clip(y[start : start + width], width) for start in chunk])
+            heard = np.abs(windows).max(axis=1, keepdims=True) > _HEARD
+            rows.append(np.where(heard, self.probabilities(windows), np.nan))
+        answers = pd.DataFrame(np.concatenate(rows), columns=self.classes)
+        likeliest = answers.dropna().idxmax(axis=1).reindex(answers.index, fill_value="")
+        times = pd.DataFrame({"start_s": starts, "end_s": np.minimum(starts + width, len(y))})
+        facts = (times / SAMPLE_RATE).assign(
+            emotion=likeliest,
+            confidence=answers.max(axis=1),
+            sure=answers.max(axis=1) >= self.threshold,
+        )
+        return pd.concat([facts, answers], axis=1)
 
     def predict_waves(self, waves: Sequence[np.ndarray]) -> pd.DataFrame:
         """As :meth:`predict_files`, of waveforms as ``load_audio`` gives them; no ``file``."""
