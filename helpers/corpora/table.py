@@ -79,7 +79,8 @@ def find_audio(root: str | Path) -> list[Path]:
     Links to folders are followed once each. A folder that does not exist gives an empty list, one
     that may not be read a warning.
     """
-    return [path for path in _walk(root) if path.suffix.lower() in AUDIO_SUFFIXES]
+    found = _walk(root, onerror=_say_unreadable)
+    return [path for path in found if path.suffix.lower() in AUDIO_SUFFIXES]
 
 
 def list_others(root: str | Path) -> list[tuple[str, str]]:
@@ -88,9 +89,9 @@ def list_others(root: str | Path) -> list[tuple[str, str]]:
     return [(str(path), "other") for path in paths]
 
 
-def _walk(root: str | Path) -> list[Path]:
+def _walk(root: str | Path, onerror: Callable[[OSError], None] | None = None) -> list[Path]:
     found, seen = [], set()
-    walk = os.walk(os.path.abspath(root), followlinks=True, onerror=_say_unreadable)
+    walk = os.walk(os.path.abspath(root), followlinks=True, onerror=onerror)
     for folder, subfolders, names in walk:
         status = os.stat(folder)
         if (status.st_dev, status.st_ino) in seen and status.st_ino:
