@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 from helpers import commands
 from helpers.errors import UserError
-
-RATERS = ("refuse", "share")  # of helpers.corpora.labels, which takes a second to import
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -49,7 +48,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="ser", description="Speech emotion recognition.")
     group = parser.add_subparsers(required=True, metavar="COMMAND")
     csv = argparse.ArgumentParser(add_help=False)
-    csv.add_argument("--csv", type=_output_file, metavar="OUT", help="write the table here as well")
+    csv.add_argument(
+        "--csv",
+        type=partial(_output_file, "--csv"),
+        metavar="OUT",
+        help="write the table here as well",
+    )
     csv.add_argument(
         "--excel", action="store_true", help="so that Excel reads its letters (always on Windows)"
     )
@@ -76,7 +80,7 @@ def build_parser() -> argparse.ArgumentParser:
     labels.add_argument(
         "--raters",
         default="refuse",
-        choices=RATERS,
+        metavar="refuse|share",
         help="rows of a list that disagree about a clip: refuse them (if not given), or share it",
     )
 
@@ -115,7 +119,10 @@ def build_parser() -> argparse.ArgumentParser:
         help="%(default)s if not given",
     )
     predict.add_argument(
-        "--timeline", type=_output_file, metavar="OUT", help="a CSV with a row every 1.5 s as well"
+        "--timeline",
+        type=partial(_output_file, "--timeline"),
+        metavar="OUT",
+        help="a CSV with a row every 1.5 s as well",
     )
     predict.add_argument("--labels", type=Path, help="CSV path,emotion: report how right it was")
 
@@ -171,12 +178,12 @@ def _parameter(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _output_file(text: str) -> Path:
-    """``OUT`` of ``--csv``: what cannot be written is said before an hour of work."""
+def _output_file(option: str, text: str) -> Path:
+    """``OUT``, a file to write: what cannot be written is said before an hour of work."""
     path = Path(text)
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_dir() or not os.access(path.parent, os.W_OK):
-        raise UserError(f"--csv {path}: expected the name of a file that can be written")
+        raise UserError(f"{option} {path}: expected the name of a file that can be written")
     return path
 
 

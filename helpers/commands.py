@@ -55,9 +55,10 @@ def predict(arguments: argparse.Namespace) -> int:
     # Wrong files are named before TensorFlow starts and before an hour of work.
     if arguments.labels:
         load_manifest(arguments.labels)
-    model = arguments.model or find_model()
     if arguments.run:
         model = find_run(arguments.run).require("model.keras", made_by="05_train_cnn")
+    else:
+        model = arguments.model or find_model()
     read_card(model)
     prepare_keras(0)  # the same kernels as in the notebooks, without TensorFlow's chatter
     predictor = Predictor(model)
@@ -114,7 +115,7 @@ def _load_clips(arguments: argparse.Namespace, *, scheduler: str | None = None):
 
     os.environ.update(KEEP_MEMORY)  # for the processes that decode
     table = load_corpora(arguments.corpora or "demo", _reading(arguments))
-    clips, rejected = inspect_clips(table, window_s=arguments.window or None, scheduler=scheduler)
+    clips, rejected = inspect_clips(table, window_s=arguments.window, scheduler=scheduler)
     for row in rejected.itertuples():
         print(f"left out: {row.error}", file=sys.stderr)
     show_progress()

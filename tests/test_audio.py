@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from helpers.corpora import load_corpora
+from helpers.errors import UserError
 from helpers.sound.audio import (
     SAMPLE_RATE,
     AudioError,
@@ -409,6 +410,7 @@ def test_a_channel_is_taken_alone(tmp_path):
     path.write_bytes(encode(np.stack([tone(), tone(frequency=660)], 1)))
     assert_tone(load_audio(path, channel=1), frequency=660)
     assert_tone(load_audio(f"{path}#channel=0"))
+    assert_tone(load_audio(f"{path}#t=0,0.9", channel=1), seconds=0.9, frequency=660)
     with pytest.raises(AudioError, match="found 2 channels, counted from 0; expected a channel 2"):
         load_audio(path, channel=2)
 
@@ -454,6 +456,9 @@ def test_long_clips_are_cut_into_windows(tmp_path):
         "t=2,5&channel=0": "happy",
     }
     assert good["duration_s"].tolist() == [3.0, 2.0, 3.0, 3.0, 3.0, 3.0]
+    for wrong in (-1, 0.01, float("nan")):
+        with pytest.raises(UserError, match="expected at least 0.5 s, or 0"):
+            inspect_clips(table, window_s=wrong)
 
 
 # --- arrays ---

@@ -380,6 +380,7 @@ def test_raters_who_disagree_become_shares_when_asked_for(tmp_path):
     path = write_csv(tmp_path, "path,emotion\na.wav,sad\na.wav,fear\na.wav,sad\nb.wav,happy\n")
     with pytest.raises(UserError, match="a.wav is emotion sad in row 2 and fear .*--raters share"):
         load_manifest(path)
+    assert load_listing(str(path), reading=Reading(raters="share")).left_out.empty
     clips = load_corpora(str(path), Reading(raters="share"))
     assert clips["emotion"].tolist() == ["sad", "happy"]
     assert share_matrix(clips, ["happy", "fear", "sad"]).round(2).tolist() == [

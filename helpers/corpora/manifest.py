@@ -103,7 +103,8 @@ def load_manifest(path: str | Path, reading: Reading | None = None) -> Listing:
         )
     rows = []
     for clip, same in by_clip.items():
-        left_out += [(clip, "repeated")] * (len(same) - 1)
+        if raters == "refuse":  # else each row is a vote
+            left_out += [(clip, "repeated")] * (len(same) - 1)
         row = _agree(path, same, raters)
         if not row["split"]:
             row.pop("split")

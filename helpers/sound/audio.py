@@ -96,6 +96,7 @@ def decode_audio(
     if not os.path.isfile(path):
         open_file(Path(path), label)  # raises the error that explains what is there instead
     # Usually the parts of one recording are asked for one after the other.
+    index = channel if index is None else index
     whole, notes = _decode_whole(path, os.stat(path).st_mtime_ns, sr, index)
     duration_s = len(whole) / sr
     end_s = duration_s if end_s is None else end_s

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from helpers.columns import MEASURED
+from helpers.errors import UserError
 from helpers.parallel import map_clips
 from helpers.parts import name_part, split_part
 from helpers.sound.audio import (
@@ -22,11 +23,12 @@ from helpers.sound.audio import (
 if TYPE_CHECKING:
     import pandas as pd
 
+_SHORTEST_WINDOW_S = 0.5
 _LOG = logging.getLogger(__name__)
 
 
 def inspect_clips(
-    table: pd.DataFrame, *, window_s: float | None = None, scheduler: str | None = None
+    table: pd.DataFrame, *, window_s: float = 0.0, scheduler: str | None = None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Decode every clip of an utterance table once, in parallel; part the good from the bad.
 
@@ -34,8 +36,9 @@ def inspect_clips(
     ----------
     table : DataFrame
         Utterance table; ``path``, ``corpus`` and ``emotion`` are read.
-    window_s : float, optional
-        Cut clips that are longer into windows of this length in s, each a clip of its own.
+    window_s : float
+        Cut clips that are longer into windows of this length in s, at least 0.5, each a clip of
+        its own; 0 leaves them whole.
     scheduler : str, optional
         Address of a Dask scheduler, as for :func:`helpers.parallel.map_clips`.
 
@@ -47,9 +50,18 @@ def inspect_clips(
         ``sha256`` (of the file's bytes), index 0 … n-1.
     rejected : DataFrame
         Columns ``path corpus emotion error``, one row per clip that cannot be used.
+
+    Raises
+    ------
+    UserError
+        Windows that are too short.
     """
     import pandas as pd  # not above: the processes that read clips start sooner without it
 
+    if window_s and not window_s >= _SHORTEST_WINDOW_S:
+        raise UserError(
+            f"windows of {window_s:g} s: expected at least {_SHORTEST_WINDOW_S} s, or 0"
+        )
     table = table.reset_index(drop=True)
     clips = map_clips(_inspect, table["path"], label="Reading clips", scheduler=scheduler)
     measured = pd.DataFrame(list(clips), columns=_MEASURED)
@@ -71,12 +83,14 @@ def inspect_clips(
 
 
 def _cut(clip: pd.Series, window_s: float) -> pd.DataFrame:
-    """A row per window of a clip; the last one ends with the clip."""
+    """One row per window of a clip; the last one ends with the clip."""
+    import pandas as pd
+
     file, start_s, _, channel = split_part(clip["path"]) or (clip["path"], 0.0, None, None)
     last = clip["duration_s"] - window_s
     starts = [*np.arange(0, last, window_s), last]
     paths = [name_part(file, start_s + t, start_s + t + window_s, channel) for t in starts]
-    return clip.to_frame().T.loc[[clip.name] * len(paths)].assign(path=paths)
+    return pd.DataFrame([clip] * len(paths)).assign(path=paths)
 
 
 _MEASURED = [*MEASURED, "note", "error"]
