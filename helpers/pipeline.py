@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import itertools
-import json
 import os
 import re
 import time
@@ -139,8 +138,10 @@ def _default_name(names: list[str]) -> str:
     parts = [name if name in CORPORA else name_list(Path(name)) for name in names]
     name = re.sub(r"[^\w.-]+", "-", "-".join(parts)).strip("-.")[:80] or "own"
     for number in itertools.count(2):
-        record = open_run(name).path("run.json")
-        if not record.exists() or json.loads(record.read_text())["corpora"] == ",".join(names):
+        run = open_run(name)
+        if not run.path("run.json").exists():
+            return name
+        if run.read_json("run.json", made_by=NOTEBOOKS[0])["corpora"] == ",".join(names):
             return name
         name = f"{name.removesuffix(f'-{number - 1}')}-{number}"
 

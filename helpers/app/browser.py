@@ -31,6 +31,6 @@ class BrowserMicrophone(anywidget.AnyWidget):
         self.on_msg(self._receive)
 
     def _receive(self, _widget, content: dict, buffers: list) -> None:
-        whole = len(buffers[0]) // 4 * 4 if buffers else 0
-        y = np.frombuffer(bytes(buffers[0])[:whole] if buffers else b"", dtype="float32")
-        self._take(y, content.get("rate"))
+        sound = bytes(buffers[0]) if buffers else b""
+        whole = len(sound) // 4 * 4
+        self._take(np.frombuffer(sound[:whole], dtype="float32"), content.get("rate"))

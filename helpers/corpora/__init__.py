@@ -30,6 +30,7 @@ from helpers.corpora.table import (
     class_order,
     find_audio,
     merge_listings,
+    name_few,
 )
 from helpers.errors import UserError
 from helpers.runs import PROJECT_ROOT, data_home
@@ -315,13 +316,8 @@ def _warn_of(name: str, clips: pd.DataFrame) -> None:
             name,
             len(unnamed),
             len(clips),
-            _few(unnamed),
+            name_few(Path(path).name for path in unnamed),
         )
-
-
-def _few(paths: Iterable[str]) -> str:
-    names = [Path(path).name for path in paths]
-    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
 
 
 def _warn_left_out(listing: Listing) -> None:
@@ -331,4 +327,5 @@ def _warn_left_out(listing: Listing) -> None:
             paths = [path for path in paths if Path(path).suffix.lower() not in COMPANIONS]
         # Published corpora usually have copies.
         if paths and why != "copy":
-            _LOG.warning("left out %d files (%s): %s", len(paths), words, _few(paths))
+            names = name_few(Path(path).name for path in paths)
+            _LOG.warning("left out %d files (%s): %s", len(paths), words, names)

@@ -26,13 +26,14 @@ from helpers.corpora.labels import (
     read_gender,
     read_side,
 )
+from helpers.corpora.manifest import name_list
 from helpers.corpora.table import (
     Listing,
-    find_audio,
+    find_files,
     list_by_file_name,
-    list_others,
     make_listing,
     merge_listings,
+    name_few,
     name_own,
 )
 from helpers.errors import UserError
@@ -70,7 +71,8 @@ def load_folders(
     """
     root = Path(os.path.abspath(root))
     pattern = reading.pattern if reading else ""
-    files, left_out = find_audio(root), list_others(root)
+    files, others = find_files(root)
+    left_out = [(str(path), "other") for path in others]
     if not files:
         raise UserError(_say_empty(root, left_out))
     recognised = None if pattern else _list_published(root, files, published)
@@ -88,7 +90,7 @@ def load_folders(
             rows.append({"path": str(path), **row})
     if not rows:
         raise UserError(_say_unlabelled(root, files, pattern))
-    return name_own(normalize(root.name), rows, left_out)
+    return name_own(name_list(root), rows, left_out)
 
 
 def _list_published(root: Path, files: list[Path], published: Iterable[Corpus]) -> Listing | None:
@@ -212,7 +214,7 @@ def _assume_emotion(root: Path, files: list[Path], levels: list[list[str]], free
             "%s: took the folders %s for emotions, though no such words are known here. If they "
             "are not, say where the labels are, as in --pattern '{speaker}/{emotion}/{}'",
             root,
-            ", ".join(names[:4]) + (", …" if len(names) > 4 else ""),
+            name_few(names),
         )
     return chosen
 

@@ -27,7 +27,7 @@ from python_calamine import CalamineError
 
 from helpers.columns import MEASURED, PROTOCOLS
 from helpers.corpora.labels import Reading, normalize, read_emotion, read_gender, read_side
-from helpers.corpora.table import UNKNOWN_SPEAKER, Listing, name_own
+from helpers.corpora.table import UNKNOWN_SPEAKER, Listing, name_few, name_own
 from helpers.errors import UserError
 from helpers.parts import name_part
 
@@ -303,7 +303,7 @@ def _agree(path: Path, same: list[tuple[int, dict]], raters: str) -> dict[str, s
 
 def _refuse_rows(path: Path, why: str, numbers: list[int]) -> None:
     if numbers:
-        shown = ", ".join(map(str, numbers[:10])) + (", …" if len(numbers) > 10 else "")
+        shown = name_few(numbers, 10)
         raise UserError(f"{path}: {len(numbers)} rows with {why}: row {shown} (header is row 1)")
 
 

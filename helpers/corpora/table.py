@@ -74,24 +74,18 @@ def class_order(labels: Iterable[str]) -> list[str]:
 
 
 def find_audio(root: str | Path) -> list[Path]:
-    """All files under ``root`` with an audio suffix, sorted; hidden ones are left out.
+    """All files under ``root`` with an audio suffix, sorted; see :func:`find_files`."""
+    return find_files(root)[0]
 
-    Links to folders are followed once each. A folder that does not exist gives an empty list, one
-    that may not be read a warning.
+
+def find_files(root: str | Path) -> tuple[list[Path], list[Path]]:
+    """Files under ``root`` that are read as audio, and all others; hidden ones are left out.
+
+    Both are sorted. Links to folders are followed once each. A folder that does not exist gives
+    empty lists, one that may not be read a warning.
     """
-    found = _walk(root, onerror=_say_unreadable)
-    return [path for path in found if path.suffix.lower() in AUDIO_SUFFIXES]
-
-
-def list_others(root: str | Path) -> list[tuple[str, str]]:
-    """Files under ``root`` that are not read as audio, each with the reason ``other``."""
-    paths = [path for path in _walk(root) if path.suffix.lower() not in AUDIO_SUFFIXES]
-    return [(str(path), "other") for path in paths]
-
-
-def _walk(root: str | Path, onerror: Callable[[OSError], None] | None = None) -> list[Path]:
-    found, seen = [], set()
-    walk = os.walk(os.path.abspath(root), followlinks=True, onerror=onerror)
+    found, others, seen = [], [], set()
+    walk = os.walk(os.path.abspath(root), followlinks=True, onerror=_say_unreadable)
     for folder, subfolders, names in walk:
         status = os.stat(folder)
         if (status.st_dev, status.st_ino) in seen and status.st_ino:
@@ -100,13 +94,28 @@ def _walk(root: str | Path, onerror: Callable[[OSError], None] | None = None) ->
         seen.add((status.st_dev, status.st_ino))
         # Unpacking a Mac's archive elsewhere leaves "._x.wav" files that hold no sound.
         subfolders[:] = sorted(s for s in subfolders if not s.startswith((".", "__MACOSX")))
-        found += [Path(folder, name) for name in names if not name.startswith(".")]
-    return sorted(found)
+        for name in names:
+            is_audio = os.path.splitext(name)[1].lower() in AUDIO_SUFFIXES
+            if not name.startswith("."):
+                (found if is_audio else others).append(Path(folder, name))
+    return sorted(found), sorted(others)
 
 
 def _say_unreadable(error: OSError) -> None:
     if not isinstance(error, FileNotFoundError):
         _LOG.warning("left out a folder that may not be read: %s", error.filename)
+
+
+def name_few(names: Iterable[object], n: int = 3) -> str:
+    """The first names of many, for a message.
+
+    Examples
+    --------
+    >>> name_few("abcde")
+    'a, b, c, …'
+    """
+    names = [str(name) for name in names]
+    return ", ".join(names[:n]) + (", …" if len(names) > n else "")
 
 
 def make_listing(rows: Iterable[dict], left_out: Iterable[tuple[str, str]] = ()) -> Listing:

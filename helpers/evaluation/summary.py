@@ -113,8 +113,8 @@ def format_summary(summary: dict) -> str:
     one = next(iter(summary["by_seed"].values()))
     what = f"{summary['model']} · {summary['protocol']}"
     over = " and seeds" if n_seeds > 1 else ", not over trainings: --seeds 3 covers these"
-    if summary["model"] == "svm":
-        over = ""  # has nothing to draw
+    if summary.get("settings") == {}:
+        over = ""  # a model without settings of a training draws nothing
     for name, label in (("uar", "UAR"), ("accuracy", "accuracy")):
         mean, sd, (low, high) = (summary[name][key] for key in ("mean", "sd", "interval"))
         spread = "(1 seed)" if sd is None else f"± {sd:.3f} ({n_seeds} seeds)"
