@@ -79,11 +79,14 @@ function render({ model, el }) {
 
   function take(block, rate) {
     if (!recording) return;
-    recording.blocks.push(block);
     recording.rate = rate;
+    const peak = block.reduce((high, value) => Math.max(high, Math.abs(value)), 0);
+    // A microphone delivers nothing at first. One that is muted does so for ever, and is heard out.
+    recording.waited += block.length;
+    if (!recording.samples && !peak && recording.waited < rate) return;
+    recording.blocks.push(block);
     recording.samples += block.length;
-    const peak = block.reduce((high, value) => Math.max(high, Math.abs(value)), 1e-5);
-    meter.value = 20 * Math.log10(peak);
+    meter.value = 20 * Math.log10(Math.max(peak, 1e-5));
     const left = model.get("seconds") - recording.samples / rate;
     words.textContent = `${Math.max(left, 0).toFixed(1)} s left`;
     if (left <= 0) finish();
@@ -91,7 +94,7 @@ function render({ model, el }) {
 
   button.onclick = async () => {
     if (recording) return finish(); // a second press ends early
-    recording = { blocks: [], samples: 0, rate: 0, close: null };
+    recording = { blocks: [], samples: 0, waited: 0, rate: 0, close: null };
     button.innerHTML = '<i class="fa fa-stop"></i> Stop';
     meter.hidden = false;
     words.textContent = "opening the microphone…";
