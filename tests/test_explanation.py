@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import librosa
 import matplotlib as mpl
 import numpy as np
@@ -24,7 +22,7 @@ from helpers.evaluation.explanation import (
     listening_profile,
 )
 from helpers.features.extract import compute_features
-from helpers.models.builders import build_cnn, build_cnn_two, build_lstm, with_front_end
+from helpers.models.builders import build_cnn, build_lstm, with_front_end
 from helpers.models.modelfile import apply_temperature, make_card, save_model
 from helpers.models.prediction import Predictor
 from helpers.models.training import prepare_keras
@@ -94,22 +92,6 @@ def test_credits_of_two_classes_by_hand():
     gain = -np.log1p(np.exp(-z)) + np.log(2)
     credit = integrate_gradients(body, frames, np.array([1]), temperature=2.0, steps=200)
     np.testing.assert_allclose(credit[0], parts / z * gain, rtol=1e-4, atol=1e-7)
-
-
-def test_two_resolutions_make_one_map(tmp_path):
-    settings = replace(SETTINGS, n_mels=16)
-    body = build_cnn_two((settings.n_frames, settings.n_bins("logmel_two")), 3)
-    card = make_card(name="two", classes=CLASSES, settings=settings)
-    path = save_model(with_front_end(body, settings), tmp_path / "model.keras", card)
-    predictor, y = Predictor(path), sounds()[1]
-    found = explain_clip(predictor, y)
-    assert found.frames.shape == found.attribution.shape == (settings.n_frames, 16)
-    frames = compute_features(y, family="logmel_two", settings=settings)[None]
-    target = np.array([CLASSES.index(found.emotion)])
-    credit = integrate_gradients(body, frames, target, temperature=1.0)
-    np.testing.assert_allclose(found.attribution.sum(), credit.sum(), rtol=0.02)
-    profile = listening_profile(predictor, [y], ["sad"])
-    np.testing.assert_allclose(profile.sum(), 1, rtol=1e-5)
 
 
 def trace(predictor: Predictor, y: np.ndarray, emotion: str, **options):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from helpers.models import hardening
-from helpers.models.hardening import harden_frames, harden_two
+from helpers.models.hardening import harden_frames
 
 
 @pytest.fixture
@@ -71,11 +71,3 @@ def test_a_microphone_bends_all_frames_alike(rng):
     tilt = np.polyfit(np.linspace(-1, 1, 64), gain_db.T, 1)[0]
     assert tilt.min() < -5 and tilt.max() > 5
     assert (gain_db.max(axis=1) <= 16).all()
-
-
-def test_each_resolution_has_its_own_draw(rng):
-    batch = make_batch(4, 192)
-    found = harden_two(batch, np.random.default_rng(3))
-    draw = np.random.default_rng(3)
-    parts = [harden_frames(batch[:, :, :64], draw), harden_frames(batch[:, :, 64:], draw)]
-    np.testing.assert_array_equal(found, np.concatenate(parts, axis=2))

@@ -10,9 +10,9 @@ import pytest
 from helpers.features.extract import compute_features
 from helpers.features.families import FeatureSettings
 from helpers.models.builders import (
+    average,
     build_cnn,
     build_cnn_lstm,
-    build_cnn_two,
     build_front_end,
     build_functionals_mlp,
     build_lstm,
@@ -25,13 +25,7 @@ from helpers.sound.audio import SAMPLE_RATE, fit_clip, load_audio
 
 SETTINGS = FeatureSettings()
 SHAPE = (SETTINGS.n_frames, SETTINGS.n_mels)
-#: Builder, and the frames that it takes.
-FRAME_BUILDERS = [
-    (build_lstm, "logmel"),
-    (build_cnn, "logmel"),
-    (build_cnn_lstm, "logmel"),
-    (build_cnn_two, "logmel_two"),
-]
+FRAME_BUILDERS = [build_lstm, build_cnn, build_cnn_lstm]
 CLIP_BUILDERS = [(build_mfcc_lstm, 40), (build_functionals_mlp, 254), (build_vector_cnn, 162)]
 
 
@@ -136,9 +130,9 @@ def check_probabilities(model, x: np.ndarray, n_classes: int) -> None:
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
 
 
-@pytest.mark.parametrize(("build", "family"), FRAME_BUILDERS)
-def test_frame_bodies_take_any_number_of_frames(build, family, rng):
-    n_bins = SETTINGS.n_bins(family)
+@pytest.mark.parametrize("build", FRAME_BUILDERS)
+def test_frame_bodies_take_any_number_of_frames(build, rng):
+    n_bins = SETTINGS.n_mels
     model = build((SHAPE[0], n_bins), 8)
     assert model.input_shape == (None, None, n_bins)
     assert model.output_shape == (None, 8)
@@ -191,13 +185,14 @@ def test_functionals_mlp_is_that_of_its_recipe():
     assert [layer.rate for layer in layers_of(model, "Dropout")] == [0.3] * 4
 
 
-def test_cnn_two_averages_a_cnn_per_resolution(rng):
-    model = build_cnn_two((SHAPE[0], 192), 8)
-    coarse, fine = (layer for layer in model.layers if layer.name.startswith("cnn"))
-    assert [coarse.input_shape[-1], fine.input_shape[-1]] == [64, 128]
-    frames = (80 * rng.random((2, 40, 192))).astype("float32")
-    apart = (np.asarray(coarse(frames[:, :, :64])) + np.asarray(fine(frames[:, :, 64:]))) / 2
-    np.testing.assert_allclose(np.asarray(model(frames)), apart, atol=1e-6)
+def test_several_bodies_answer_with_their_mean(rng, tmp_path, keras):
+    bodies = [build_cnn(SHAPE, 8, name=f"cnn_{seed}") for seed in range(3)]
+    whole = with_front_end(average(bodies, name="cnn"), SETTINGS)
+    frames = (80 * rng.random((2, 40, SHAPE[1]))).astype("float32")
+    apart = np.mean([np.asarray(body(frames)) for body in bodies], axis=0)
+    whole.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", compile=False)
+    np.testing.assert_allclose(np.asarray(loaded.layers[-1](frames)), apart, atol=1e-6)
 
 
 def test_vector_cnn_is_the_conv1d_of_its_recipe():
@@ -229,16 +224,16 @@ def all_layers(model) -> list:
     return found
 
 
-@pytest.mark.parametrize(("build", "family"), FRAME_BUILDERS)
-def test_served_model_is_built_in_layers_on_a_waveform(build, family, keras, tmp_path: Path):
-    body = build((SHAPE[0], SETTINGS.n_bins(family)), 5)
+@pytest.mark.parametrize("build", FRAME_BUILDERS)
+def test_served_model_is_built_in_layers_on_a_waveform(build, keras, tmp_path: Path):
+    body = build(SHAPE, 5)
     whole = with_front_end(body, SETTINGS)
     assert whole.input_shape == (None, None) and whole.name == body.name
     assert all(type(layer).__module__.startswith("keras.") for layer in all_layers(whole))
 
     y = np.stack([make_voice(0), make_voice(1, padded=0.4)])
     expected = np.asarray(whole(y))
-    frames = np.stack([compute_features(clip, family=family) for clip in y])
+    frames = np.stack([compute_features(clip, family="logmel") for clip in y])
     np.testing.assert_allclose(expected, np.asarray(body(frames)), atol=0.01)
 
     whole.save(tmp_path / "model.keras")

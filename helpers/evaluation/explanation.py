@@ -83,10 +83,9 @@ def explain_clip(predictor, y: np.ndarray) -> Explanation:
     heard = fit_clip(np.asarray(y, dtype="float32"), predictor.settings.n_samples)
     targets = predictor.probabilities(heard[None]).argmax(axis=1)
     temperature = predictor.card["temperature"]
-    settings = predictor.settings
     attribution = integrate_gradients(body, frames, targets, temperature=temperature)
-    picture, credit = frames[0][:, : settings.n_mels], _per_band(attribution[0], settings)
-    return Explanation(predictor.classes[targets[0]], picture, credit, heard, settings)
+    emotion = predictor.classes[targets[0]]
+    return Explanation(emotion, frames[0], attribution[0], heard, predictor.settings)
 
 
 def listening_profile(
@@ -118,24 +117,13 @@ def listening_profile(
     targets = np.array([predictor.classes.index(name) for name in emotions])
     look = {"temperature": predictor.card["temperature"], "steps": _STEPS_MANY}
     credit = integrate_gradients(body, frames, targets, **look)
-    bands = np.abs(_per_band(credit, predictor.settings)).sum(axis=1)
+    bands = np.abs(credit).sum(axis=1)
     shares = pd.DataFrame(bands / np.maximum(bands.sum(axis=1, keepdims=True), 1e-12))
     n_edges = predictor.settings.n_mels + 2
     edges = librosa.mel_frequencies(n_edges, fmin=0, fmax=SAMPLE_RATE / 2, htk=True)
     shares.columns = pd.Index(edges[1:-1], name="band_hz")
     profile = shares.groupby(np.asarray(emotions, dtype=object)).mean().T
     return profile[[name for name in predictor.classes if name in profile]]
-
-
-def _per_band(credit: np.ndarray, settings: FeatureSettings) -> np.ndarray:
-    """Credit of each mel band; of two resolutions, two bands of the finer go to one of the coarse.
-
-    So one map shows both, and still adds up to the whole gain.
-    """
-    coarse, fine = np.split(credit, [settings.n_mels], axis=-1)
-    if not fine.size:
-        return coarse
-    return coarse + fine.reshape(*coarse.shape, 2).sum(axis=-1)
 
 
 def _picture_clips(predictor, waves: Sequence[np.ndarray]) -> tuple:

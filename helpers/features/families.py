@@ -8,7 +8,7 @@ kind share one STFT.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import librosa
@@ -61,12 +61,8 @@ class FeatureSettings:
 
     def n_bins(self, family: str) -> int:
         """Columns of a frame family."""
-        bins = {"logmel": self.n_mels, "logmel_two": 3 * self.n_mels, "mfcc": N_MFCC}
+        bins = {"logmel": self.n_mels, "mfcc": N_MFCC}
         return bins[family] * (1 + self.deltas)
-
-    def finer(self) -> FeatureSettings:
-        """Frames twice as long and twice as many mel bands."""
-        return replace(self, n_fft=2 * self.n_fft, n_mels=2 * self.n_mels)
 
 
 class Analysis:
@@ -171,16 +167,6 @@ def logmel_frames(clip: Analysis) -> np.ndarray:
     mel = _mel_filters(s.n_fft, s.n_mels, htk=True) @ clip.power
     level = 10 * np.log10(np.maximum(mel, 1e-14))
     return _with_deltas(np.maximum(level - level.max() + s.range_db, 0), s)
-
-
-def logmel_two_frames(clip: Analysis) -> np.ndarray:
-    """Log-mel in two resolutions side by side, shape (n_frames, 3 * n_mels).
-
-    First :func:`logmel_frames` as ever; behind it, in frames twice as long, twice as many bands,
-    which part the harmonics of a low voice.
-    """
-    finer = Analysis(clip.y, clip.settings.finer())
-    return np.concatenate([logmel_frames(clip), logmel_frames(finer)], axis=1)
 
 
 def mfcc_frames(clip: Analysis) -> np.ndarray:
@@ -321,7 +307,6 @@ def _band_ratio_db(clip: Analysis, low: tuple, high: tuple, summarise: Callable)
 #: a row of named values.
 FAMILIES: dict[str, Callable] = {
     "logmel": logmel_frames,
-    "logmel_two": logmel_two_frames,
     "mfcc": mfcc_frames,
     "mfcc40": mfcc_means,
     "vector162": vector_162,
@@ -329,4 +314,4 @@ FAMILIES: dict[str, Callable] = {
     "functionals": functionals,
     "prosody": prosody,
 }
-FRAME_FAMILIES = ("logmel", "logmel_two", "mfcc")
+FRAME_FAMILIES = ("logmel", "mfcc")

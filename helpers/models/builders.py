@@ -12,14 +12,12 @@ from helpers.features.extract import FeatureSettings
 from helpers.sound.audio import SAMPLE_RATE
 
 
-def build_front_end(settings: FeatureSettings, family: str = "logmel"):
+def build_front_end(settings: FeatureSettings):
     """Waveform → picture as :func:`helpers.features.extract.compute_features` computes it.
 
     Parameters
     ----------
     settings : FeatureSettings
-    family : str
-        ``logmel``, or ``logmel_two``: two resolutions side by side.
 
     Returns
     -------
@@ -30,16 +28,6 @@ def build_front_end(settings: FeatureSettings, family: str = "logmel"):
     from keras import Input, Model, layers
 
     wave = Input((None,), name="waveform")
-    picture = _log_mel(wave, settings)
-    if family == "logmel_two":
-        picture = layers.Concatenate()([picture, _log_mel(wave, settings.finer())])
-    return Model(wave, picture, name="log_mel")
-
-
-def _log_mel(wave, settings: FeatureSettings):
-    """One log-mel of a batch of waveforms, shape (batch, n_frames, n_mels)."""
-    from keras import layers
-
     x = layers.MelSpectrogram(
         fft_length=settings.n_fft,
         sequence_stride=settings.hop,
@@ -57,17 +45,23 @@ def _log_mel(wave, settings: FeatureSettings):
     loudest = layers.GlobalMaxPooling2D(keepdims=True)(x)
     x = layers.Subtract()([x, loudest])
     x = layers.ReLU()(layers.Rescaling(1.0, offset=settings.range_db)(x))
-    return layers.Reshape((-1, settings.n_mels))(x)
+    return Model(wave, layers.Reshape((-1, settings.n_mels))(x), name="log_mel")
 
 
 def with_front_end(body, settings: FeatureSettings):
     """Join front end and body: raw 16 kHz waveform in, probabilities out."""
     from keras import Input, Model
 
-    is_two = body.input_shape[-1] == settings.n_bins("logmel_two")
-    front = build_front_end(settings, "logmel_two" if is_two else "logmel")
     wave = Input((None,), name="waveform")
-    return Model(wave, body(front(wave)), name=body.name)
+    return Model(wave, body(build_front_end(settings)(wave)), name=body.name)
+
+
+def average(bodies: list, *, name: str):
+    """One body that answers with the mean of the probabilities of several, each of its own name."""
+    from keras import Input, Model, layers
+
+    inputs = Input(bodies[0].input_shape[1:], name="log_mel_frames")
+    return Model(inputs, layers.Average()([body(inputs) for body in bodies]), name=name)
 
 
 def build_mfcc_lstm(n_columns: int, n_classes: int):
@@ -181,29 +175,3 @@ def build_cnn(shape: tuple[int, int], n_classes: int, *, name: str = "cnn"):
     # Little dropout: augmentation already keeps so small a network from learning clips by heart.
     x = layers.Dropout(0.2)(_pool_time(x))
     return Model(inputs, layers.Dense(n_classes, activation="softmax")(x), name=name)
-
-
-def split_columns(n_bins: int) -> tuple[slice, slice]:
-    """Columns of the two resolutions in ``logmel_two``.
-
-    Examples
-    --------
-    >>> split_columns(192)
-    (slice(0, 64, None), slice(64, 192, None))
-    """
-    return slice(0, n_bins // 3), slice(n_bins // 3, n_bins)
-
-
-def build_cnn_two(shape: tuple[int, int], n_classes: int):
-    """Two CNNs, one per resolution of ``logmel_two``; their probabilities are averaged."""
-    from keras import Input, Model, layers
-
-    inputs = Input((None, shape[1]), name="log_mel_frames")
-    picture = layers.Reshape((-1, shape[1], 1))(inputs)
-    answers = []
-    for name, columns in zip(("coarse", "fine"), split_columns(shape[1]), strict=True):
-        n_bins = columns.stop - columns.start
-        part = layers.Cropping2D(((0, 0), (columns.start, shape[1] - columns.stop)))(picture)
-        body = build_cnn((shape[0], n_bins), n_classes, name=f"cnn_{name}")
-        answers.append(body(layers.Reshape((-1, n_bins))(part)))
-    return Model(inputs, layers.Average()(answers), name="cnn_two")

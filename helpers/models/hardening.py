@@ -10,7 +10,6 @@ from __future__ import annotations
 import librosa
 import numpy as np
 
-from helpers.models.builders import split_columns
 from helpers.sound.audio import SAMPLE_RATE
 from helpers.sound.augment import augment_frames
 
@@ -32,12 +31,6 @@ def harden_frames(batch: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if changed.any():
         batch[changed] = _spoil(batch[changed], rng)
     return augment_frames(batch, rng)
-
-
-def harden_two(batch: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """:func:`harden_frames` for ``logmel_two``: each resolution has its own draw."""
-    parts = [batch[:, :, columns] for columns in split_columns(batch.shape[2])]
-    return np.concatenate([harden_frames(part, rng) for part in parts], axis=2)
 
 
 def _spoil(batch: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -18,13 +18,11 @@ from helpers.features.extract import FRAME_FAMILIES
 from helpers.models.builders import (
     build_cnn,
     build_cnn_lstm,
-    build_cnn_two,
     build_functionals_mlp,
     build_lstm,
     build_mfcc_lstm,
     build_vector_cnn,
 )
-from helpers.models.hardening import harden_two
 from helpers.models.training import TrainingSettings, fit_model, prepare_keras
 from helpers.runs import hash_code
 from helpers.sound.augment import augment_frames
@@ -189,6 +187,5 @@ RECIPES: dict[str, NetworkRecipe | SvmRecipe] = {
     "vector_cnn": NetworkRecipe("vector162", build_vector_cnn, _QUICK),
     "cnn_lstm": NetworkRecipe("logmel", build_cnn_lstm, _QUICK, augment=augment_frames),
     "cnn": NetworkRecipe("logmel", build_cnn, _CNN, augment=augment_frames),
-    "cnn_two": NetworkRecipe("logmel_two", build_cnn_two, _CNN, augment=harden_two),
     "svm": SvmRecipe("functionals"),
 }
