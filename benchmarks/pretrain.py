@@ -41,6 +41,7 @@ from helpers.models.modelfile import (
     update_card,
 )
 from helpers.models.prediction import Predictor, predict_side
+from helpers.models.recipes import FINE
 from helpers.models.training import TrainingSettings, fit_model, prepare_keras
 from helpers.report.card import describe_model
 from helpers.report.pages import render
@@ -49,7 +50,7 @@ from helpers.sound.disturbances import CONDITIONS
 from helpers.sound.inspection import inspect_clips
 from helpers.splits import make_split
 
-FEATURES = FeatureSettings(n_fft=2048, n_mels=128)
+FEATURES = FINE
 SETTINGS = TrainingSettings(epochs=40, wait=40, patience=40)
 SEEDS = (0, 1, 2)
 CLASSES = list(EMOTIONS[:8])  # boredom is in one corpus only

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import nbformat
@@ -24,6 +24,7 @@ from tiny import write_tone
 
 from helpers.cli import main
 from helpers.corpora import load_corpora
+from helpers.errors import UserError
 from helpers.evaluation.summary import format_summary
 from helpers.experiments.crossval import (
     PartsFailedError,
@@ -32,6 +33,7 @@ from helpers.experiments.crossval import (
     parts_folder,
 )
 from helpers.features.extract import extract_features
+from helpers.models.modelfile import SHIPPED, read_card
 from helpers.models.recipes import RECIPES
 from helpers.models.training import TrainingSettings
 from helpers.parallel import KEEP_MEMORY
@@ -212,6 +214,18 @@ def test_a_part_is_what_the_model_says_of_the_test_side(clips, tmp_path):
     assert "1 of 4 folds only" in format_summary(json.loads((tmp_path / "cv.json").read_text()))
 
 
+def test_the_body_that_comes_along_learns_the_emotions_of_others(clips, tmp_path):
+    table = cross_validate(clips, "pretrained", run=Run(tmp_path / "tones"), jobs=2)
+    assert table["path"].nunique() == len(clips)
+    np.testing.assert_allclose(table[CLASSES].sum(axis=1), 1, rtol=1e-5)
+    assert balanced_accuracy_score(table["emotion"], table["predicted"]) > 0.6  # chance: 0.33
+    assert read_card(SHIPPED)["features"] == asdict(RECIPES["pretrained"].features)
+    learned = read_card(SHIPPED)["speakers"]["train"][0]
+    heard = clips.assign(speaker=clips["speaker"].replace("mine-anna", learned))
+    with pytest.raises(UserError, match=f"has learned from {learned}, so a score on them"):
+        cross_validate(heard, "pretrained", run=Run(tmp_path / "heard"))
+
+
 def test_networks_say_the_same_however_many_run_at_once(clips, tmp_path):
     tables, parts = {}, {}
     for jobs, folds in ((1, [1]), (2, [1, 2])):
@@ -360,7 +374,7 @@ def test_from_the_terminal(corpus, home, capsys, tmp_path):
         ("--protocol x", "protocol 'x': expected one of speaker-independent, random-80-20"),
         ("--seeds 0", "seeds 0: expected at least 1"),
         ("--jobs 0", "jobs 0: expected at least 1"),
-        ("--epochs 5", "epochs 5: svm has none"),
+        ("--epochs 5", "epochs 5: this model has none"),
         ("--folds 1,x", "folds '1,x': expected numbers such as 1,2"),
         ("--folds 0", "folds [0]: expected some of 1 to 4 under"),
         ("--folds 2 --protocol random-80-20", "expected some of 1 to 1 under"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from helpers.features.extract import compute_features
@@ -20,6 +21,7 @@ from helpers.models.builders import (
     build_vector_cnn,
     with_front_end,
 )
+from helpers.models.recipes import fit_head, make_linear_model
 from helpers.models.training import prepare_keras
 from helpers.sound.audio import SAMPLE_RATE, fit_clip, load_audio
 
@@ -240,3 +242,14 @@ def test_served_model_is_built_in_layers_on_a_waveform(build, keras, tmp_path: P
     loaded = keras.saving.load_model(tmp_path / "model.keras", compile=False, safe_mode=True)
     np.testing.assert_allclose(np.asarray(loaded(y)), expected, atol=1e-6)
     check_probabilities(loaded, np.zeros((1, 16_000), "float32"), 5)
+
+
+@pytest.mark.parametrize("classes", [["sad", "happy"], ["sad", "calm", "happy", "angry"]])
+def test_a_new_head_says_what_logistic_regression_says(classes, rng):
+    emotions = pd.Series(np.resize([name for name in classes if name != "calm"], 60))
+    columns = rng.normal(3, 5, (60, 7)) + 4 * (emotions == "sad").to_numpy()[:, None]
+    found = np.asarray(fit_head(columns, emotions, classes=classes)(columns.astype("float32")))
+    linear = make_linear_model().fit(columns, emotions)
+    expected = pd.DataFrame(linear.predict_proba(columns), columns=linear.classes_)
+    expected = expected.reindex(columns=classes, fill_value=0)
+    np.testing.assert_allclose(found, expected, atol=1e-5)

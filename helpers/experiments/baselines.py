@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from helpers.features.extract import compute_features
-from helpers.models.recipes import RECIPES
+from helpers.models.recipes import RECIPES, make_linear_model
 from helpers.parallel import map_clips
 from helpers.sound.audio import load_audio
 from helpers.sound.augment import AUGMENTATIONS
@@ -213,16 +213,3 @@ def draw_clips(clips: pd.DataFrame, n: int, seed: int) -> pd.DataFrame:
     each = max(1, n // clips["emotion"].nunique())
     shuffled = clips.sample(frac=1, random_state=seed)
     return shuffled.groupby("emotion", sort=True).head(each).sort_index()
-
-
-def make_linear_model(seed: int = 0):
-    """Standardised columns and a logistic regression, classes weighted by how rare they are."""
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    # Strongly regularised: there are as many columns as clips of a class.
-    return make_pipeline(
-        StandardScaler(),
-        LogisticRegression(C=0.01, max_iter=2000, class_weight="balanced", random_state=seed),
-    )

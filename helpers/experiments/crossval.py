@@ -34,7 +34,7 @@ from helpers.corpora.folds import count_folds
 from helpers.errors import UserError
 from helpers.evaluation.scores import confusion_counts, uar
 from helpers.evaluation.summary import format_summary, name_speakers, summarise
-from helpers.features.extract import FeatureSettings, extract_features
+from helpers.features.extract import extract_features
 from helpers.models.recipes import RECIPES
 from helpers.parallel import KEEP_MEMORY
 from helpers.runs import Run, dump_json, fingerprint, package_versions
@@ -196,7 +196,7 @@ def _begin_worker() -> None:
 def _compute_part(run, name, clips, split, recipe, classes, seed, fold) -> str:
     """Train on one split, write what the model says of its test side, and return a line on it."""
     begin = time.perf_counter()
-    x = extract_features(clips, family=recipe.family, n_jobs=1)
+    x = _extract(clips, recipe, 1)
     answers = recipe.fit_predict(x, clips, split, classes=classes, seed=seed)
     facts = clips.loc[split == "test", CV_FACTS].reset_index(drop=True)
     table = pd.concat([facts, answers], axis=1)
@@ -204,6 +204,10 @@ def _compute_part(run, name, clips, split, recipe, classes, seed, fold) -> str:
     found = uar(confusion_counts(table["emotion"], table["predicted"], classes))
     seconds = time.perf_counter() - begin
     return f"UAR {found:.3f} on {name_speakers(table['speaker'])} · {seconds:.0f} s"
+
+
+def _extract(clips: pd.DataFrame, recipe, n_jobs: int):
+    return extract_features(clips, family=recipe.family, settings=recipe.features, n_jobs=n_jobs)
 
 
 def describe(clips: pd.DataFrame, model: str, recipe, *, protocol: str, jobs: int = -1) -> dict:
@@ -219,7 +223,7 @@ def describe(clips: pd.DataFrame, model: str, recipe, *, protocol: str, jobs: in
     for fold in range(1, n_folds + 1):
         digest.update(",".join(make_split(clips, protocol=protocol, fold=fold)).encode())
     digest.update(clips[CV_FACTS[1:]].to_csv(index=False).encode())
-    digest.update(np.ascontiguousarray(extract_features(clips, family=recipe.family, n_jobs=jobs)))
+    digest.update(np.ascontiguousarray(_extract(clips, recipe, jobs)))
     return {
         "model": model,
         "protocol": protocol,
@@ -231,8 +235,8 @@ def describe(clips: pd.DataFrame, model: str, recipe, *, protocol: str, jobs: in
         "classes": class_order(clips["emotion"]),
         "n_folds": n_folds,
         "family": recipe.family,
-        "features": asdict(FeatureSettings()),
-        **recipe.describe(),
+        "features": asdict(recipe.features),
+        **recipe.describe(clips),
         "inputs": digest.hexdigest()[:16],
         "versions": package_versions(),
     }

@@ -12,7 +12,7 @@ from helpers.corpora import load_corpora
 from helpers.corpora.folds import count_folds, name_families
 from helpers.errors import UserError
 from helpers.evaluation.scores import score_predictions
-from helpers.experiments.baselines import make_linear_model
+from helpers.models.recipes import make_linear_model
 from helpers.splits import make_split
 
 #: From the leakiest to the strictest.

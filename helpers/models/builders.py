@@ -64,6 +64,27 @@ def average(bodies: list, *, name: str):
     return Model(inputs, layers.Average()([body(inputs) for body in bodies]), name=name)
 
 
+def embed(body):
+    """What a body makes of a picture before its last layer names an emotion.
+
+    Parameters
+    ----------
+    body : keras.Model
+        One network on log-mel frames, or several of :func:`average`.
+
+    Returns
+    -------
+    keras.Model
+        Log-mel frames in, ``(batch, n_columns)`` out; of several networks, side by side.
+    """
+    from keras import Input, Model, layers
+
+    members = [layer for layer in body.layers if isinstance(layer, Model)] or [body]
+    inputs = Input(body.input_shape[1:], name="log_mel_frames")
+    parts = [Model(member.inputs, member.layers[-1].input)(inputs) for member in members]
+    return Model(inputs, layers.Concatenate()(parts) if len(parts) > 1 else parts[0])
+
+
 def build_mfcc_lstm(n_columns: int, n_classes: int):
     """Averaged-MFCC LSTM: it steps through 40 MFCC *means* as if they were time."""
     from keras import Input, Model, layers

@@ -17,9 +17,11 @@ import numpy as np
 
 from helpers.errors import UserError
 from helpers.features.extract import FAMILIES, FRAME_FAMILIES, FeatureSettings
-from helpers.runs import atomic_write, dump_json, package_versions
+from helpers.runs import PROJECT_ROOT, atomic_write, dump_json, package_versions
 from helpers.sound.audio import SAMPLE_RATE
 
+#: Learned from people, and comes with a clone; benchmarks/pretrain.py makes it.
+SHIPPED = PROJECT_ROOT / "outputs" / "pretrained" / "model.keras"
 CARD_NAME = "card.json"
 CARD_FORMAT = 1
 

@@ -14,12 +14,10 @@ from helpers.columns import FACTS
 from helpers.corpora import find_audio, load_manifest
 from helpers.errors import UserError
 from helpers.features.extract import FeatureSettings, compute_features
-from helpers.models.modelfile import apply_temperature, load_model
-from helpers.runs import PROJECT_ROOT, outputs_home
+from helpers.models.modelfile import SHIPPED, apply_temperature, load_model
+from helpers.runs import outputs_home
 from helpers.sound.audio import SAMPLE_RATE, AudioError, check_waveform, fit_clip, load_audio
 
-#: Learned from people, and comes with a clone; benchmarks/pretrain.py makes it.
-SHIPPED = PROJECT_ROOT / "outputs" / "pretrained" / "model.keras"
 _BATCH = 16
 _CHUNK = 64  # windows in memory at once
 _HEARD = 1e-4  # peak of a window that holds a sound
