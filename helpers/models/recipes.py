@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -202,39 +203,64 @@ class PretrainedRecipe(SvmRecipe):
 
     def describe(self, tested: pd.DataFrame) -> dict:
         """As :meth:`NetworkRecipe.describe`, and which model it begins with."""
-        check_unheard(tested)
+        heard = find_heard(tested)
+        if heard:
+            raise UserError(
+                f"{SHIPPED}: this model has learned from {name_few(heard)}, so a score on them "
+                "would be worth nothing. Train from scratch, or test other people"
+            )
         begin = hashlib.sha256(SHIPPED.read_bytes()).hexdigest()[:16]
-        code = hash_code(load_start, fit_head)
+        code = hash_code(begin_from_shipped)
         return {"settings": {}, "augment": False, "code": code, "begin": begin}
 
     def fit_predict(self, x, clips, split, *, classes, seed) -> pd.DataFrame:
         """As :meth:`NetworkRecipe.fit_predict`; validation clips are learned, nothing is chosen."""
-        test, heard = split == "test", split.isin(["train", "validation"])
-        columns = load_start().predict(np.asarray(x, "float32"), batch_size=64, verbose=0)
-        head = fit_head(columns[heard], clips.loc[heard, "emotion"], classes=classes, seed=seed)
-        return _name_answers(head.predict(columns[test], verbose=0), classes)
+        x, test, heard = np.asarray(x), split == "test", split.isin(["train", "validation"])
+        model = begin_from_shipped(x[heard], clips[heard], classes=classes, seed=seed)
+        tested = x[test].astype("float32")
+        return _name_answers(model.predict(tested, batch_size=64, verbose=0), classes)
 
 
-def load_start():
-    """What the model that comes with a clone makes of a clip before it names an emotion.
+def begin_from_shipped(
+    x: np.ndarray,
+    clips: pd.DataFrame,
+    *,
+    classes: list[str],
+    seed: int = 0,
+    path: Path = SHIPPED,
+):
+    """Give a trained model a new last layer for other emotions; all else stays as it is.
+
+    Parameters
+    ----------
+    x : np.ndarray, shape (n_clips, n_frames, n_mels)
+        Log-mel frames of :data:`FINE`, of the clips to learn from.
+    clips : pd.DataFrame
+        Their utterance table; ``emotion`` is read.
+    classes : list of str
+        Emotions in the order of the outputs.
+    seed : int
+    path : Path
+        The model to begin from: that which comes with a clone.
 
     Returns
     -------
     keras.Model
-        Log-mel frames of :data:`FINE` in, one row of columns per clip out.
+        A body, named ``pretrained``: log-mel frames in, probabilities out.
     """
-    model, _ = load_model(SHIPPED)
-    return embed(model.layers[-1])
+    from keras import Input, Model
+
+    begin, _ = load_model(path)
+    start = embed(begin.layers[-1])
+    columns = start.predict(x.astype("float32"), batch_size=64, verbose=0)
+    head = fit_head(columns, clips["emotion"], classes=classes, seed=seed)
+    inputs = Input(start.input_shape[1:], name="log_mel_frames")
+    return Model(inputs, head(start(inputs)), name="pretrained")
 
 
-def check_unheard(tested: pd.DataFrame) -> None:
-    """Refuse, with a UserError, to test people from whom the model of a clone has learned."""
-    heard = sorted(set(tested["speaker"]) & set(read_card(SHIPPED)["speakers"]["train"]))
-    if heard:
-        raise UserError(
-            f"{SHIPPED}: this model has learned from {name_few(heard)}, so a score on them would "
-            "be worth nothing. Train from scratch, or test other people"
-        )
+def find_heard(clips: pd.DataFrame) -> list[str]:
+    """Speakers of these clips from whom the model that comes with a clone has learned."""
+    return sorted(set(clips["speaker"]) & set(read_card(SHIPPED)["speakers"]["train"]))
 
 
 def make_linear_model(seed: int = 0):
@@ -251,7 +277,7 @@ def make_linear_model(seed: int = 0):
 
 
 def fit_head(columns: np.ndarray, emotions: pd.Series, *, classes: list[str], seed: int = 0):
-    """Learn to name emotions from what :func:`load_start` gives.
+    """Learn to name emotions from what :func:`helpers.models.builders.embed` gives.
 
     Parameters
     ----------
@@ -279,7 +305,7 @@ def fit_head(columns: np.ndarray, emotions: pd.Series, *, classes: list[str], se
     offset[places] = bias - weights @ (scaler.mean_ / scaler.scale_)
     inputs = Input((columns.shape[1],), name="embedding")
     outputs = layers.Dense(len(classes), activation="softmax")(inputs)
-    head = Model(inputs, outputs, name="pretrained")
+    head = Model(inputs, outputs, name="head")
     head.set_weights([kernel, offset])
     return head
 

@@ -1,0 +1,161 @@
+"""What the model that comes along is worth to people with clips of their own.
+
+    python benchmarks/own_data.py
+
+EmoDB and nEMO are each taken as somebody's own clips. The model to begin from has never met the
+corpus: it is the part ``without <corpus>`` of ``pretrain.py``, which must have run. Everybody is
+tested by models that have not heard them: one speaker at a time, or all others where few are there
+to learn from. ``benchmarks/own_data.csv`` is the table. ComParE-2016 is asked where openSMILE is
+installed (``benchmarks/requirements.txt``).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from helpers.columns import PROTOCOLS
+from helpers.corpora import class_order, load_corpora
+from helpers.evaluation.scores import score_predictions
+from helpers.features.extract import extract_features
+from helpers.models.prediction import Predictor
+from helpers.models.recipes import FINE, RECIPES, begin_from_shipped, make_linear_model
+from helpers.runs import Run, outputs_home
+from helpers.sound.audio import SAMPLE_RATE, load_audio
+from helpers.splits import check_split
+
+TABLE = Path(__file__).with_name("own_data.csv")
+#: Corpora, and the emotions that are asked for.
+CORPORA = {
+    "emodb": ("angry", "happy", "neutral", "sad"),
+    "nemo": ("angry", "fearful", "happy", "neutral", "sad", "surprised"),
+}
+FEW_SPEAKERS, FEW_CLIPS = 4, 20  # to learn from; clips of an emotion
+
+
+def main() -> None:
+    rows = []
+    for corpus, emotions in CORPORA.items():
+        clips = load_corpora(corpus)
+        clips = clips[clips["emotion"].isin(emotions)].reset_index(drop=True)
+        run = Run(outputs_home() / "own_data")
+        start = outputs_home() / "pretraining" / f"without {corpus}.keras"
+        for setting, splits in choose_splits(clips).items():
+            for system, answers in ask_all(clips, splits, start, run, setting).items():
+                score = score_predictions(answers, class_order(emotions), protocol=PROTOCOLS[0])
+                row = {"corpus": corpus, "learned from": setting, "system": system}
+                row |= {"uar": score["uar"], "n": score["n"], "speakers": score["n_speakers"]}
+                row |= dict(zip(("low", "high"), score["uar_interval"], strict=True))
+                rows.append(row)
+                pd.DataFrame(rows).to_csv(TABLE, index=False, float_format="%.3f")
+                print(row, flush=True)
+
+
+def choose_splits(clips: pd.DataFrame) -> dict[str, list[pd.Series]]:
+    """Who is learned from and who is tested, by setting."""
+    speakers = sorted(clips["speaker"].unique())
+    loso = []
+    for place, name in enumerate(speakers):
+        split = pd.Series("train", index=clips.index)
+        split[clips["speaker"] == name] = "test"
+        split[clips["speaker"] == speakers[place - 1]] = "validation"
+        loso.append(split)
+    few = []
+    for first in (speakers[:FEW_SPEAKERS], speakers[-FEW_SPEAKERS:]):
+        split = pd.Series("test", index=clips.index)
+        split[clips["speaker"].isin(first)] = "train"
+        split[clips["speaker"] == first[0]] = "validation"
+        few.append(split)
+    fewest = []
+    for split in few:
+        learned = clips[split != "test"].sample(frac=1, random_state=0)
+        rank = learned.groupby("emotion").cumcount()
+        left_out = rank.index[rank >= FEW_CLIPS]
+        fewest.append(split.mask(split.index.isin(left_out), "unused"))
+    return {
+        "all other speakers": loso,
+        f"{FEW_SPEAKERS} speakers": few,
+        f"{FEW_SPEAKERS} speakers, {FEW_CLIPS} clips per emotion": fewest,
+    }
+
+
+def ask_all(clips, splits, start: Path, run: Run, setting: str) -> dict[str, pd.DataFrame]:
+    """Answers of each system on the test sides."""
+    for split in splits:
+        check_split(clips, split)
+    classes = class_order(clips["emotion"])
+    fine = extract_features(clips, family="logmel", settings=FINE, n_jobs=1)
+    functionals = extract_features(clips, family="functionals", n_jobs=1)
+    systems = {
+        "never met": lambda split: ask_as_it_is(clips, split, start, fine),
+        "pretrained, new last layer": lambda split: begin(clips, split, start, fine, classes),
+        "functionals, SVM": lambda split: RECIPES["svm"].fit_predict(
+            functionals, clips, split, classes=classes, seed=0
+        ),
+        "functionals, linear": lambda split: ask_linear(clips, split, functionals),
+    }
+    compare = extract_compare(clips, run)
+    if compare is not None:
+        systems["ComParE-2016, SVM"] = lambda split: RECIPES["svm"].fit_predict(
+            compare, clips, split, classes=classes, seed=0
+        )
+    if "clips" in setting:  # few enough for a training from scratch to be quick
+        frames = extract_features(clips, family="logmel", n_jobs=1)
+        systems["cnn from scratch"] = lambda split: RECIPES["cnn"].fit_predict(
+            frames, clips, split, classes=classes, seed=0
+        )
+    answers = {}
+    for name, ask in systems.items():
+        parts = []
+        for split in splits:
+            tested = clips.loc[split == "test", ["emotion", "speaker"]].reset_index(drop=True)
+            parts.append(tested.assign(predicted=np.asarray(ask(split)["predicted"])))
+        answers[name] = pd.concat(parts, ignore_index=True)
+    return answers
+
+
+def ask_as_it_is(clips, split, start: Path, fine) -> pd.DataFrame:
+    """The emotions that the model has, of which only those of the corpus may be answered."""
+    predictor = Predictor(start)
+    frames = np.asarray(fine)[split == "test"].astype("float32")
+    said = predictor.model.layers[-1].predict(frames, batch_size=64, verbose=0)
+    known = [name for name in predictor.classes if name in set(clips["emotion"])]
+    return pd.DataFrame(said, columns=predictor.classes)[known].idxmax(axis=1).to_frame("predicted")
+
+
+def begin(clips, split, start: Path, fine, classes: list[str]) -> pd.DataFrame:
+    """A new last layer on a model that has not met the corpus."""
+    x, heard = np.asarray(fine), split.isin(["train", "validation"])
+    model = begin_from_shipped(x[heard], clips[heard], classes=classes, path=start)
+    said = model.predict(x[split == "test"].astype("float32"), batch_size=64, verbose=0)
+    return pd.DataFrame(said, columns=classes).idxmax(axis=1).to_frame("predicted")
+
+
+def ask_linear(clips, split, functionals) -> pd.DataFrame:
+    """The same last layer on functionals."""
+    heard, tested = split.isin(["train", "validation"]), split == "test"
+    model = make_linear_model().fit(functionals[heard], clips.loc[heard, "emotion"])
+    return pd.DataFrame({"predicted": model.predict(functionals[tested])})
+
+
+def extract_compare(clips: pd.DataFrame, run: Run) -> pd.DataFrame | None:
+    """The 6373 functionals of ComParE-2016, or None where openSMILE is not installed."""
+    name = f"compare-{clips['corpus'].iloc[0]}.csv"
+    if not run.path(name).is_file():
+        try:
+            import opensmile
+        except ImportError:
+            print("openSMILE is not installed: no ComParE-2016", flush=True)
+            return None
+        smile = opensmile.Smile(
+            opensmile.FeatureSet.ComParE_2016, opensmile.FeatureLevel.Functionals
+        )
+        rows = [smile.process_signal(load_audio(path), SAMPLE_RATE) for path in clips["path"]]
+        run.save_table(pd.concat(rows, ignore_index=True), name)
+    return run.read_table(name, made_by="")
+
+
+if __name__ == "__main__":
+    main()
