@@ -30,7 +30,7 @@ TABLE = Path(__file__).with_name("own_data.csv")
 #: Corpora, and the emotions that are asked for.
 CORPORA = {
     "emodb": ("angry", "happy", "neutral", "sad"),
-    "nemo": ("angry", "fearful", "happy", "neutral", "sad", "surprised"),
+    "nemo": ("angry", "fear", "happy", "neutral", "sad", "surprise"),
 }
 FEW_SPEAKERS, FEW_CLIPS = 4, 20  # to learn from; clips of an emotion
 
