@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from helpers.columns import FACTS
-from helpers.corpora import find_audio, load_manifest
+from helpers.corpora import find_audio
 from helpers.errors import UserError
 from helpers.features.extract import FeatureSettings, compute_features
 from helpers.features.speech import judge_speech
@@ -121,9 +121,25 @@ class Predictor:
             rows.append(self._call(pair).numpy()[: len(batch)])
         return apply_temperature(np.concatenate(rows), self.card["temperature"])
 
+    def warm_up(self) -> None:
+        """Answer something, so that the first recording is answered as fast as the others."""
+        noise = np.random.default_rng(0).normal(0, 0.1, SAMPLE_RATE).astype("float32")
+        self.predict_audio(noise)
+        self.predict_waves([noise])
+
     def predict_audio(
         self, y: np.ndarray, sr: int = SAMPLE_RATE, *, name: str = ""
     ) -> pd.DataFrame:
+        """The first table of :meth:`follow_audio`, which has the parameters: one row."""
+        return self.follow_audio(y, sr, name=name)[0]
+
+    def predict_windows(self, y: np.ndarray, sr: int = SAMPLE_RATE) -> pd.DataFrame:
+        """The second table of :meth:`follow_audio`, which has the parameters: answers over time."""
+        return self.follow_audio(y, sr)[1]
+
+    def follow_audio(
+        self, y: np.ndarray, sr: int = SAMPLE_RATE, *, name: str = ""
+    ) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Estimate the emotion of one waveform, called ``name`` in the column ``file``.
 
         Parameters
@@ -137,13 +153,17 @@ class Predictor:
 
         Returns
         -------
-        pd.DataFrame
+        files : pd.DataFrame
             One row: ``file start_s end_s emotion confidence sure``, one column per emotion with
             its probability, ``reason error``. Where it is not ``sure``, the emotion is only the
             likeliest of several. Where nobody can be heard to speak, the emotion is empty and the
-            ``reason`` is one of :data:`helpers.features.speech.REASONS`.
+            ``reason`` is one of :data:`helpers.features.speech.REASONS`. The figures are the mean
+            of those of its windows in which somebody speaks.
+        windows : pd.DataFrame
+            The same columns but for ``error``, one row per window: ``clip_s`` seconds, each half
+            over the last. A recording of up to twice ``clip_s`` is a single one.
         """
-        return self._answer([(name, check_waveform(y, sr=sr, name=name or "the sound"))])[0]
+        return self._answer([(name, check_waveform(y, sr=sr, name=name or "the sound"))])
 
     def predict_files(self, paths, **options) -> pd.DataFrame:
         """The first table of :meth:`follow_files`, which has the parameters."""
@@ -171,12 +191,8 @@ class Predictor:
 
         Returns
         -------
-        files : pd.DataFrame
-            As :meth:`predict_audio`, one row per file; a broken file is a row with its ``error``.
-            The figures are the mean of those of its windows in which somebody speaks.
-        windows : pd.DataFrame
-            The same columns but for ``error``, one row per window: ``clip_s`` seconds, each half
-            over the last. A recording of up to twice ``clip_s`` is a single one.
+        files, windows : pd.DataFrame
+            As for :meth:`follow_audio`; a broken file is a row of the first with its ``error``.
         """
         if isinstance(paths, str | os.PathLike) or hasattr(paths, "read"):
             paths = [paths]
@@ -225,13 +241,16 @@ class Predictor:
         over_time[self.classes] = answers
         names = [name for name, _ in recordings]
         files = pd.DataFrame({"file": names, "start_s": 0.0, "end_s": ends, "error": errors})
-        by_file = over_time.groupby("place")["reason"]
-        # Where somebody speaks, other windows do not vote.
-        votes = (over_time["reason"] == "") | (by_file.transform("min") != "")
-        means = over_time[votes].groupby("place")[self.classes].mean()
-        files["reason"] = "" if any_sound else by_file.min().reindex(files.index, fill_value="")
-        files[self.classes] = means.reindex(files.index)
+        files[["reason", *self.classes]] = self._average(over_time).reindex(files.index)
+        files["reason"] = "" if any_sound else files["reason"].fillna("")
         return self._name(files), self._name(over_time)
+
+    def _average(self, windows: pd.DataFrame) -> pd.DataFrame:
+        """Reason and mean of each recording; where somebody speaks, other windows do not vote."""
+        by_file = windows.groupby("place")["reason"]
+        votes = (windows["reason"] == "") | (by_file.transform("min") != "")
+        means = windows[votes].groupby("place")[self.classes].mean()
+        return pd.concat([by_file.min(), means], axis=1)
 
     def _name(self, table: pd.DataFrame) -> pd.DataFrame:
         """The table with the likeliest emotion, and its columns in order."""
@@ -249,6 +268,11 @@ class Predictor:
 
 def _judge_level(y: np.ndarray) -> str:
     return "" if np.abs(y).max() > _HEARD else "too quiet"
+
+
+def to_records(table: pd.DataFrame) -> list[dict]:
+    """Rows as JSON takes them; None where there is no number."""
+    return table.astype(object).where(table.notna(), None).to_dict("records")
 
 
 def find_model() -> Path:
@@ -285,51 +309,6 @@ def list_audio(paths: Iterable[str | Path]) -> list[Path]:
             raise UserError(f"{path}: {what} audio files such as .wav, .flac or .mp3")
         files += inside
     return files
-
-
-def compare_with_labels(
-    predictions: pd.DataFrame, labels: str | Path, classes: list[str]
-) -> tuple[pd.DataFrame, list[str]]:
-    """Join predictions with the true emotions of a CSV ``path,emotion``.
-
-    Parameters
-    ----------
-    predictions : pd.DataFrame
-        From :meth:`Predictor.predict_files`.
-    labels : str or Path
-        CSV in UTF-8 with a header; paths are absolute or relative to the CSV.
-    classes : list of str
-        Emotions that the model knows.
-
-    Returns
-    -------
-    clips : pd.DataFrame
-        Scored clips with ``emotion`` (true), ``predicted`` and ``speaker``.
-    notes : list of str
-        What could be read and not be scored, and why.
-
-    Raises
-    ------
-    UserError
-        The CSV cannot be read as labels.
-    """
-    truth = load_manifest(labels).clips
-    # Real paths: "../a.wav" and a link to a folder are the same clip.
-    known = truth.assign(real=truth["path"].map(os.path.realpath)).drop_duplicates("real")
-    heard = predictions[predictions["error"] == ""]
-    clips = heard.rename(columns={"emotion": "predicted"})
-    clips["real"] = clips["file"].map(os.path.realpath)
-    clips = clips.merge(known[["real", "emotion", "speaker"]], on="real", how="left")
-    unlisted = clips["emotion"].isna()
-    unknown = ~clips["emotion"].isin(classes) & ~unlisted
-    notes = []
-    if unlisted.any():
-        names = ", ".join(clips.loc[unlisted, "file"][:3])
-        notes.append(f"{unlisted.sum()} files are not listed in {labels}: {names}")
-    if unknown.any():
-        names = ", ".join(sorted(set(clips.loc[unknown, "emotion"])))
-        notes.append(f"{unknown.sum()} files have an emotion that the model does not know: {names}")
-    return clips.loc[~(unlisted | unknown), ["file", "predicted", "emotion", "speaker"]], notes
 
 
 def predict_side(predictor: Predictor, clips: pd.DataFrame, protocol: str, side: str):
