@@ -76,7 +76,7 @@ class Recorder(anywidget.AnyWidget):
         if content.get("machine") and self.machine:
             self._microphone = Microphone()
         rate = self._microphone.rate if self._microphone else content.get("rate")
-        if not rate:
+        if not isinstance(rate, int | float) or rate <= 0:
             raise UserError("The page did not say its sample rate. Load it again.")
         self._live = Live(self.predictor, sr=rate)
 
