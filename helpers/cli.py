@@ -107,11 +107,14 @@ def build_parser() -> argparse.ArgumentParser:
         help="set a notebook parameter, e.g. -p EPOCHS=75; may be repeated",
     )
 
-    predict = _add(group, "predict", commands.predict, csv)
-    predict.add_argument("paths", nargs="+", metavar="FILE|FOLDER|PATTERN")
-    which = predict.add_mutually_exclusive_group()
+    model = argparse.ArgumentParser(add_help=False)
+    which = model.add_mutually_exclusive_group()
     which.add_argument("--model", help="a model.keras; the one that comes along if not given")
     which.add_argument("--run", help="the model of this run: a folder, or its name in outputs/")
+
+    predict = _add(group, "predict", commands.predict, model, csv)
+    predict.add_argument("paths", nargs="+", metavar="FILE|FOLDER|PATTERN|-")
+    predict.add_argument("--json", action="store_true", help="one JSON object a line, not a table")
     predict.add_argument(
         "--channel",
         choices=("mean", "left", "right"),
@@ -122,13 +125,34 @@ def build_parser() -> argparse.ArgumentParser:
         "--timeline",
         type=partial(_output_file, "--timeline"),
         metavar="OUT",
-        help="a CSV with a row every 1.5 s as well",
+        help="a CSV with a row every 1.5 s as well, for a recording of more than 6 s",
+    )
+    predict.add_argument(
+        "--plot",
+        type=partial(_output_file, "--plot", kinds=(".png", ".svg", ".pdf")),
+        metavar="OUT.png",
+        help="a picture of the emotions over time",
     )
     predict.add_argument("--labels", type=Path, help="CSV path,emotion: report how right it was")
 
-    app = _add(group, "app", commands.serve_app)
+    live = _add(group, "live", commands.live, model, csv)
+    live.add_argument("--device", metavar="N|NAME", help="a microphone; the system's if not given")
+    live.add_argument("--seconds", type=float, default=600.0, help="%(default)g if not given")
+    live.add_argument(
+        "--save",
+        type=partial(_output_file, "--save", kinds=(".wav", ".flac")),
+        metavar="OUT.wav",
+        help="keep the recording",
+    )
+
+    app = _add(group, "app", commands.serve_app, model)
     app.add_argument("--port", type=int, default=8866, help="%(default)s if not given")
-    app.add_argument("--model", help="a model.keras; the one that comes along if not given")
+
+    serve = _add(group, "serve", commands.serve_api, model)
+    serve.add_argument("--port", type=int, default=8000, help="%(default)s if not given")
+    serve.add_argument(
+        "--workers", type=int, default=os.cpu_count(), help="one a core if not given"
+    )
 
     cv = _add(group, "cv", commands.cross_validate, corpora, labels, cutting)
     cv.add_argument("--model", required=True, help="svm, or a network of 04 and 05 such as cnn")
@@ -178,9 +202,11 @@ def _parameter(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _output_file(option: str, text: str) -> Path:
+def _output_file(option: str, text: str, kinds: tuple[str, ...] = ()) -> Path:
     """``OUT``, a file to write: what cannot be written is said before an hour of work."""
     path = Path(text)
+    if kinds and path.suffix.lower() not in kinds:
+        raise UserError(f"{option} {path}: expected a name that ends in {', '.join(kinds)}")
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_dir() or not os.access(path.parent, os.W_OK):
         raise UserError(f"{option} {path}: expected the name of a file that can be written")

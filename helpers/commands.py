@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from pathlib import Path
@@ -11,6 +12,8 @@ from helpers.errors import UserError
 from helpers.runs import atomic_write, find_run, open_run, show_progress
 
 _SHOWN_A_CHECK = 50
+_SOME_FAILED = 3
+_MOST_DRAWN = 20
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -45,50 +48,102 @@ def _reading(arguments: argparse.Namespace):
 
 
 def predict(arguments: argparse.Namespace) -> int:
-    """Estimate the emotion in recordings."""
+    """Estimate the emotion in recordings.
+
+    A file that cannot be used is a row with its error, and makes the exit code 3. One in which
+    nobody can be heard to speak gets no emotion, but a reason.
+    """
     from helpers.corpora import load_manifest
-    from helpers.models.modelfile import read_card
-    from helpers.models.prediction import Predictor, find_model, list_audio
-    from helpers.models.training import prepare_keras
+    from helpers.models.prediction import list_audio, to_records
 
     files = list_audio(arguments.paths)
+    files = [sys.stdin.buffer if str(name) == "-" else name for name in files]
     # Wrong files are named before TensorFlow starts and before an hour of work.
     if arguments.labels:
         load_manifest(arguments.labels)
-    if arguments.run:
-        model = find_run(arguments.run).require("model.keras", made_by="05_train_cnn")
-    else:
-        model = arguments.model or find_model()
-    read_card(model)
-    prepare_keras(0)  # the same kernels as in the notebooks, without TensorFlow's chatter
-    predictor = Predictor(model)
-    print(f"ser: {predictor.introduce()}", file=sys.stderr)
+    predictor = _open_predictor(_find_model(arguments))
     channel = {"mean": None, "left": 0, "right": 1}[arguments.channel]
-    table = predictor.predict_files(files, channel=channel)
+    table, windows = predictor.follow_files(files, channel=channel)
     _write_csv(table, arguments.csv, excel=arguments.excel)
-    if arguments.timeline:
-        _write_timeline(predictor, table.loc[table["error"] == "", "file"], channel, arguments)
-    shown = table.drop(columns="error")
-    print(shown.to_string(index=False, na_rep="", float_format="{:.2f}".format))
+    _write_csv(windows, arguments.timeline, excel=arguments.excel)
+    if arguments.json:
+        print(*map(json.dumps, to_records(table)), sep="\n")
+    else:
+        shown = table.drop(columns="error")
+        print(shown.to_string(index=False, na_rep="", float_format="{:.2f}".format))
+    if arguments.timeline or arguments.plot:
+        _report_timeline(windows, predictor.classes, arguments.plot)
     for row in table[table["error"] != ""].itertuples():
         print(f"ser: {row.error}", file=sys.stderr)
     if arguments.labels:
         _report(table, arguments.labels, predictor.classes)
-    return 0 if (table["error"] == "").any() else 1
+    return 0 if (table["error"] == "").all() else _SOME_FAILED
 
 
-def _write_timeline(predictor, files, channel: int | None, arguments: argparse.Namespace) -> None:
-    import pandas as pd
+def _find_model(arguments: argparse.Namespace) -> Path:
+    """The model that was asked for; a wrong one is named before anything starts."""
+    from helpers.models.modelfile import read_card
+    from helpers.models.prediction import find_model
 
-    from helpers.sound.audio import load_audio
+    if arguments.run:
+        model = find_run(arguments.run).require("model.keras", made_by="05_train_cnn")
+    else:
+        model = Path(arguments.model or find_model())
+    read_card(model)
+    return model
 
-    tables = []
-    for file in files:
-        windows = predictor.predict_windows(load_audio(file, channel=channel))
-        windows.insert(0, "file", file)
-        tables.append(windows)
-    if tables:
-        _write_csv(pd.concat(tables), arguments.timeline, excel=arguments.excel)
+
+def _open_predictor(model: Path):
+    from helpers.models.prediction import Predictor
+    from helpers.models.training import prepare_keras
+
+    prepare_keras(0)  # the same kernels as in the notebooks, without TensorFlow's chatter
+    predictor = Predictor(model)
+    print(f"ser: {predictor.introduce()}", file=sys.stderr)
+    return predictor
+
+
+def _report_timeline(windows, classes: list[str], plot: Path | None) -> None:
+    """Say how the emotion changed in each file, and draw it."""
+    from matplotlib.figure import Figure  # not pyplot: no window, nothing to close
+
+    from helpers.report.timeline import describe_spells, plot_timeline
+
+    by_file = list(windows.groupby("file", sort=False))[:_MOST_DRAWN]
+    for name, rows in by_file:
+        print(f"ser: {name}: {describe_spells(rows)}", file=sys.stderr)
+    if not plot or not by_file:
+        return
+    figure = Figure(figsize=(12, 3 * len(by_file)), layout="constrained")
+    axes = figure.subplots(len(by_file), squeeze=False)[:, 0]
+    for ax, (name, rows) in zip(axes, by_file, strict=True):
+        plot_timeline(rows, classes, ax=ax, title=Path(name).name)
+    with atomic_write(plot) as temporary:
+        figure.savefig(temporary, format=plot.suffix.removeprefix(".") or "png")
+
+
+def live(arguments: argparse.Namespace) -> int:
+    """Say what the microphone hears, while it hears it.
+
+    Stop with Ctrl+C.
+    """
+    from helpers.app.live import Live
+    from helpers.app.screen import watch
+    from helpers.sound.microphone import Microphone
+
+    predictor = _open_predictor(_find_model(arguments))
+    with Microphone(arguments.device) as microphone:
+        talk = Live(predictor, sr=microphone.rate)
+        watch(talk, microphone, seconds=arguments.seconds)
+    if arguments.save:
+        import soundfile
+
+        from helpers.sound.audio import SAMPLE_RATE
+
+        soundfile.write(arguments.save, talk.sound, SAMPLE_RATE)
+        print(f"ser: wrote {talk.heard_s:.1f} s to {arguments.save}", file=sys.stderr)
+    _write_csv(talk.timeline, arguments.csv, excel=arguments.excel)
+    return 0
 
 
 def serve_app(arguments: argparse.Namespace) -> int:
@@ -98,12 +153,19 @@ def serve_app(arguments: argparse.Namespace) -> int:
     own, which ends with the page; nothing is kept.
     """
     from helpers.app.web import serve
-    from helpers.models.modelfile import read_card
-    from helpers.models.prediction import find_model
 
-    model = Path(arguments.model or find_model()).resolve()
-    read_card(model)  # a wrong file is named before anything starts
-    serve(model, port=arguments.port)
+    serve(_find_model(arguments).resolve(), port=arguments.port)
+    return 0
+
+
+def serve_api(arguments: argparse.Namespace) -> int:
+    """Answer other programs over HTTP: POST a recording to /predict.
+
+    The page /docs describes itself. Each worker is a process with a model of its own.
+    """
+    from helpers.app.serve import serve
+
+    serve(_find_model(arguments).resolve(), port=arguments.port, workers=arguments.workers)
     return 0
 
 
@@ -265,7 +327,7 @@ def _write_csv(table, path: Path | None, *, excel: bool) -> None:
 
 def _report(table, labels: Path, classes: list[str]) -> None:
     from helpers.evaluation.scores import confusion_counts, score_by_emotion, uar
-    from helpers.models.prediction import compare_with_labels
+    from helpers.evaluation.truth import compare_with_labels
 
     clips, notes = compare_with_labels(table, labels, classes)
     print("".join(f"ser: {note}\n" for note in notes), file=sys.stderr, end="")

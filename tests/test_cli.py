@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
-from tiny import CLASSES, SETTINGS, build_tiny_model, write_tone
+from tiny import CLASSES, SETTINGS, build_tiny_model, write_tone, write_voice
 
 from helpers import pipeline
 from helpers.cli import main
@@ -376,8 +376,9 @@ def model(tmp_path_factory) -> Path:
 @pytest.fixture
 def sounds(home: Path) -> Path:
     folder = home / "sounds"
+    folder.mkdir()
     for hz in (150, 800, 3000):
-        write_tone(folder / f"{hz}.wav", hz)
+        write_voice(folder / f"{hz}.wav", hz)
     (folder / "bad.wav").write_text("no sound")
     return folder
 
@@ -389,7 +390,7 @@ def test_predict_a_folder_with_csv_and_labels(capsys, sounds, model, home):
     out = home / "new" / "folder" / "out.csv"
     code = ser("predict", "sounds", "--model", model, "--csv", out, "--labels", labels)
     said, err = capsys.readouterr()
-    assert code == 0
+    assert code == 3  # one of the files is broken
     table = pd.read_csv(out)
     names = [Path(file).name for file in table["file"]]
     assert names == ["150.wav", "3000.wav", "800.wav", "bad.wav"]
@@ -421,7 +422,7 @@ def test_predict_says_which_model_answers(capsys, sounds, model, home):
 
 
 def test_predict_nothing_but_broken_files(capsys, sounds, model):
-    assert ser("predict", sounds / "bad.wav", sounds / "none.wav", "--model", model) == 1
+    assert ser("predict", sounds / "bad.wav", sounds / "none.wav", "--model", model) == 3
     err = capsys.readouterr().err
     assert "bad.wav: found" in err and "none.wav: found nothing there" in err
 
@@ -622,9 +623,9 @@ def test_features_that_cannot_be_computed_are_refused(home, capsys, monkeypatch,
 # --- other people's terminals, names and settings ---
 
 
-def run_ser(*words: object, **environment: str) -> subprocess.CompletedProcess:
+def run_ser(*words: object, stdin=None, **environment: str) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "helpers.cli", *map(str, words)]
-    return subprocess.run(command, capture_output=True, env=os.environ | environment)
+    return subprocess.run(command, stdin=stdin, capture_output=True, env=os.environ | environment)
 
 
 @pytest.mark.parametrize(
@@ -651,18 +652,32 @@ def test_a_terminal_that_knows_few_letters(tmp_path, settings):
 @pytest.mark.skipif(sys.platform == "win32", reason="names are always Unicode there")
 def test_a_name_that_is_not_utf8_is_one_of_the_files(capsys, sounds, model):
     shutil.copy(sounds / "150.wav", os.fsdecode(os.fsencode(sounds) + b"/gl\xfccklich.wav"))
-    assert ser("predict", sounds, "--model", model, "--csv", "out.csv") == 0
+    assert ser("predict", sounds, "--model", model, "--csv", "out.csv") == 3
     content = Path("out.csv").read_bytes()
     assert content.count(b"\n") == 6 and b"gl\xfccklich.wav" in content
 
 
-def test_a_timeline_has_a_row_per_window(home, sounds, model):
-    write_tone(sounds / "long.wav", 800, duration_s=5)
-    assert ser("predict", sounds, "--model", model, "--timeline", "out.csv") == 0
+def test_answers_over_time_as_table_words_and_picture(home, sounds, model, capsys):
+    write_voice(sounds / "long.wav", 800, duration_s=5)
+    more = ("--timeline", "out.csv", "--plot", "new/out.png")
+    assert ser("predict", sounds, "--model", model, *more) == 3
     table = pd.read_csv("out.csv")
     windows = table.groupby(table["file"].map(os.path.basename)).size()
     assert windows["long.wav"] > 5 and "bad.wav" not in windows
     assert table.columns[:3].tolist() == ["file", "start_s", "end_s"]
+    assert re.search(r"long.wav: \w+ \d+%.* of 5 s; \d+ changes", capsys.readouterr().err)
+    assert Path("new/out.png").read_bytes().startswith(b"\x89PNG")
+    assert "ends in .png" in refused(capsys, "predict", sounds, "--plot", "out.doc")
+
+
+def test_predict_speaks_json_and_reads_standard_input(sounds, model):
+    with open(sounds / "150.wav", "rb") as file:
+        words = ("predict", "--json", "--model", model, "-", sounds / "bad.wav")
+        done = run_ser(*words, stdin=file)
+    assert done.returncode == 3, done.stderr
+    good, broken = map(json.loads, done.stdout.splitlines())
+    assert good["file"] == "<stdin>" and good["emotion"] in CLASSES
+    assert "found" in broken["error"] and broken["emotion"] == ""
 
 
 def test_csv_for_excel_has_a_signature(home, sounds, model, capsys):

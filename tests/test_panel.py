@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import io
 import os
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -22,13 +24,17 @@ import soundfile
 import soxr
 from conftest import skip_or_fail
 from IPython.display import HTML, Audio, Image
+from rich.console import Console
 from scipy import signal
+from tiny import voice
 
 from helpers.app import panel as module
+from helpers.app.live import Live
 from helpers.app.panel import Panel, analyse, label_samples
+from helpers.app.screen import draw
 from helpers.errors import UserError
 from helpers.sound.audio import SAMPLE_RATE
-from helpers.sound.microphone import record_microphone
+from helpers.sound.microphone import Microphone
 
 CLASSES = ["neutral", "happy", "sad", "angry"]
 
@@ -39,13 +45,18 @@ class LoudIsAngry:
     classes = CLASSES
     is_synthetic = False
 
-    def predict_audio(self, y: np.ndarray, *, name: str = "") -> pd.DataFrame:
+    def follow_audio(self, y: np.ndarray, *, name: str = "") -> tuple[pd.DataFrame, pd.DataFrame]:
         angry = min(1.0, 2 * float(np.abs(y).max()))
         values = [(1 - angry) / 3] * 3 + [angry]
         row = {"file": name, "start_s": 0.0, "end_s": len(y) / SAMPLE_RATE}
         row |= {"emotion": CLASSES[int(np.argmax(values))], "confidence": max(values)}
         row |= {"sure": max(values) >= 0.7}
-        return pd.DataFrame([row | dict(zip(CLASSES, values, strict=True)) | {"error": ""}])
+        row |= dict(zip(CLASSES, values, strict=True))
+        quiet = angry < 0.01
+        if quiet:
+            row |= {"emotion": "", "confidence": np.nan, **dict.fromkeys(CLASSES, np.nan)}
+        table = pd.DataFrame([row | {"reason": "too quiet" if quiet else "", "error": ""}])
+        return table, table.drop(columns="error")
 
 
 def tone(peak: float = 0.4, duration_s: float = 1.0) -> np.ndarray:
@@ -90,8 +101,9 @@ def upload(panel, name: str, content: bytes) -> None:
 
 
 def test_analyse_puts_the_answer_in_words():
-    probabilities, words = analyse(LoudIsAngry(), tone(0.4), name="a.wav", truth="angry")
-    assert list(probabilities.index) == CLASSES and probabilities.sum() == pytest.approx(1)
+    row, words, windows = analyse(LoudIsAngry(), tone(0.4), name="a.wav", truth="angry")
+    assert row["emotion"] == "angry" and row[CLASSES].sum() == pytest.approx(1)
+    assert len(windows) == 1
     assert words == [
         "angry, 80% sure",
         "Next: neutral 7%, happy 7%.",
@@ -113,10 +125,19 @@ def test_words_say_how_sure_it_is(peak: float, truth: str, first: str, last: str
     assert words[0] == first and words[-1].endswith(last)
 
 
+def test_words_say_why_there_is_no_emotion():
+    words = analyse(LoudIsAngry(), tone(0.001), name="a", truth="sad")[1]
+    assert words == [
+        "Too quiet",
+        "Come closer to the microphone, or raise its level.",
+        "Heard: a, 1.0 s, peak -60 dBFS.",
+    ]
+
+
 def test_a_model_of_one_class_names_no_other():
     predictor = LoudIsAngry()
     predictor.classes = ["angry"]
-    _, words = analyse(predictor, tone(0.5), name="a.wav")
+    _, words, _ = analyse(predictor, tone(0.5), name="a.wav")
     assert words == ["angry, 100% sure", "Heard: a.wav, 1.0 s, peak -6 dBFS."]
 
 
@@ -169,43 +190,53 @@ def test_errors_end_up_on_the_page(samples: pd.DataFrame, shown: list):
     panel.sample.value = 0
     panel.listen.click()
     assert "An unexpected error" in text_of(shown) and "AttributeError" in text_of(shown)
-    assert not any(c.disabled for c in (panel.upload, panel.listen, panel.sample, panel.record))
+    assert not any(c.disabled for c in (panel.upload, panel.listen, panel.sample))
 
 
 def test_nothing_can_be_pressed_while_it_is_busy(shown: list):
     panel = Panel(LoudIsAngry())
 
     def hear() -> np.ndarray:
-        assert all(c.disabled for c in (panel.upload, panel.listen, panel.sample, panel.record))
+        assert all(c.disabled for c in (panel.upload, panel.listen, panel.sample))
         return tone()
 
     panel.answer(hear, name="x")
-    assert "sure" in text_of(shown) and not panel.record.disabled
+    assert "sure" in text_of(shown) and not panel.upload.disabled
 
 
-def test_recording_shows_its_state_and_its_level(shown: list, monkeypatch: pytest.MonkeyPatch):
-    panel, seen = Panel(LoudIsAngry(), record_s=2.5), []
-
-    def record(duration_s: float, *, on_level) -> np.ndarray:
-        seen.append(panel.record.description)
-        on_level(1.0, -12.0)
-        seen.extend([panel.record.description, panel.hint.value, panel.level.value])
-        return tone(duration_s=duration_s)
-
-    monkeypatch.setattr(module, "record_microphone", record)
-    assert panel.record.description == "Record 2.5 s"
-    panel.record.click()
-    assert seen[:2] == ["Opening…", "Recording…"] and seen[3] == -12
-    assert seen[2].endswith("<b>recording</b>, 1.5 s left, peak -12 dBFS")
+def test_what_was_recorded_is_answered_and_a_muted_microphone_explained(shown: list):
+    panel = Panel(LoudIsAngry(), record_s=2.5)
+    live = Live(panel.predictor, sr=SAMPLE_RATE)
+    live.hear(tone(duration_s=2.5))
+    panel.recorder._take(live)
     assert "Heard: the microphone, 2.5 s" in text_of(shown)
-    assert panel.record.description == "Record 2.5 s" and panel.level.layout.display == "none"
+    muted = Live(panel.predictor, sr=SAMPLE_RATE)
+    muted.hear(np.zeros(SAMPLE_RATE, "float32"))
+    panel.recorder._take(muted)
+    assert "Only silence was recorded" in text_of(shown)
+
+
+def test_without_an_emotion_there_is_a_player_and_no_picture(shown: list):
+    Panel(LoudIsAngry()).answer(lambda: tone(0.001), name="x")
+    assert [type(one) for one in shown] == [HTML, Audio] and "Too quiet" in text_of(shown)
+
+
+def test_the_history_has_players_and_a_csv(shown: list):
+    panel = Panel(LoudIsAngry())
+    for place in range(25):
+        panel.answer(lambda: tone(0.4), name=f"take <{place}>")
+    link, *lines = panel.history.children
+    assert len(lines) == 20 and all("<audio" in line.value for line in lines)
+    assert "take &lt;24&gt;" in lines[0].value and "angry, 80% sure" in lines[0].value
+    content = base64.b64decode(link.value.partition("base64,")[2].partition('"')[0])
+    table = pd.read_csv(io.BytesIO(content))
+    assert table["file"].tolist() == [f"take <{place}>" for place in range(25)]
 
 
 def test_without_samples_there_is_no_menu(samples: pd.DataFrame):
     assert len(Panel(LoudIsAngry(), samples=samples).children) == 6
     assert len(Panel(LoudIsAngry(), samples=samples[:0]).children) == 5
-    assert len(Panel(LoudIsAngry()).children) == 5
-    assert len(Panel(LoudIsAngry(), machine=False).children) == 4
+    assert Panel(LoudIsAngry(), machine=False).recorder.machine is False
 
 
 # ---- The microphone that is not there ----
@@ -227,7 +258,9 @@ class FakeSoundDevice:
     def _initialize(self) -> None:
         pass
 
-    def query_devices(self, kind):
+    CallbackAbort = StopIteration
+
+    def query_devices(self, device=None, kind=None):
         raise self.PortAudioError(*self._error)
 
 
@@ -244,7 +277,7 @@ def test_portaudio_errors_are_explained(error: tuple, explanation: str, monkeypa
     fake = FakeSoundDevice(*error)
     monkeypatch.setitem(sys.modules, "sounddevice", fake)
     with pytest.raises(UserError, match=explanation) as raised:
-        record_microphone(1)
+        Microphone()
     assert error[0] in str(raised.value)
     assert fake.restarted, "a microphone that was plugged in later would not be found"
 
@@ -252,34 +285,41 @@ def test_portaudio_errors_are_explained(error: tuple, explanation: str, monkeypa
 class StereoOnly(FakeSoundDevice):
     """A microphone that opens in stereo only, and whose left channel carries nothing."""
 
-    def query_devices(self, kind):
+    def query_devices(self, device=None, kind=None):
+        if device not in (None, "USB"):
+            raise ValueError(f"No input device matching {device!r}")
         return {"default_samplerate": 16_000}
 
-    @contextmanager
     def InputStream(self, *, channels: int, blocksize: int, callback, **_):  # noqa: N802
+        if channels == 1:
+            raise self.PortAudioError("Invalid number of channels", -9998)
         block = np.zeros((blocksize, channels), "float32")
         block[:, -1] = 0.25
-        for _ in range(4):
-            callback(block, blocksize, None, type("status", (), {"input_overflow": False}))
-        yield
+        status = SimpleNamespace(input_overflow=False)
 
-    def refuse_mono(self, **options):
-        if options["channels"] == 1:
-            raise self.PortAudioError("Invalid number of channels", -9998)
-        return StereoOnly.InputStream(self, **options)
+        def start() -> None:
+            for _ in range(4):
+                callback(block, blocksize, None, status)
+
+        return SimpleNamespace(start=start, close=lambda: None)
 
 
 def test_a_microphone_that_opens_in_stereo_only_is_used(monkeypatch):
-    fake = StereoOnly()
-    fake.InputStream = fake.refuse_mono
-    monkeypatch.setitem(sys.modules, "sounddevice", fake)
-    assert record_microphone(0.1).tolist() == [0.25] * 1600
+    monkeypatch.setitem(sys.modules, "sounddevice", StereoOnly())
+    with Microphone("USB") as microphone:
+        assert microphone.rate == SAMPLE_RATE
+        assert microphone.read().tolist() == [0.25] * 3200  # all that waited, at once
+    with pytest.raises(UserError, match="No input device matching 'none'. There are:"):
+        Microphone("none")
 
 
-@pytest.mark.parametrize("duration_s", [0, -1, 0.05, 601, float("nan"), float("inf")])
-def test_impossible_durations_are_refused(duration_s: float):
-    with pytest.raises(UserError, match=re.escape(f"duration_s={duration_s}")):
-        record_microphone(duration_s)
+def test_a_microphone_that_nobody_reads_stops(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sounddevice", StereoOnly())
+    microphone = Microphone()
+    block, status = np.zeros((800, 1), "float32"), SimpleNamespace(input_overflow=False)
+    with pytest.raises(StopIteration):
+        for _ in range(400):  # 20 s
+            microphone._take(block, 800, None, status)
 
 
 _WITHOUT_PORTAUDIO = """
@@ -288,12 +328,13 @@ ctypes.util.find_library = lambda name: None  # where sounddevice looks first
 # and, on macOS and Windows, second: the library in its own wheel
 sys.modules["_sounddevice_data"] = type(sys)("_sounddevice_data")
 sys.modules["_sounddevice_data"].__path__ = ["nowhere"]
-from helpers.app.panel import Panel, record_microphone
+from helpers.app.panel import Panel
+from helpers.sound.microphone import Microphone
 from helpers.errors import UserError
 assert "sounddevice" not in sys.modules, "imported before it was asked for"
 Panel(type("Predictor", (), {"classes": ["sad"], "is_synthetic": False}))
 try:
-    record_microphone(1)
+    Microphone()
 except UserError as error:
     print(error)
 """
@@ -350,17 +391,19 @@ def sound_server(folder: Path) -> Iterator[dict[str, str]]:
 _RECORD = """
 import sys
 import numpy as np
+from helpers.app.live import Live
 from helpers.errors import UserError
-from helpers.sound.microphone import record_microphone
-
-def tell(recorded_s, level_dbfs):
-    print("recording", flush=True)
+from helpers.sound.microphone import Microphone
 
 try:
-    y = record_microphone(float(sys.argv[2]), on_level=tell)
+    with Microphone() as microphone:
+        live = Live(None, sr=microphone.rate)
+        while live.heard_s < float(sys.argv[2]):
+            live.hear(microphone.read())
+            print("recording", flush=True)
+    np.save(sys.argv[1], live.sound)
 except UserError as error:
     sys.exit(str(error))
-np.save(sys.argv[1], y)
 """
 
 
@@ -392,7 +435,7 @@ def test_what_is_played_is_recorded(tmp_path: Path):
     with sound_server(tmp_path) as environment:
         y, error = record_in_subprocess(tmp_path, environment, 5.0, tmp_path / "chirp.wav")
     assert y is not None, error
-    assert y.dtype == np.float32 and y.shape == (5 * SAMPLE_RATE,)
+    assert y.dtype == np.float32 and 5 <= len(y) / SAMPLE_RATE < 6
     # Finer than 16 kHz, because it does not begin exactly at a sample.
     fine = 8 * SAMPLE_RATE
     y, played = soxr.resample(y, SAMPLE_RATE, fine), soxr.resample(chirp, rate, fine)
@@ -410,3 +453,40 @@ def test_a_muted_microphone_is_explained(tmp_path: Path):
     with sound_server(tmp_path) as environment:
         y, error = record_in_subprocess(tmp_path, environment, 0.5)
     assert y is None and error.startswith("Only silence was recorded.")
+
+
+@pytest.mark.microphone
+def test_ser_live_says_what_is_played_and_keeps_it(tmp_path: Path):
+    y = np.concatenate([np.zeros(SAMPLE_RATE // 2), voice(900, duration_s=6.0)])
+    soundfile.write(tmp_path / "voice.wav", y, SAMPLE_RATE)
+    out = {"--save": tmp_path / "heard.wav", "--csv": tmp_path / "heard.csv"}
+    words = ["live", "--seconds", "8", *(str(word) for pair in out.items() for word in pair)]
+    with sound_server(tmp_path) as environment:
+        program = subprocess.Popen(
+            [sys.executable, "-m", "helpers.cli", *words], env=environment, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        while program.poll() is None and not any(tmp_path.glob("*.csv")):
+            subprocess.run(["paplay", tmp_path / "voice.wav"], env=environment, timeout=60)
+        said, error = program.communicate(timeout=60)
+    assert program.returncode == 0, error
+    heard, sr = soundfile.read(out["--save"])
+    assert sr == SAMPLE_RATE and len(heard) / sr > 8
+    table = pd.read_csv(out["--csv"])
+    print(f"{len(table) / 8:.1f} estimates a second")
+    assert len(table) > 8 and (table["reason"].isna() & table["emotion"].notna()).any()
+    assert table["emotion"].dropna().iloc[-1] in said and "█" in said
+
+
+def test_a_terminal_shows_bars_and_a_strip():
+    predictor = SimpleNamespace(classes=CLASSES)
+    talk = Live(predictor, sr=SAMPLE_RATE)
+    talk.heard_s = 2.0
+    answers = dict.fromkeys(CLASSES, 0.1) | {"angry": 0.7}
+    angry = {"emotion": "angry", "confidence": 0.7, "sure": True, "reason": ""}
+    talk._rows = [{"reason": "no speech", "emotion": ""}, angry | answers]
+    console = Console(record=True, width=80)
+    console.print(draw(talk, -12.0))
+    lines = console.export_text().splitlines()
+    assert lines[0] == "angry 70%   (2 s, -12 dBFS)" and lines[-1] == "·█"
+    assert len(lines) == 2 + len(CLASSES) and lines[4].endswith("70%")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -9,23 +10,25 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from tiny import CLASSES, SETTINGS, build_tiny_model, tone, write_tone
+from tiny import CLASSES, SETTINGS, build_tiny_model, tone, voice, write_voice
 
 from helpers.errors import UserError
+from helpers.evaluation.truth import compare_with_labels
 from helpers.models import prediction
 from helpers.models.builders import build_cnn, build_lstm, with_front_end
 from helpers.models.modelfile import apply_temperature, make_card, save_model, update_card
 from helpers.models.prediction import (
     Predictor,
-    compare_with_labels,
     find_model,
     list_audio,
     predict_side,
+    to_records,
 )
 from helpers.runs import PROJECT_ROOT
 from helpers.sound.audio import SAMPLE_RATE, AudioError, fit_clip, load_audio
+from helpers.sound.disturbances import make_music
 
-COLUMNS = ["file", "start_s", "end_s", "emotion", "confidence", "sure", *CLASSES, "error"]
+COLUMNS = ["file", "start_s", "end_s", "emotion", "confidence", "sure", *CLASSES, "reason", "error"]
 
 
 @pytest.fixture(scope="module")
@@ -42,10 +45,10 @@ def predictor(model_path) -> Predictor:
 
 @pytest.fixture
 def sounds(tmp_path: Path) -> list[Path]:
-    """Tones of four heights and lengths: three are answered alike, one not."""
+    """Voices of four heights and lengths: three are answered alike, one not."""
     return [
-        write_tone(tmp_path / f"{hz}.wav", hz, duration_s=duration_s)
-        for hz, duration_s in ((3000, 0.3), (150, 0.9), (800, 1.4), (6000, 1.0))
+        write_voice(tmp_path / f"{hz}.wav", hz, duration_s=duration_s)
+        for hz, duration_s in ((3000, 0.3), (150, 0.9), (800, 1.4), (4500, 1.0))
     ]
 
 
@@ -54,7 +57,7 @@ def bad(tmp_path: Path) -> list[Path]:
     (tmp_path / "text.wav").write_text("no sound")
     (tmp_path / "empty.wav").touch()
     soundfile.write(tmp_path / "silent.wav", np.zeros(SAMPLE_RATE), SAMPLE_RATE)
-    (tmp_path / "cut.wav").write_bytes(write_tone(tmp_path / "cut.wav").read_bytes()[:60])
+    (tmp_path / "cut.wav").write_bytes(write_voice(tmp_path / "cut.wav").read_bytes()[:60])
     names = ("text.wav", "empty.wav", "silent.wav", "cut.wav", "none.wav")
     return [*(tmp_path / name for name in names), tmp_path]
 
@@ -63,7 +66,7 @@ def bad(tmp_path: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize(
-    "y", [np.zeros(16_000), np.zeros(0), np.full(16_000, np.nan), tone()[:10], np.ones((9, 9, 9))]
+    "y", [np.zeros(16_000), np.zeros(0), np.full(16_000, np.nan), voice()[:10], np.ones((9, 9, 9))]
 )
 def test_what_is_no_sound_gets_no_emotion(predictor, y):
     with pytest.raises(AudioError, match="mine: found "):
@@ -71,7 +74,7 @@ def test_what_is_no_sound_gets_no_emotion(predictor, y):
 
 
 def test_other_shapes_and_types_of_one_sound_get_its_answer(predictor):
-    y = tone(800)
+    y = voice(800)
     one = predictor.predict_audio(y)[CLASSES].to_numpy()
     for same in ((y * 32768).astype("int16"), np.stack([y, y]), np.stack([y, y], 1), list(y)):
         np.testing.assert_allclose(predictor.predict_audio(same)[CLASSES], one, atol=1e-3)
@@ -80,7 +83,7 @@ def test_other_shapes_and_types_of_one_sound_get_its_answer(predictor):
 def test_one_path_is_one_file_and_one_channel_may_be_chosen(predictor, sounds, tmp_path):
     assert predictor.predict_files(str(sounds[0]))["file"].tolist() == [str(sounds[0])]
     assert len(predictor.predict_files(sounds[0])) == 1
-    low, high = tone(150), tone(3000)
+    low, high = voice(150), voice(3000)
     soundfile.write(tmp_path / "two.wav", np.stack([low, high], 1), SAMPLE_RATE, subtype="FLOAT")
     for channel, y in enumerate((low, high)):
         found = predictor.predict_files(tmp_path / "two.wav", channel=channel)
@@ -90,7 +93,7 @@ def test_one_path_is_one_file_and_one_channel_may_be_chosen(predictor, sounds, t
 def test_patterns_that_no_shell_expanded(sounds, tmp_path):
     assert list_audio([str(tmp_path / "*.wav")]) == sorted(sounds)
     assert list_audio([str(tmp_path.parent / "**" / "3000.wav")]).count(sounds[0]) == 1
-    odd = write_tone(tmp_path / "[1].wav")
+    odd = write_voice(tmp_path / "[1].wav")
     assert list_audio([odd]) == [odd]
     with pytest.raises(UserError, match="a pattern that matches no audio files"):
         list_audio([tmp_path / "*.mp3"])
@@ -100,7 +103,7 @@ def test_patterns_that_no_shell_expanded(sounds, tmp_path):
 
 
 def test_windows_follow_what_is_heard(predictor, mfcc_path):
-    low, high, silence = tone(150, duration_s=4.0), tone(3000, duration_s=4.0), np.zeros(64_000)
+    low, high, silence = voice(150, duration_s=4.0), voice(3000, duration_s=4.0), np.zeros(64_000)
     y = np.concatenate([low, silence, high]).astype("float32")
     found = predictor.predict_windows(y)
     half = SETTINGS.clip_s / 2
@@ -111,10 +114,10 @@ def test_windows_follow_what_is_heard(predictor, mfcc_path):
     quiet = found[(found["start_s"] > 4) & (found["end_s"] < 8)]
     assert len(quiet) and (quiet["emotion"] == "").all() and not quiet["sure"].any()
     assert quiet[CLASSES].isna().all(axis=None)
-    one = predictor.predict_windows(tone(800, duration_s=0.5))
+    one = predictor.predict_windows(voice(800, duration_s=0.5))
     assert len(one) == 1 and one["end_s"][0] == 0.5
-    with pytest.raises(UserError, match="not over time"):
-        Predictor(mfcc_path).predict_windows(y)
+    # The whole clip in one row, as in training.
+    assert Predictor(mfcc_path).predict_windows(y)["end_s"].tolist() == [12.0]
 
 
 # ---------------------------------------------------------------------------- the table
@@ -207,39 +210,95 @@ def test_broken_files_are_rows_with_their_error(predictor, sounds, bad):
 # ---------------------------------------------------------------------------- windows
 
 
-def test_windows_cover_a_long_recording(predictor):
-    width = SETTINGS.n_samples
-    y = np.arange(1, 5 * width + 1, dtype="float32") / (5 * width)
-    for n in (2 * width + 1, 3 * width, 3 * width + width // 2 + 1, 5 * width - 1):
-        windows = predictor.prepare(y[:n])
-        assert windows.shape[1] == width
-        np.testing.assert_array_equal(np.setdiff1d(y[:n], windows), [])  # no sample unheard
-        # Half overlaps: each starts half a window after the one before.
-        np.testing.assert_array_equal(windows[1, : width // 2], windows[0, width // 2 :])
-    for n in (10, width, 2 * width):
-        assert predictor.prepare(y[:n]).shape == (1, width)
+@pytest.mark.parametrize("n", [2.01, 3, 3.51, 4.99])
+def test_windows_cover_a_long_recording(predictor, n):
+    found = predictor.predict_windows(voice(duration_s=n * SETTINGS.clip_s))
+    assert found["end_s"].iloc[-1] == pytest.approx(n, abs=1e-3)
+    # Half overlaps: each starts half a window after the one before, and none is a stub.
+    np.testing.assert_allclose(found["start_s"], 0.5 * np.arange(len(found)))
+    assert (found["end_s"] - found["start_s"]).between(0.5, 1.0).all()
+
+
+@pytest.mark.parametrize("n", [0.31, 1, 2])
+def test_a_short_recording_is_one_window(predictor, n):
+    y = voice(duration_s=n)
+    files, windows = predictor.follow_audio(y)
+    assert len(windows) == 1 and windows["end_s"][0] == pytest.approx(n)
+    expected = predictor.probabilities(fit_clip(y, SETTINGS.n_samples)[None])
+    for table in (files, windows):
+        np.testing.assert_allclose(table[CLASSES], expected, atol=1e-6)
 
 
 def test_long_recording_is_the_mean_of_its_windows(predictor):
-    low, high = tone(150, duration_s=3.0), tone(3000, duration_s=3.0)
-    ends = pd.concat([predictor.predict_audio(low), predictor.predict_audio(high)])[CLASSES]
-    y = np.concatenate([low, high])
-    table = predictor.predict_audio(y)
-    assert len(table) == 1 and table.loc[0, "end_s"] == 6.0
-    expected = predictor.probabilities(predictor.prepare(y)).mean(axis=0)
-    np.testing.assert_allclose(table.loc[0, CLASSES].astype(float), expected, atol=1e-6)
-    p = table[CLASSES].to_numpy()[0]
-    assert ((ends.min() - 0.05 < p) & (p < ends.max() + 0.05)).all()
-    assert np.abs(p - ends.to_numpy()).max(axis=1).min() > 0.02  # neither half alone
+    low, high = voice(150, duration_s=3.0), voice(3000, duration_s=3.0)
+    files, windows = predictor.follow_audio(np.concatenate([low, high]))
+    assert len(files) == 1 and files.loc[0, "end_s"] == 6.0 and len(windows) == 11
+    np.testing.assert_allclose(files.loc[0, CLASSES].astype(float), windows[CLASSES].mean())
+    ends = windows[CLASSES].iloc[[0, -1]].to_numpy()
+    assert np.abs(files[CLASSES].to_numpy() - ends).max(axis=1).min() > 0.02  # neither half alone
 
 
-def test_windows_without_sound_do_not_vote(predictor):
-    y = tone(150, duration_s=3.0)
-    quiet = np.concatenate([y, np.zeros(10 * SAMPLE_RATE, "float32")])
-    assert len(predictor.prepare(quiet)) < len(predictor.prepare(y)) + 3
-    p, alone = (predictor.predict_audio(wave)[CLASSES].to_numpy() for wave in (quiet, y))
-    np.testing.assert_allclose(p, alone, atol=0.15)
-    assert predictor.prepare(np.zeros(5 * SAMPLE_RATE, "float32")).shape[0] > 1
+def test_windows_without_speech_do_not_vote(predictor):
+    y = voice(150, duration_s=3.0)
+    hum = tone(50, duration_s=10.0)
+    files, windows = predictor.follow_audio(np.concatenate([y, hum]))
+    assert files["reason"].tolist() == [""] and (windows["reason"] == "no speech").sum() > 15
+    alone = predictor.predict_audio(y)
+    np.testing.assert_allclose(files[CLASSES], alone[CLASSES], atol=0.15)
+
+
+# ---------------------------------------------------------------------------- no emotion
+
+
+NOISE = np.random.default_rng(0).normal(0, 0.1, 3 * SAMPLE_RATE).astype("float32")
+
+
+@pytest.mark.parametrize(
+    ("y", "reason"),
+    [
+        (NOISE, "no speech"),
+        (tone(50, duration_s=2.0), "no speech"),
+        (make_music(3 * SAMPLE_RATE, np.random.default_rng(0)) / 10, "no speech"),
+        (1e-3 * voice(duration_s=2.0), "too quiet"),
+        (np.clip(9 * voice(duration_s=2.0), -1, 1), "clipped"),
+        (voice(duration_s=0.2), "too short"),
+    ],
+    ids=["noise", "hum", "music", "quiet", "clipped", "short"],
+)
+def test_a_reason_instead_of_an_emotion(predictor, y, reason):
+    files, windows = predictor.follow_audio(y)
+    for table in (files, windows):
+        assert set(table["reason"]) == {reason} and set(table["emotion"]) == {""}
+        assert table[["confidence", *CLASSES]].isna().all(axis=None) and not table["sure"].any()
+    scored = predictor.predict_waves([y])  # nothing is left out of a score
+    assert scored["emotion"][0] in CLASSES and scored["reason"].tolist() == [""]
+
+
+def test_published_clips_are_speech(predictor, corpora_root):
+    paths = sorted(corpora_root.glob("ravdess/Actor_0*/03-01-*-01-01-01-0*"))
+    assert len(paths) > 50
+    assert (predictor.predict_files(paths)["reason"] == "").all()
+
+
+def test_a_recording_over_the_limit_is_refused(predictor, sounds):
+    table = predictor.predict_files(sounds, longest_s=1.2)
+    assert (table["error"] != "").tolist() == [False, False, True, False]
+    assert "found more than 0.02 minutes of sound" in table["error"][2]
+
+
+def test_records_are_json(predictor, sounds, bad):
+    table = predictor.predict_files([sounds[0], bad[0]])
+    good, broken = json.loads(json.dumps(to_records(table), allow_nan=False))
+    assert good["emotion"] == table["emotion"][0] and good["sure"] in (True, False)
+    assert good[CLASSES[0]] == table[CLASSES[0]][0]
+    assert broken["confidence"] is None and broken["error"] == table["error"][1]
+
+
+def test_an_open_file_is_answered_under_its_name(predictor, sounds):
+    with open(sounds[1], "rb") as file:
+        pd.testing.assert_frame_equal(
+            predictor.predict_files(file), predictor.predict_files(sounds[1])
+        )
 
 
 # ---------------------------------------------------------------------------- other inputs
@@ -259,14 +318,12 @@ def test_models_on_clip_features_take_recordings_too(mfcc_path, sounds, bad):
     table = Predictor(mfcc_path).predict_files([*sounds, *bad])
     assert table.columns.tolist() == COLUMNS
     assert (table["error"] == "").tolist() == [True] * len(sounds) + [False] * len(bad)
-    long = Predictor(mfcc_path).prepare(tone(duration_s=5.0))
-    assert long.shape == (1, 40)  # the whole clip in one row, as in training
 
 
 def test_a_family_that_has_other_columns_by_now_is_refused(mfcc_path, tmp_path):
     path = update_card(mfcc_path, tmp_path / "m.keras", input="vector162")
     with pytest.raises(UserError, match="takes 40 columns, and vector162 has 162"):
-        Predictor(path).prepare(tone())
+        Predictor(path).predict_audio(voice())
 
 
 def test_synthetic_models_say_so(model_path, predictor, tmp_path):
@@ -309,7 +366,8 @@ def answers(sounds) -> pd.DataFrame:
     """A table as :meth:`Predictor.predict_files` makes it; the last file could not be read."""
     said = ["sad", "angry", "sad", ""]
     errors = ["", "", "", "cut.wav: found half a file"]
-    return pd.DataFrame({"file": [str(p) for p in sounds], "emotion": said, "error": errors})
+    table = pd.DataFrame({"file": [str(p) for p in sounds], "emotion": said, "error": errors})
+    return table.assign(reason="")
 
 
 def test_however_a_path_is_written(answers, sounds, tmp_path, monkeypatch):
@@ -325,7 +383,7 @@ def test_however_a_path_is_written(answers, sounds, tmp_path, monkeypatch):
 
 def test_labels_are_joined_by_file_and_what_cannot_be_scored_is_noted(answers, sounds, tmp_path):
     labels = tmp_path / "labels.csv"
-    labels.write_text("path,emotion,speaker\n6000.wav,sad,a\n800.wav,SAD,b\n3000.wav,boredom,b\n")
+    labels.write_text("path,emotion,speaker\n4500.wav,sad,a\n800.wav,SAD,b\n3000.wav,boredom,b\n")
     clips, notes = compare_with_labels(answers, labels, CLASSES)
     speaker = f"{tmp_path.name}-b"  # a list called labels.csv has the name of its folder
     assert clips.to_numpy().tolist() == [[str(sounds[2]), "sad", "sad", speaker]]

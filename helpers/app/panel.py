@@ -6,6 +6,7 @@ asked for.
 
 from __future__ import annotations
 
+import base64
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -15,20 +16,26 @@ import numpy as np
 import pandas as pd
 from IPython.display import HTML, Image, clear_output, display
 
-from helpers.app.browser import BrowserMicrophone
+from helpers.app.live import Live
+from helpers.app.recorder import Recorder
 from helpers.corpora import class_order
 from helpers.errors import UserError
+from helpers.features.speech import REASONS
 from helpers.report import plots
 from helpers.report.pages import render
-from helpers.sound.audio import SAMPLE_RATE, check_waveform, load_audio
-from helpers.sound.microphone import peak_dbfs, record_microphone
+from helpers.report.timeline import plot_timeline
+from helpers.sound.audio import SAMPLE_RATE, load_audio
+from helpers.sound.microphone import peak_dbfs
 
 _MAX_SAMPLES = 240  # in the menu
 _MAX_UPLOAD_MB = 10  # JupyterLab drops a larger message without a word
+_MAX_HISTORY = 20
 _ERROR_COLOR = "#B00020"
 
 
-def analyse(predictor, y: np.ndarray, *, name: str, truth: str = "") -> tuple[pd.Series, list[str]]:
+def analyse(
+    predictor, y: np.ndarray, *, name: str, truth: str = ""
+) -> tuple[pd.Series, list[str], pd.DataFrame]:
     """Ask the model and put its answer in words.
 
     Parameters
@@ -41,43 +48,55 @@ def analyse(predictor, y: np.ndarray, *, name: str, truth: str = "") -> tuple[pd
 
     Returns
     -------
-    probabilities : pd.Series
-        One value per class, in the order of the model.
+    row : pd.Series
+        As :meth:`helpers.models.prediction.Predictor.follow_audio` gives it.
     words : list of str
-        The estimate, what else it could be, what was heard and whether the label agrees.
+        The estimate, what else it could be, what was heard and whether the label agrees; or why
+        there is no estimate.
+    windows : pd.DataFrame
+        As the same function gives them.
     """
-    row = predictor.predict_audio(y, name=name).iloc[0]
+    table, windows = predictor.follow_audio(y, name=name)
+    row = table.iloc[0]
     probabilities, emotion = row[predictor.classes].astype(float), row["emotion"]
+    heard = f"Heard: {name}, {len(y) / SAMPLE_RATE:.1f} s, peak {peak_dbfs(y):.0f} dBFS."
+    if row["reason"]:
+        return row, [row["reason"].capitalize(), REASONS[row["reason"]], heard], windows
     answer = f"{emotion}, {_percent(row['confidence'])}"
     words = [f"{answer} sure" if row["sure"] else f"Not sure. Perhaps {answer}"]
     others = probabilities.drop(emotion).sort_values(ascending=False)[:2]
     if len(others):  # a model may know one class only
         named = [f"{other} {_percent(p)}" for other, p in others.items()]
         words.append(f"Next: {', '.join(named)}.")
-    words.append(f"Heard: {name}, {len(y) / SAMPLE_RATE:.1f} s, peak {peak_dbfs(y):.0f} dBFS.")
+    words.append(heard)
     if truth and truth not in predictor.classes:
         words.append(f"The clip is labelled {truth}, which this model does not know.")
     elif truth:
         agrees = "the same" if truth == emotion else "not what the model heard"
         words.append(f"The clip is labelled {truth}: {agrees}.")
-    return probabilities, words
+    return row, words, windows
 
 
 def _percent(p: float) -> str:
     return "over 99%" if 0.995 <= p < 1 else f"{p:.0%}"  # nearly sure is not sure
 
 
-def draw_answer(y: np.ndarray, probabilities: pd.Series) -> Image:
-    """Probabilities beside waveform and mel spectrogram."""
+def draw_answer(y: np.ndarray, probabilities: pd.Series, windows: pd.DataFrame) -> Image:
+    """Probabilities beside waveform and mel spectrogram, and below how they changed, if known."""
     from matplotlib.figure import Figure  # not pyplot: nothing to close, nothing shown twice
 
     height = max(4.0, 0.9 + 0.32 * len(probabilities))
+    layout = [["p", "wave"], ["p", "mel"]]
+    if len(windows) > 1:
+        height, layout = height + 2.2, [*layout, ["time", "time"]]
     figure = Figure(figsize=(10, height), layout="constrained")
-    axes = figure.subplot_mosaic([["p", "wave"], ["p", "mel"]], width_ratios=[1, 1.5])
+    axes = figure.subplot_mosaic(layout, width_ratios=[1, 1.5])
     plots.plot_probabilities(probabilities, ax=axes["p"], title="What the model makes of it")
     plots.plot_waveform(y, ax=axes["wave"])
     axes["wave"].set(title="What was heard", xlabel="")
     plots.plot_spectrogram(y, ax=axes["mel"])
+    if len(windows) > 1:
+        plot_timeline(windows, list(probabilities.index), ax=axes["time"], title="Over time")
     return plots.draw_image(figure, width=900)
 
 
@@ -107,7 +126,7 @@ def message_html(headline: str, *lines: str, color: str, details: str = "") -> s
 
 
 class Panel(widgets.VBox):
-    """Four ways to give a sound, and below them the answer; to be displayed.
+    """Ways to give a sound, below them the answer, and what was answered before; to be displayed.
 
     Another source of sound needs a control of its own and a call of :meth:`answer`.
 
@@ -131,7 +150,7 @@ class Panel(widgets.VBox):
         record_s: float = 3.0,
         machine: bool = True,
     ) -> None:
-        self.predictor, self.record_s = predictor, record_s
+        self.predictor = predictor
         self.samples = pd.DataFrame() if samples is None else samples
         wide = widgets.Layout(width="15em")
         self.upload = widgets.FileUpload(
@@ -142,53 +161,64 @@ class Panel(widgets.VBox):
             options=label_samples(self.samples) if len(self.samples) else [],
             layout=widgets.Layout(width="30em"),
         )
-        self.speak = BrowserMicrophone(self._hear, seconds=record_s)
-        self.record = widgets.Button(icon="microphone", layout=wide)
-        self.level = widgets.FloatProgress(
-            min=-60, max=0, layout=widgets.Layout(width="14em", display="none")
-        )
-        self.hint = widgets.HTML()
+        self.recorder = Recorder(predictor, self._hear, seconds=record_s, machine=machine)
         self.output = widgets.Output()
-        self._recorder_at_rest()
+        self.history = widgets.VBox()
+        self._rows: list[pd.Series] = []
         self.upload.observe(self._upload, names="value")
         self.listen.on_click(self._listen)
-        self.record.on_click(self._record)
-        rows = [
-            widgets.HBox([self.upload, widgets.HTML(f"any format, up to {_MAX_UPLOAD_MB} MB")]),
-            widgets.HBox([self.listen, self.sample]),
-            self.speak,
-            widgets.HBox([self.record, self.level, self.hint]),
-        ]
-        if not machine:
-            del rows[-1]
-        if self.samples.empty:
-            del rows[1]
+        hint = widgets.HTML(f"any format, up to {_MAX_UPLOAD_MB} MB")
+        rows = [self.recorder, widgets.HBox([self.upload, hint], layout=_WRAP)]
+        if len(self.samples):
+            rows.append(widgets.HBox([self.listen, self.sample], layout=_WRAP))
         notice = widgets.HTML(plots.synthetic_notice(predictor.is_synthetic).data)
-        super().__init__([notice, *rows, self.output])
+        super().__init__([notice, *rows, self.output, self.history])
 
-    def answer(self, hear: Callable[[], np.ndarray], *, name: str, truth: str = "") -> None:
-        """Show what the model makes of the sound that ``hear()`` returns, or why there is none."""
+    def answer(
+        self,
+        hear: Callable[[], np.ndarray],
+        *,
+        name: str,
+        truth: str = "",
+        windows: pd.DataFrame | None = None,
+    ) -> None:
+        """Show what the model makes of the sound that ``hear()`` returns, or why there is none.
+
+        ``windows`` is how the answer changed while the sound was recorded, if anybody asked.
+        """
         self._set_disabled(True)
         with self.output:  # whatever is printed on the way is seen as well
             try:
                 clear_output(wait=True)
                 y = hear()
-                self._recorder_at_rest()
-                probabilities, words = analyse(self.predictor, y, name=name, truth=truth)
-                color = plots.emotion_colors(self.predictor.classes)[probabilities.idxmax()]
+                row, words, found = analyse(self.predictor, y, name=name, truth=truth)
+                probabilities = row[self.predictor.classes].astype(float)
+                color = plots.emotion_colors(self.predictor.classes).get(row["emotion"], "#767676")
                 display(HTML(message_html(*words, color=color)))
                 display(plots.player(y))
-                display(draw_answer(y, probabilities))
+                if not row["reason"]:
+                    display(draw_answer(y, probabilities, found if windows is None else windows))
+                self._remember(row, words[0], y)
             except UserError as error:
                 self._show_error(str(error))
             except Exception:  # an error in a widget's callback would be seen by nobody
                 self._show_error("An unexpected error", details=traceback.format_exc())
             finally:
-                self._recorder_at_rest()
                 self._set_disabled(False)
 
     def _show_error(self, line: str, details: str = "") -> None:
         display(HTML(message_html("⚠ No answer", line, color=_ERROR_COLOR, details=details)))
+
+    def _remember(self, row: pd.Series, answer: str, y: np.ndarray) -> None:
+        """Put the answer on top of the history, with a player, and into the CSV."""
+        self._rows.append(row)
+        table = pd.DataFrame(self._rows).drop(columns="error")
+        data = base64.b64encode(table.to_csv(index=False).encode()).decode()
+        link = widgets.HTML(render("history.html", csv=data, n=len(table)))
+        player = plots.player(y)._repr_html_()
+        facts = {"n": len(table), "name": row["file"], "answer": answer, "player": player}
+        line = widgets.HTML(render("heard.html", **facts))
+        self.history.children = [link, line, *self.history.children[1:_MAX_HISTORY]]
 
     def _repr_mimebundle_(self, **kwargs) -> dict:
         """The panel, and beside it what a page without a kernel shows in its place."""
@@ -197,13 +227,8 @@ class Panel(widgets.VBox):
         return super()._repr_mimebundle_(**kwargs) | {"text/html": page}
 
     def _set_disabled(self, disabled: bool) -> None:
-        for control in (self.upload, self.listen, self.sample, self.record):
+        for control in (self.upload, self.listen, self.sample):
             control.disabled = disabled
-
-    def _recorder_at_rest(self) -> None:
-        self.record.description = f"Record {self.record_s:g} s"
-        self.level.layout.display = "none"
-        self.hint.value = "with the microphone of the machine on which the kernel runs"
 
     def _upload(self, change: dict) -> None:
         if not change["new"]:
@@ -218,22 +243,9 @@ class Panel(widgets.VBox):
             lambda: load_audio(clip["path"]), name=Path(clip["path"]).name, truth=clip["emotion"]
         )
 
-    def _hear(self, y: np.ndarray, sr: float) -> None:
-        name = "the microphone of the browser"
-        self.answer(lambda: check_waveform(y, sr=sr, name=name), name=name)
+    def _hear(self, live: Live) -> None:
+        windows = None if live.timeline.empty else live.timeline
+        self.answer(lambda: live.sound, name="the microphone", windows=windows)
 
-    def _record(self, _button: widgets.Button) -> None:
-        self.record.description, self.hint.value = "Opening…", "waking the microphone"
-        self.level.layout.display = ""
-        self.level.value = self.level.min
-        self.answer(
-            lambda: record_microphone(self.record_s, on_level=self._show_level),
-            name="the microphone",
-        )
 
-    def _show_level(self, recorded_s: float, level_dbfs: float) -> None:
-        self.record.description = "Recording…"
-        self.level.value = max(self.level.min, level_dbfs)
-        self.level.bar_style = "danger" if level_dbfs > -0.5 else "success"
-        left = f"{self.record_s - recorded_s:.1f} s left, peak {level_dbfs:.0f} dBFS"
-        self.hint.value = render("recording.html", left=left)
+_WRAP = widgets.Layout(flex_flow="row wrap")

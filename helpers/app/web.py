@@ -19,8 +19,10 @@ from helpers.app.panel import Panel
 from helpers.models.prediction import Predictor
 from helpers.models.training import prepare_keras
 prepare_keras(0)
+predictor = Predictor({model!r})
+predictor.warm_up()
 display(HTML({words!r}))
-display(Panel(Predictor({model!r}), machine=False))
+display(Panel(predictor, machine=False))
 """
 _MAX_MESSAGE_BYTES = 200 * 2**20  # a larger upload than the server takes would end the session
 _IDLE_S = 600  # kernels of pages that were closed without a word

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from helpers.columns import FACTS
-from helpers.corpora import find_audio, load_manifest
+from helpers.corpora import find_audio
 from helpers.errors import UserError
 from helpers.features.extract import FeatureSettings, compute_features
+from helpers.features.speech import judge_speech
 from helpers.models.modelfile import SHIPPED, apply_temperature, load_model
 from helpers.runs import outputs_home
-from helpers.sound.audio import SAMPLE_RATE, AudioError, check_waveform, fit_clip, load_audio
+from helpers.sound.audio import (
+    LONGEST_S,
+    SAMPLE_RATE,
+    AudioError,
+    check_waveform,
+    fit_clip,
+    load_audio,
+    name_source,
+)
 
 _BATCH = 16
 _CHUNK = 64  # windows in memory at once
@@ -73,29 +83,30 @@ class Predictor:
             f"{score['n_speakers']} speakers, {score['protocol']} (guessing: {score['chance']:.2f})"
         )
 
-    def prepare(self, y: np.ndarray) -> np.ndarray:
-        """Turn a 16 kHz waveform into the model's inputs, one float32 row per window.
+    def _cut(self, y: np.ndarray, judge: Callable) -> Iterator[tuple[int, int, str, np.ndarray]]:
+        """First and last sample of each window, why it gets no answer, and the model's input.
 
-        A clip of up to twice ``clip_s`` is fitted to ``clip_s`` as in training; a longer recording
-        is cut into windows that overlap by half.
+        A clip of up to twice ``clip_s`` is one window, fitted to ``clip_s`` as in training; a
+        longer recording is cut into windows that overlap by half.
         """
-        if self.card["input"] != "waveform":
-            row = compute_features(y, family=self.card["input"], settings=self.settings)
-            n_columns = self.model.input_shape[-1]
-            if len(row) != n_columns:
-                raise UserError(
-                    f"{self.path}: takes {n_columns} columns, and {self.card['input']} has "
-                    f"{len(row)} in this version: train it again"
-                )
-            return np.asarray([list(row.values())], dtype="float32")
         width = self.settings.n_samples
-        if len(y) <= 2 * width:
-            return fit_clip(y, width)[None]
-        starts = range(0, len(y) - width // 2, width // 2)
-        windows = np.stack([fit_clip(y[start : start + width], width) for start in starts])
-        # Windows without any sound would vote for whatever silence resembles.
-        heard = np.abs(windows).max(axis=1) > _HEARD
-        return windows[heard] if heard.any() else windows
+        if self.card["input"] != "waveform":
+            yield 0, len(y), judge(y), self._compute_row(y)
+            return
+        starts = [0] if len(y) <= 2 * width else range(0, len(y) - width // 2, width // 2)
+        for start in starts:
+            window = y if len(starts) == 1 else y[start : start + width]
+            yield start, start + len(window), judge(window), fit_clip(window, width)
+
+    def _compute_row(self, y: np.ndarray) -> np.ndarray:
+        row = compute_features(y, family=self.card["input"], settings=self.settings)
+        n_columns = self.model.input_shape[-1]
+        if len(row) != n_columns:
+            raise UserError(
+                f"{self.path}: takes {n_columns} columns, and {self.card['input']} has "
+                f"{len(row)} in this version: train it again"
+            )
+        return np.asarray(list(row.values()), dtype="float32")
 
     def probabilities(self, inputs: np.ndarray) -> np.ndarray:
         """Calibrated probabilities of prepared inputs, shape (n, n_classes)."""
@@ -108,9 +119,25 @@ class Predictor:
             rows.append(self._call(pair).numpy()[: len(batch)])
         return apply_temperature(np.concatenate(rows), self.card["temperature"])
 
+    def warm_up(self) -> None:
+        """Answer something, so that the first recording is answered as fast as the others."""
+        noise = np.random.default_rng(0).normal(0, 0.1, SAMPLE_RATE).astype("float32")
+        self.predict_audio(noise)
+        self.predict_waves([noise])
+
     def predict_audio(
         self, y: np.ndarray, sr: int = SAMPLE_RATE, *, name: str = ""
     ) -> pd.DataFrame:
+        """The first table of :meth:`follow_audio`, which has the parameters: one row."""
+        return self.follow_audio(y, sr, name=name)[0]
+
+    def predict_windows(self, y: np.ndarray, sr: int = SAMPLE_RATE) -> pd.DataFrame:
+        """The second table of :meth:`follow_audio`, which has the parameters: answers over time."""
+        return self.follow_audio(y, sr)[1]
+
+    def follow_audio(
+        self, y: np.ndarray, sr: int = SAMPLE_RATE, *, name: str = ""
+    ) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Estimate the emotion of one waveform, called ``name`` in the column ``file``.
 
         Parameters
@@ -124,110 +151,126 @@ class Predictor:
 
         Returns
         -------
-        pd.DataFrame
+        files : pd.DataFrame
             One row: ``file start_s end_s emotion confidence sure``, one column per emotion with
-            its probability, ``error``. Where it is not ``sure``, the emotion is only the likeliest
-            of several.
+            its probability, ``reason error``. Where it is not ``sure``, the emotion is only the
+            likeliest of several. Where nobody can be heard to speak, the emotion is empty and the
+            ``reason`` is one of :data:`helpers.features.speech.REASONS`. The figures are the mean
+            of those of its windows in which somebody speaks.
+        windows : pd.DataFrame
+            The same columns but for ``error``, one row per window: ``clip_s`` seconds, each half
+            over the last. A recording of up to twice ``clip_s`` is a single one.
         """
-        return self._table([(name, check_waveform(y, sr=sr, name=name or "the sound"))])
+        return self._answer([(name, check_waveform(y, sr=sr, name=name or "the sound"))])
 
-    def predict_files(
-        self, paths: str | Path | Iterable[str | Path], *, channel: int | None = None
-    ) -> pd.DataFrame:
-        """As :meth:`predict_audio`, one row per file; a broken file is a row with its error.
+    def predict_files(self, paths, **options) -> pd.DataFrame:
+        """The first table of :meth:`follow_files`, which has the parameters."""
+        return self.follow_files(paths, **options)[0]
+
+    def follow_files(
+        self,
+        paths,
+        *,
+        channel: int | None = None,
+        longest_s: float = LONGEST_S,
+        any_sound: bool = False,
+    ) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Estimate the emotion in recordings, and how it changes; each is decoded once.
 
         Parameters
         ----------
-        paths : path, or iterable of paths
+        paths : path, binary file object, or iterable of these
         channel : int, optional
             This channel alone, from 0; all are averaged if not given.
-        """
-        paths = [paths] if isinstance(paths, str | os.PathLike) else paths
-        return self._table([(str(path), None) for path in paths], channel)
-
-    def predict_windows(self, y: np.ndarray) -> pd.DataFrame:
-        """Answers over time: one row per window of ``clip_s`` seconds, each half over the last.
-
-        Parameters
-        ----------
-        y : np.ndarray, shape (n_samples,), float32
-            16 kHz waveform as ``load_audio`` gives it.
+        longest_s : float
+            A longer recording is a row with an error.
+        any_sound : bool
+            Name an emotion whatever is heard, as scores need it.
 
         Returns
         -------
-        pd.DataFrame
-            ``start_s end_s emotion confidence sure`` and one column per emotion. A window without
-            sound has no emotion.
-
-        Raises
-        ------
-        UserError
-            The model takes one row of figures per clip, and no waveform.
+        files, windows : pd.DataFrame
+            As for :meth:`follow_audio`; a broken file is a row of the first with its ``error``.
         """
-        if self.card["input"] != "waveform":
-            raise UserError(f"{self.path}: answers for whole clips only, not over time")
-        width = self.settings.n_samples
-        starts = np.arange(0, max(len(y) - width // 2, 1), width // 2)
-        rows = []
-        for place in range(0, len(starts), _CHUNK):  # memory stays flat
-            chunk = starts[place : place + _CHUNK]
-            windows = np.stack([fit_clip(y[start : start + width], width) for start in chunk])
-            heard = np.abs(windows).max(axis=1, keepdims=True) > _HEARD
-            rows.append(np.where(heard, self.probabilities(windows), np.nan))
-        answers = pd.DataFrame(np.concatenate(rows), columns=self.classes)
-        likeliest = answers.dropna().idxmax(axis=1).reindex(answers.index, fill_value="")
-        times = pd.DataFrame({"start_s": starts, "end_s": np.minimum(starts + width, len(y))})
-        facts = (times / SAMPLE_RATE).assign(
-            emotion=likeliest,
-            confidence=answers.max(axis=1),
-            sure=answers.max(axis=1) >= self.threshold,
-        )
-        return pd.concat([facts, answers], axis=1)
+        if isinstance(paths, str | os.PathLike) or hasattr(paths, "read"):
+            paths = [paths]
+        load = partial(load_audio, channel=channel, longest_s=longest_s)
+        named = [(name_source(path), path) for path in paths]
+        return self._answer(named, load=load, any_sound=any_sound)
 
     def predict_waves(self, waves: Sequence[np.ndarray]) -> pd.DataFrame:
-        """As :meth:`predict_files`, of waveforms as ``load_audio`` gives them; no ``file``."""
-        return self._table([("", y) for y in waves])
+        """Name an emotion for each waveform of ``load_audio``, whatever it holds; for scores."""
+        return self._answer([("", y) for y in waves], any_sound=True)[0]
 
-    def _table(
-        self, clips: Sequence[tuple[str, np.ndarray | None]], channel: int | None = None
-    ) -> pd.DataFrame:
+    def _answer(
+        self, recordings: Sequence[tuple[str, object]], *, load=None, any_sound: bool = False
+    ) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Rows of the recordings, and of their windows; each is decoded and answered once."""
         from tqdm import tqdm
 
-        rows, waiting = [], []
-        scores = np.full((len(clips), len(self.classes)), np.nan)
-        bar = tqdm(clips, disable=None, leave=False, unit="file")  # on a terminal only
-        for place, (name, y) in enumerate(bar):
-            row = {"file": name, "start_s": 0.0, "end_s": np.nan, "error": ""}
-            rows.append(row)
+        judge = _judge_level if any_sound else judge_speech
+        windows, waiting, asked, scores, ends, errors = [], [], [], [], [], []
+        bar = tqdm(recordings, disable=None, leave=False, unit="file")  # on a terminal only
+        for place, (name, sound) in enumerate(bar):
+            ends.append(np.nan)
+            errors.append("")
             try:
-                y = load_audio(name, channel=channel) if y is None else y
+                y = np.asarray(load(sound) if load else sound, dtype="float32")
             except AudioError as error:
-                row["error"] = str(error)
+                errors[-1] = str(error)
                 continue
-            row["end_s"] = len(y) / SAMPLE_RATE
-            waiting.append((place, self.prepare(np.asarray(y, dtype="float32"))))
-            # By windows, not by files: memory stays flat for many files and for long ones.
-            if sum(len(inputs) for _, inputs in waiting) >= _CHUNK:
-                self._fill(scores, waiting)
-                waiting = []
+            ends[-1] = len(y) / SAMPLE_RATE
+            for start, end, reason, inputs in self._cut(y, judge):
+                windows.append((place, name, start / SAMPLE_RATE, end / SAMPLE_RATE, reason))
+                if reason and not any_sound:
+                    continue
+                asked.append(len(windows) - 1)
+                waiting.append(inputs)
+                # By windows, not by files: memory stays flat for many files and for long ones.
+                if len(waiting) == _CHUNK:
+                    scores.append(self.probabilities(np.stack(waiting)))
+                    waiting = []
         if waiting:
-            self._fill(scores, waiting)
-        answers = pd.DataFrame(scores, columns=self.classes)
-        table = pd.DataFrame(rows, columns=["file", "start_s", "end_s", "error"])
-        heard = answers[table["error"] == ""]
-        facts = table[["file", "start_s", "end_s"]].assign(
+            scores.append(self.probabilities(np.stack(waiting)))
+        answers = np.full((len(windows), len(self.classes)), np.nan)
+        if asked:
+            answers[asked] = np.concatenate(scores)
+        over_time = pd.DataFrame(windows, columns=["place", "file", "start_s", "end_s", "reason"])
+        over_time[self.classes] = answers
+        names = [name for name, _ in recordings]
+        files = pd.DataFrame({"file": names, "start_s": 0.0, "end_s": ends, "error": errors})
+        files[["reason", *self.classes]] = self._average(over_time).reindex(files.index)
+        files["reason"] = "" if any_sound else files["reason"].fillna("")
+        return self._name(files), self._name(over_time)
+
+    def _average(self, windows: pd.DataFrame) -> pd.DataFrame:
+        """Reason and mean of each recording; where somebody speaks, other windows do not vote."""
+        by_file = windows.groupby("place")["reason"]
+        votes = (windows["reason"] == "") | (by_file.transform("min") != "")
+        means = windows[votes].groupby("place")[self.classes].mean()
+        return pd.concat([by_file.min(), means], axis=1)
+
+    def _name(self, table: pd.DataFrame) -> pd.DataFrame:
+        """The table with the likeliest emotion, and its columns in order."""
+        answers = table[self.classes]
+        heard = answers.dropna()
+        named = table.assign(
             emotion=heard.idxmax(axis=1).reindex(table.index, fill_value=""),
             confidence=answers.max(axis=1),
             sure=answers.max(axis=1) >= self.threshold,
         )
-        return pd.concat([facts, answers, table["error"]], axis=1)
+        facts = ["file", "start_s", "end_s", "emotion", "confidence", "sure"]
+        last = [name for name in ("reason", "error") if name in table]
+        return named[[*facts, *self.classes, *last]]
 
-    def _fill(self, scores: np.ndarray, waiting: list[tuple[int, np.ndarray]]) -> None:
-        """Write the mean over each clip's windows into its row of ``scores``."""
-        windows = np.concatenate([inputs for _, inputs in waiting])
-        owners = np.repeat([place for place, _ in waiting], [len(inputs) for _, inputs in waiting])
-        means = pd.DataFrame(self.probabilities(windows)).groupby(owners).mean()
-        scores[means.index] = means.to_numpy()
+
+def _judge_level(y: np.ndarray) -> str:
+    return "" if np.abs(y).max() > _HEARD else "too quiet"
+
+
+def to_records(table: pd.DataFrame) -> list[dict]:
+    """Rows as JSON takes them; None where there is no number."""
+    return table.astype(object).where(table.notna(), None).to_dict("records")
 
 
 def find_model() -> Path:
@@ -266,51 +309,6 @@ def list_audio(paths: Iterable[str | Path]) -> list[Path]:
     return files
 
 
-def compare_with_labels(
-    predictions: pd.DataFrame, labels: str | Path, classes: list[str]
-) -> tuple[pd.DataFrame, list[str]]:
-    """Join predictions with the true emotions of a CSV ``path,emotion``.
-
-    Parameters
-    ----------
-    predictions : pd.DataFrame
-        From :meth:`Predictor.predict_files`.
-    labels : str or Path
-        CSV in UTF-8 with a header; paths are absolute or relative to the CSV.
-    classes : list of str
-        Emotions that the model knows.
-
-    Returns
-    -------
-    clips : pd.DataFrame
-        Scored clips with ``emotion`` (true), ``predicted`` and ``speaker``.
-    notes : list of str
-        What could be read and not be scored, and why.
-
-    Raises
-    ------
-    UserError
-        The CSV cannot be read as labels.
-    """
-    truth = load_manifest(labels).clips
-    # Real paths: "../a.wav" and a link to a folder are the same clip.
-    known = truth.assign(real=truth["path"].map(os.path.realpath)).drop_duplicates("real")
-    heard = predictions[predictions["error"] == ""]
-    clips = heard.rename(columns={"emotion": "predicted"})
-    clips["real"] = clips["file"].map(os.path.realpath)
-    clips = clips.merge(known[["real", "emotion", "speaker"]], on="real", how="left")
-    unlisted = clips["emotion"].isna()
-    unknown = ~clips["emotion"].isin(classes) & ~unlisted
-    notes = []
-    if unlisted.any():
-        names = ", ".join(clips.loc[unlisted, "file"][:3])
-        notes.append(f"{unlisted.sum()} files are not listed in {labels}: {names}")
-    if unknown.any():
-        names = ", ".join(sorted(set(clips.loc[unknown, "emotion"])))
-        notes.append(f"{unknown.sum()} files have an emotion that the model does not know: {names}")
-    return clips.loc[~(unlisted | unknown), ["file", "predicted", "emotion", "speaker"]], notes
-
-
 def predict_side(predictor: Predictor, clips: pd.DataFrame, protocol: str, side: str):
     """Predictions for the clips on one side of a split, beside their true emotions.
 
@@ -328,7 +326,9 @@ def predict_side(predictor: Predictor, clips: pd.DataFrame, protocol: str, side:
         ``confidence``, ``sure`` and one column per emotion with its probability.
     """
     chosen = clips[clips[protocol] == side].reset_index(drop=True)
-    found = predictor.predict_files(chosen["path"]).rename(columns={"emotion": "predicted"})
+    found = predictor.predict_files(chosen["path"], any_sound=True).rename(
+        columns={"emotion": "predicted"}
+    )
     facts = chosen.reindex(columns=FACTS)
     answers = found[["predicted", "confidence", "sure", *predictor.classes]]
     return pd.concat([facts, answers], axis=1)

@@ -21,6 +21,7 @@ from helpers.parts import split_part
 from helpers.sound.decoders import AudioError, name_source, open_file, opened, read_blocks
 
 SAMPLE_RATE = 16_000
+LONGEST_S = 4 * 3600  # 0.9 GB as float32
 
 _MIN_DURATION_S = 0.1
 _SILENCE_PEAK = 1e-5  # a third of the smallest step of 16-bit sound
@@ -37,6 +38,7 @@ def load_audio(
     sr: int = SAMPLE_RATE,
     name: str | None = None,
     channel: int | None = None,
+    longest_s: float = LONGEST_S,
 ) -> np.ndarray:
     """Decode a recording of any format, rate and number of channels to a mono waveform.
 
@@ -56,6 +58,8 @@ def load_audio(
         How errors call the recording; its path by default.
     channel : int, optional
         This channel alone, from 0.
+    longest_s : float
+        A longer recording is refused before it fills the memory.
 
     Returns
     -------
@@ -65,9 +69,9 @@ def load_audio(
     Raises
     ------
     AudioError
-        Missing, empty, not audio, damaged, without sound track, 0 samples, shorter than 0.1 s,
-        silent to the last bit, NaN or infinite samples, integers stored as float, no such channel,
-        or a part that the recording does not have.
+        Missing, empty, not audio, damaged, without sound track, 0 samples, shorter than 0.1 s or
+        longer than ``longest_s``, silent to the last bit, NaN or infinite samples, integers stored
+        as float, no such channel, or a part that the recording does not have.
 
     Examples
     --------
@@ -77,20 +81,25 @@ def load_audio(
     >>> load_audio(file).shape
     (16000,)
     """
-    y, notes = decode_audio(source, sr=sr, name=name, channel=channel)
+    y, notes = decode_audio(source, sr=sr, name=name, channel=channel, longest_s=longest_s)
     for note in notes:
         _LOG.warning("%s: %s", name or name_source(source), note)
     return y
 
 
 def decode_audio(
-    source: object, *, sr: int = SAMPLE_RATE, name: str | None = None, channel: int | None = None
+    source: object,
+    *,
+    sr: int = SAMPLE_RATE,
+    name: str | None = None,
+    channel: int | None = None,
+    longest_s: float = LONGEST_S,
 ) -> tuple[np.ndarray, list[str]]:
     """As :func:`load_audio`, together with what should be known of the decoding, in words."""
     part = split_part(source) if isinstance(source, str | os.PathLike) else None
     if part is None:
         with opened(source, name) as (file, label):
-            return _mix_down(file, label, sr, channel)
+            return _mix_down(file, label, sr, channel, longest_s)
     path, start_s, end_s, index = part
     label = name or os.fspath(source)
     if not os.path.isfile(path):
@@ -211,10 +220,11 @@ def hash_clip(path: str) -> str:
 
 
 def _mix_down(
-    file: BinaryIO, label: str, sr: int, channel: int | None
+    file: BinaryIO, label: str, sr: int, channel: int | None, longest_s: float
 ) -> tuple[np.ndarray, list[str]]:
     """Mono waveform at ``sr``, and what should be known of its decoding."""
-    resampler, frames, parts, notes = None, 0, [], []
+    resampler, frames, notes = None, 0, []
+    sound = bytearray()  # it grows where it is: parts that are joined need twice the memory
     mix_power, power = 0.0, np.zeros(1)
     low, high = np.inf, -np.inf
     for rate, block in read_blocks(file, label, notes):
@@ -227,14 +237,18 @@ def _mix_down(
         power = power + np.einsum("ij,ij->j", block, block)
         low, high = min(low, mono.min()), max(high, mono.max())
         frames += len(block)
-        parts.append(resampler.resample_chunk(mono) if resampler else mono)
+        if frames > longest_s * rate:
+            found = f"more than {longest_s / 60:g} minutes of sound"
+            raise AudioError(label, found, "a shorter recording", "Split it.")
+        part = resampler.resample_chunk(mono) if resampler else mono
+        sound += np.asarray(part, dtype="float32").tobytes()
     _check_length(frames, rate, label)
     if resampler:
-        parts.append(resampler.resample_chunk(np.zeros(0, np.float32), last=True))
-    y = np.ascontiguousarray(np.concatenate(parts), dtype=np.float32)
+        sound += resampler.resample_chunk(np.zeros(0, np.float32), last=True).tobytes()
+    y = np.frombuffer(sound, dtype="float32")
     if channel is None and mix_power < _CANCELLED * power.mean():
         strongest = int(power.argmax())
-        y, notes = _mix_down(file, label, sr, strongest)
+        y, notes = _mix_down(file, label, sr, strongest, longest_s)
         return y, [*notes, f"channels cancel each other, used channel {strongest}"]
     _check_loudness(low, high, label)
     return y, notes

@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import logging
 import queue
-from collections.abc import Callable
 
 import numpy as np
-import soxr
 
 from helpers.errors import UserError
-from helpers.sound.audio import SAMPLE_RATE
 
 _MUTED_PEAK = 1e-4  # a muted or forbidden microphone delivers zeros or some dither
 _INVALID_CHANNELS = -9998
 _BLOCK_S, _PATIENCE_S = 0.05, 10.0  # a sound server may need 2 s to wake up, a headset longer
+_FORGOTTEN_S = 15.0
 _LOG = logging.getLogger(__name__)
 
 _NO_LIBRARY = (
@@ -42,41 +40,79 @@ _SILENCE = (
 )
 
 
-def record_microphone(
-    duration_s: float, *, on_level: Callable[[float, float], None] | None = None
-) -> np.ndarray:
-    """Record from the system's microphone on the machine on which Python runs.
+class Microphone:
+    """The microphone of the machine on which Python runs; open until it is closed.
 
     Parameters
     ----------
-    duration_s : float
-        Length of the result in s, 0.1 to 600.
-    on_level : callable, optional
-        Called about 20 times a second with the time recorded so far in s and the peak in dBFS.
+    device : int or str, optional
+        Its number, or a part of its name; the system's choice if not given.
 
-    Returns
-    -------
-    np.ndarray, shape (n_samples,), float32
-        16 kHz mono, at the level at which it was recorded.
+    Attributes
+    ----------
+    rate : int
+        The device's own sample rate in Hz: the system's resampling is of unknown quality.
 
     Raises
     ------
     UserError
-        PortAudio or the microphone is missing, busy, forbidden or muted; an impossible duration.
+        PortAudio or the microphone is missing, busy or forbidden.
     """
-    if not 0.1 <= duration_s <= 600:
-        raise UserError(f"duration_s={duration_s}: expected 0.1 to 600 seconds")
-    sounddevice = _import_sounddevice()
-    try:
-        y, rate = _record(sounddevice, duration_s, on_level)
-    except sounddevice.PortAudioError as error:
-        # -9985: unavailable; -9996: invalid device, as is "Error querying device -1" without code
-        code = error.args[1] if len(error.args) > 1 else -9996
-        reason = {-9985: _BUSY, -9996: _NO_DEVICE}.get(code, _NOT_OPENED)
-        raise UserError(reason.format(error)) from error
-    if np.abs(y).max() < _MUTED_PEAK:
+
+    def __init__(self, device: int | str | None = None) -> None:
+        sounddevice = _import_sounddevice()
+        self._arrived: queue.SimpleQueue = queue.SimpleQueue()
+        self._power = 0.0
+        self._lost, self._stop = 0, sounddevice.CallbackAbort
+        try:
+            found = sounddevice.query_devices(device, kind="input")
+            self.rate = round(found["default_samplerate"])
+            self._stream = _open_stream(sounddevice, self._take, device, self.rate)
+        except ValueError as error:
+            raise UserError(f"{error}. There are:\n{sounddevice.query_devices()}") from error
+        except sounddevice.PortAudioError as error:
+            # -9985: unavailable; -9996: invalid, as is "Error querying device -1" without code
+            code = error.args[1] if len(error.args) > 1 else -9996
+            reason = {-9985: _BUSY, -9996: _NO_DEVICE}.get(code, _NOT_OPENED)
+            raise UserError(reason.format(error)) from error
+
+    def _take(self, block: np.ndarray, _frames, _time, status) -> None:
+        if self._arrived.qsize() * _BLOCK_S > _FORGOTTEN_S:
+            raise self._stop  # nobody listens any more: it must not go on
+        self._lost += status.input_overflow
+        self._arrived.put(block.copy())
+
+    def read(self) -> np.ndarray:
+        """All that was heard since the last call, shape (n_samples,), float32; waits for some."""
+        blocks = []
+        while not blocks or not self._arrived.empty():
+            try:
+                blocks.append(self._arrived.get(timeout=_PATIENCE_S))
+            except queue.Empty:
+                reason = f"it was opened, but no sound came for {_PATIENCE_S:g} s"
+                raise UserError(_NOT_OPENED.format(reason)) from None
+        channels = np.concatenate(blocks)
+        # In a stereo microphone one channel may carry nothing.
+        self._power = self._power + np.square(channels).sum(axis=0)
+        return channels[:, np.argmax(self._power)]
+
+    def close(self) -> None:
+        """Give the device back."""
+        self._stream.close()
+        if self._lost:
+            _LOG.warning("the machine was too busy: samples were lost at %d places", self._lost)
+
+    def __enter__(self) -> Microphone:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+
+def check_muted(y: np.ndarray) -> None:
+    """Raise the UserError that explains a recording without any sound."""
+    if np.abs(y).max(initial=0) < _MUTED_PEAK:
         raise UserError(_SILENCE)
-    return soxr.resample(y, rate, SAMPLE_RATE)[: round(duration_s * SAMPLE_RATE)]
 
 
 def _import_sounddevice():
@@ -91,43 +127,18 @@ def _import_sounddevice():
     return sounddevice
 
 
-def _record(sounddevice, duration_s, on_level) -> tuple[np.ndarray, int]:
-    """Waveform at the device's own rate, because the system's resampling is of unknown quality."""
-    rate = round(sounddevice.query_devices(kind="input")["default_samplerate"])
-    missing = int(np.ceil(duration_s * rate))
-    lost, blocks, arrived = 0, [], queue.SimpleQueue()
-
-    def take(block, _frames, _time, status) -> None:
-        arrived.put((block.copy(), status.input_overflow))
-
-    options = {"samplerate": rate, "blocksize": round(_BLOCK_S * rate), "dtype": "float32"}
-    with _open_stream(sounddevice, options, callback=take):
-        while missing > 0:
-            try:
-                block, overflow = arrived.get(timeout=_PATIENCE_S)
-            except queue.Empty:
-                reason = f"it was opened, but no sound came for {_PATIENCE_S:g} s"
-                raise UserError(_NOT_OPENED.format(reason)) from None
-            blocks.append(block)
-            missing -= len(block)
-            lost += overflow
-            if on_level:
-                on_level(min(duration_s, duration_s - missing / rate), peak_dbfs(block))
-    if lost:
-        _LOG.warning("the machine was too busy: samples were lost at %d places", lost)
-    channels = np.concatenate(blocks)
-    # In a stereo microphone one channel may carry nothing.
-    return channels[:, np.square(channels).sum(axis=0).argmax()], rate
-
-
-def _open_stream(sounddevice, options: dict, *, callback):
-    """Stream of one channel; of two where the device opens in stereo only."""
+def _open_stream(sounddevice, take, device: int | str | None, rate: int):
+    """Running stream of one channel; of two where the device opens in stereo only."""
+    options = {"device": device, "samplerate": rate, "blocksize": round(_BLOCK_S * rate)}
+    options |= {"dtype": "float32", "callback": take}
     try:
-        return sounddevice.InputStream(**options, channels=1, callback=callback)
+        stream = sounddevice.InputStream(**options, channels=1)
     except sounddevice.PortAudioError as error:
         if error.args[1:2] != (_INVALID_CHANNELS,):
             raise
-    return sounddevice.InputStream(**options, channels=2, callback=callback)
+        stream = sounddevice.InputStream(**options, channels=2)
+    stream.start()
+    return stream
 
 
 def peak_dbfs(y: np.ndarray) -> float:

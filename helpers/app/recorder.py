@@ -1,0 +1,97 @@
+"""One button that records: in the person's browser, or on the machine of the kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import anywidget
+import numpy as np
+import traitlets
+
+from helpers.app.live import LONGEST_S, Live, say
+from helpers.errors import UserError
+from helpers.report.plots import emotion_colors
+from helpers.sound.microphone import Microphone, peak_dbfs
+
+
+class Recorder(anywidget.AnyWidget):
+    """Buttons to record for some seconds or to speak freely, and a choice of microphones.
+
+    The page sends a piece of sound, or asks for what the machine's microphone has heard, and sends
+    the next one when this one is answered: what comes in while the model is busy comes in one
+    piece, and nothing has to wait in a queue.
+
+    Parameters
+    ----------
+    predictor : helpers.models.prediction.Predictor
+    take : callable
+        ``take(live)`` is called with each :class:`helpers.app.live.Live` that is complete.
+    seconds : float
+        Length of a recording; a second press ends it early.
+    machine : bool
+        Whether the microphone of the kernel's machine may be chosen.
+    """
+
+    _esm = Path(__file__).with_name("recorder.js")
+    _css = Path(__file__).with_name("recorder.css")
+    seconds = traitlets.Float(3.0).tag(sync=True)
+    longest = traitlets.Float(LONGEST_S).tag(sync=True)
+    machine = traitlets.Bool(True).tag(sync=True)
+    colors = traitlets.Dict().tag(sync=True)
+
+    def __init__(
+        self, predictor, take: Callable[[Live], None], *, seconds: float, machine: bool
+    ) -> None:
+        colors = emotion_colors(predictor.classes)
+        super().__init__(seconds=seconds, machine=machine, colors=colors)
+        self.predictor, self._take = predictor, take
+        self._live: Live | None = None
+        self._microphone: Microphone | None = None
+        self.on_msg(self._receive)
+
+    def _receive(self, _widget, content: dict, buffers: list) -> None:
+        try:
+            if content.get("first"):
+                self._open(content)
+            if self._live is None:
+                return
+            block = self._microphone.read() if self._microphone else _to_samples(buffers)
+            self._live.hear(block)
+            answer = {"heard_s": self._live.heard_s, "peak": peak_dbfs(block)}
+            answer["last"] = bool(content.get("last"))
+            if content.get("live"):
+                answer |= _describe(self._live.estimate(), self.predictor.classes)
+            self.send(answer)
+            if answer["last"]:
+                live = self._live
+                self._close()
+                self._take(live)
+        except Exception as error:  # in a callback nobody would see it
+            self._close()
+            self.send({"error": str(error)})
+
+    def _open(self, content: dict) -> None:
+        self._close()
+        if content.get("machine") and self.machine:
+            self._microphone = Microphone()
+        rate = self._microphone.rate if self._microphone else content.get("rate")
+        if not isinstance(rate, int | float) or rate <= 0:
+            raise UserError("The page did not say its sample rate. Load it again.")
+        self._live = Live(self.predictor, sr=rate)
+
+    def _close(self) -> None:
+        if self._microphone:
+            self._microphone.close()
+        self._live = self._microphone = None
+
+
+def _to_samples(buffers: list) -> np.ndarray:
+    sound = bytes(buffers[0]) if buffers else b""
+    return np.frombuffer(sound[: len(sound) // 4 * 4], dtype="float32")
+
+
+def _describe(row: dict, classes: list[str]) -> dict:
+    """An estimate as a page can read it; NaN is no JSON."""
+    probabilities = {} if row["reason"] else {name: round(row[name], 4) for name in classes}
+    return {"said": say(row), "emotion": row["emotion"], "probabilities": probabilities}
