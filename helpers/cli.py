@@ -95,6 +95,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     run = _add(group, "run", commands.run, corpora, labels, cutting)
     run.add_argument("--run", help="name of the folder under outputs/; after the corpora if absent")
+    run.add_argument("--base", metavar="RUN", help="with --from: copy this run, go on under --run")
     part = run.add_mutually_exclusive_group()
     part.add_argument("--from", dest="start", metavar="NN", help="begin at this notebook, e.g. 04")
     part.add_argument("--only", metavar="NN", help="run this notebook alone, e.g. 05")

@@ -26,6 +26,7 @@ def run(arguments: argparse.Namespace) -> int:
         start=arguments.start,
         only=arguments.only,
         parameters=_label_parameters(arguments) | dict(arguments.parameters or ()),
+        base=arguments.base,
     )
 
 

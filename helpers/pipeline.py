@@ -6,6 +6,7 @@ import ast
 import itertools
 import os
 import re
+import shutil
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ from helpers.runs import (
     PROJECT_ROOT,
     Run,
     data_home,
+    find_run,
     open_run,
     outputs_home,
     package_versions,
@@ -38,6 +40,7 @@ def run_notebooks(
     start: str | None,
     only: str | None,
     parameters: dict[str, str],
+    base: str | None = None,
 ) -> int:
     """Execute the notebooks and say how it went; returns 0, or 1 if a cell failed.
 
@@ -52,6 +55,8 @@ def run_notebooks(
         Number or name of a notebook; at most one of the two.
     parameters : dict of str to str
         Each goes to every notebook that has one of that name, and is read as its default's type.
+    base : str, optional
+        Run whose results before ``start`` are copied into a new run, for an experiment.
 
     Raises
     ------
@@ -64,6 +69,8 @@ def run_notebooks(
     corpora = _agree("--corpora", corpora, given, "CORPORA")
     run_name = _agree("--run", run_name, given, "RUN")
     names = parse_names(corpora or "demo")
+    if base:
+        _copy_base(base, run_name, steps[0])
     run = open_run(run_name or _default_name(names))
     if steps[0] == NOTEBOOKS[0]:
         if given.get("MAP") and os.path.isfile(given["MAP"]):
@@ -131,6 +138,22 @@ def _choose_steps(start: str | None, only: str | None) -> list[str]:
     if not found:
         raise UserError(f"notebook {text!r}: expected one of {', '.join(NOTEBOOKS)}")
     return found if only else list(NOTEBOOKS[NOTEBOOKS.index(found[0]) :])
+
+
+def _copy_base(base: str, run_name: str | None, first: str) -> None:
+    """Fill a new run with the results of another one that notebook ``first`` builds on."""
+    if not run_name or first == NOTEBOOKS[0]:
+        raise UserError(f"--base {base}: name the new run with --run, and begin later: --from 05")
+    source, run = find_run(base), open_run(run_name)
+    if run.folder.exists():
+        raise UserError(f"--run {run_name}: {run.folder} is there already; choose another name")
+    done = NOTEBOOKS[: NOTEBOOKS.index(first)]
+    made_later = [f"{step}*" for step in NOTEBOOKS if step not in done]
+    made_later += [f"{step[:2]}_*" for step in NOTEBOOKS if step not in done]  # figures
+    shutil.copytree(source.folder, run.folder, ignore=shutil.ignore_patterns(*made_later))
+    record = run.read_json("run.json", made_by=NOTEBOOKS[0])
+    kept = {step: item for step, item in record["notebooks"].items() if step in done}
+    run.save_json(record | {"notebooks": kept}, "run.json")
 
 
 def _default_name(names: list[str]) -> str:

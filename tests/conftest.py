@@ -78,7 +78,7 @@ def demo_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _make_demo_run(outputs: Path) -> None:
-    small = ["-p", "EPOCHS=2", "-p", "N_ROBUST=14"]
+    small = ["-p", "EPOCHS=2", "-p", "N_ROBUST=14", "-p", "N_SEEDS=1"]
     done = subprocess.run(
         [sys.executable, "-m", "helpers.cli", "run", "--corpora", "demo", *small],
         env={**os.environ, "SER_OUTPUTS": str(outputs)},

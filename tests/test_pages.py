@@ -46,7 +46,7 @@ def test_names_are_words_not_markup(run):
     assert "script" not in [tag for tag, _ in page.tags]
     assert f"Run {NAME}" in page.text and f"Corpora: {HOSTILE} · done" in page.text
     (image,) = [attrs for tag, attrs in page.tags if tag == "img"]
-    assert image["alt"] == f"Figure: 01 a #{NAME}".replace("_", " ")
+    assert image["alt"] == f"01 a #{NAME}".replace("_", " ")
     assert image["src"].startswith("figures/01_a%20%23%22%3E")  # "#" would end the name
 
 

@@ -128,7 +128,7 @@ CASES = {
         make_clips(), "duration_s", by="corpus", order=["a", "b"], label="duration (s)", **o
     ),
     "plot_pitch": lambda y, **o: plots.plot_pitch(np.array([200, np.nan, 210.0]), hop=320, **o),
-    "plot_history": lambda y, **o: plots.plot_history(HISTORY, **o),
+    "plot_history": lambda y, **o: plots.plot_history(HISTORY, chance=0.25, **o),
     "plot_confusion": lambda y, **o: plots.plot_confusion(COUNTS, CLASSES, **o),
     "plot_recall": lambda y, **o: plots.plot_recall(BY_EMOTION, **o),
     "plot_probabilities": lambda y, **o: plots.plot_probabilities(PROBABILITIES, **o),
@@ -192,7 +192,7 @@ def test_spectrogram_shows_the_tone_at_its_place_and_level(tone):
 @pytest.mark.parametrize("n_epochs", [1, 2, 3])
 def test_history_draws_accuracy_and_marks_the_kept_epoch(n_epochs):
     history = HISTORY[-n_epochs:].assign(kept=[True] + [False] * (n_epochs - 1))
-    ax = plots.plot_history(history, ax=make_axes(), title="It learns")
+    ax = plots.plot_history(history, chance=0.25, ax=make_axes(), title="It learns")
     ax.figure.canvas.draw()
     assert ax.get_ylabel() == "accuracy" and ax.get_title(loc="left") == "It learns"
     validation = next(line for line in ax.lines if line.get_label() == "validation")

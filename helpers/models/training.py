@@ -140,11 +140,8 @@ def fit_model(
     train, validation = (split == "train").to_numpy(), (split == "validation").to_numpy()
     if "scale" in {layer.name for layer in model.layers}:
         model.get_layer("scale").adapt(x[train].astype("float32"))
-    model.compile(
-        optimizer=keras.optimizers.AdamW(weight_decay=settings.weight_decay, global_clipnorm=2.0),
-        loss=keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing),
-        metrics=["accuracy"],
-    )
+    compile_model(model, settings)
+    schedule = partial(schedule_learning_rate, settings=settings)
     begin = time.perf_counter()
     log = model.fit(
         _make_batches(x, targets, np.flatnonzero(train), settings, augment, share),
@@ -153,7 +150,7 @@ def fit_model(
         epochs=settings.epochs,
         verbose=0,
         callbacks=[
-            keras.callbacks.LearningRateScheduler(partial(_learning_rate, settings=settings)),
+            keras.callbacks.LearningRateScheduler(schedule),
             keras.callbacks.EarlyStopping(
                 "val_loss",
                 patience=settings.patience,
@@ -178,7 +175,24 @@ def fit_model(
     return history
 
 
-def _learning_rate(epoch: int, *_: float, settings: TrainingSettings) -> float:
+def compile_model(model, settings: TrainingSettings) -> None:
+    """Optimiser and loss of every training; the gradient is cut to a norm of 2."""
+    import keras
+
+    model.compile(
+        optimizer=keras.optimizers.AdamW(weight_decay=settings.weight_decay, global_clipnorm=2.0),
+        loss=keras.losses.CategoricalCrossentropy(label_smoothing=settings.label_smoothing),
+        metrics=["accuracy"],
+    )
+
+
+def weigh_classes(y: np.ndarray, n_classes: int) -> np.ndarray:
+    """Weight of each class in the loss: the rarer it is among the numbers ``y``, the more."""
+    counts = np.maximum(np.bincount(y, minlength=n_classes), 1)
+    return (counts.mean() / counts).astype("float32")
+
+
+def schedule_learning_rate(epoch: int, *_: float, settings: TrainingSettings) -> float:
     """Learning rate of an epoch (from 0): a linear rise, then half a cosine."""
     rise = max(1, settings.epochs // 20)
     if epoch < rise:
@@ -193,8 +207,7 @@ def _make_batches(x, targets, clips, settings: TrainingSettings, augment, share=
 
     n_classes = targets.shape[1]
     y = targets.argmax(axis=1)
-    counts = np.maximum(np.bincount(y[clips], minlength=n_classes), 1)
-    weights = (counts.mean() / counts).astype("float32")
+    weights = weigh_classes(y[clips], n_classes)
     taken = np.ones(len(clips))
     if share is not None:
         taken, weights = share.to_numpy()[clips], np.ones(n_classes, "float32")

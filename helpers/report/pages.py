@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
+from html import escape
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from helpers.runs import Run
+from helpers.runs import NOTEBOOKS, Run
 
 SYNTHETIC_NOTICE = "Synthetic demo voices: says nothing about real speech"
 
@@ -43,8 +46,12 @@ def write_index(run: Run) -> Path:
         record=record,
         notice=SYNTHETIC_NOTICE if record.get("data", {}).get("synthetic") else "",
         protocols=metrics.get("protocols", {}),
+        selected=metrics.get("selected", ""),
         has_card=run.path("model_card.html").exists(),
-        figures=[path.stem for path in sorted(run.path("figures").glob("*.png"))],
+        figures={
+            path.stem: _describe_figure(run, path.stem)
+            for path in sorted(run.path("figures").glob("*.png"))
+        },
     )
     return run.save_text(page, "index.html")
 
@@ -58,14 +65,37 @@ def _export_notebook(run: Run, step: str) -> None:
     if page.exists() and page.stat().st_mtime >= executed.stat().st_mtime:
         return
     notebook = nbformat.read(executed, as_version=4)
+    heading = step
     for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            heading = [heading, *re.findall(r"^#+ (.+)", cell.source, re.M)][-1]
+        drawn = re.search(r"save_figure\(.+?\"(\w+)\"\)", cell.source)
+        cell.metadata["alt"] = _describe_figure(run, drawn[1]) if drawn else heading
         for output in cell.get("outputs", []):
             # A page without a kernel cannot draw a widget: it shows the words beside it.
-            if "text/html" in output.get("data", {}):
-                output["data"].pop("application/vnd.jupyter.widget-view+json", None)
-    title = {"metadata": {"name": f"{step}, run {run.name}"}}
-    text, _ = HTMLExporter(template_name="lab").from_notebook_node(notebook, resources=title)
+            if output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None):
+                output["data"].setdefault("text/html", "<p>This part needs JupyterLab.</p>")
+                image = f'<img alt="{escape(heading)}" '
+                output["data"]["text/html"] = output["data"]["text/html"].replace("<img ", image)
+    place = NOTEBOOKS.index(step) if step in NOTEBOOKS else 0
+    ways = [("← " + name, f"{name}.html") for name in NOTEBOOKS[max(place - 1, 0) : place]]
+    ways += [(name + " →", f"{name}.html") for name in NOTEBOOKS[place + 1 : place + 2]]
+    resources = {"metadata": {"name": f"{step}, run {run.name}"}, "ways": ways}
+    template = Path(__file__).with_name("templates") / "notebook.html"
+    exporter = HTMLExporter(raw_template=template.read_text(encoding="utf-8"))
+    text, _ = exporter.from_notebook_node(notebook, resources=resources)
     run.save_text(text, page.name)
+
+
+def _describe_figure(run: Run, name: str) -> str:
+    """The titles of a saved figure, which :meth:`helpers.runs.Run.save_figure` wrote into it."""
+    from PIL import Image
+
+    path = run.path(f"figures/{name}.png")
+    if path.exists():
+        with suppress(OSError), Image.open(path) as image:
+            return image.info.get("Description") or name.replace("_", " ")
+    return name.replace("_", " ")
 
 
 def _number(value: object, form: str = ".3f") -> str:

@@ -116,6 +116,15 @@ def player(y: np.ndarray):
     return audio
 
 
+def show_source(*functions):
+    """The source of functions as Markdown, which every theme colours."""
+    from inspect import getsource
+
+    from IPython.display import Markdown
+
+    return Markdown("```python\n" + "\n\n".join(map(getsource, functions)) + "```")
+
+
 def draw_image(figure, *, width: int):
     """A figure as an ``IPython.display.Image`` this wide, in pixels: no backend can lose it.
 
@@ -234,8 +243,8 @@ def plot_spread(
     return ax
 
 
-def plot_history(history: pd.DataFrame, *, ax=None, title: str = ""):
-    """Training and validation accuracy over epochs, with the epoch that was kept.
+def plot_history(history: pd.DataFrame, *, chance: float, ax=None, title: str = ""):
+    """Training and validation accuracy over epochs, the epoch that was kept, and guessing.
 
     The history is that of :func:`helpers.models.training.fit_model`.
     """
@@ -244,6 +253,7 @@ def plot_history(history: pd.DataFrame, *, ax=None, title: str = ""):
     ax.plot(history["epoch"], history["val_accuracy"], color="#0072B2", label="validation")
     kept = int(history.loc[history["kept"], "epoch"].iloc[0])
     ax.axvline(kept, color="#0072B2", linestyle=":", label=f"kept: epoch {kept}")
+    ax.axhline(chance, color="#767676", linestyle="--", linewidth=1, label="guessing")
     ax.set(xlabel="epoch", ylabel="accuracy", ylim=(0, 1.02), title=title)
     ax.legend(loc="upper left", bbox_to_anchor=(1, 1))  # beside the lines, wherever they go
     return ax
