@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -270,7 +271,8 @@ def save_candidate(
     family: str,
     classes: list[str],
     features: FeatureSettings,
-    settings: TrainingSettings,
+    settings: TrainingSettings | None,
+    heard: Iterable[str] = (),
 ) -> dict:
     """Score a trained body on the validation side and save it with its card.
 
@@ -288,7 +290,10 @@ def save_candidate(
     protocol, family : str
     classes : list of str
     features : FeatureSettings
-    settings : TrainingSettings
+    settings : TrainingSettings, optional
+        None where the model was not trained by :func:`fit_model`.
+    heard : iterable of str
+        Speakers from whom the model has learned besides, since it did not begin from scratch.
 
     Returns
     -------
@@ -308,6 +313,7 @@ def save_candidate(
         "n": int(held.sum()),
     }
     data = run.read_json("data.json", made_by="01_explore")
+    speakers = {name: sorted(part["speaker"].unique()) for name, part in clips.groupby(side)}
     card = make_card(
         name=model.name,
         input="waveform" if family.startswith("logmel") else family,
@@ -315,9 +321,9 @@ def save_candidate(
         settings=features,
         protocol=protocol,
         corpora=sorted(clips["corpus"].unique()),
-        speakers={name: sorted(part["speaker"].unique()) for name, part in clips.groupby(side)},
+        speakers=speakers | {"train": sorted({*speakers["train"], *heard})},
         clips=side.value_counts().to_dict(),
-        training=asdict(settings),
+        training=asdict(settings) if settings else {},
         validation=scores,
         parameters=model.count_params(),
         synthetic=data["synthetic"],
