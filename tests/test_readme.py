@@ -20,8 +20,8 @@ from helpers.cli import build_parser
 from helpers.runs import NOTEBOOKS
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```\n(.*?)^```", README, re.M | re.S)
-LINES = [line for block in BLOCKS for line in block.splitlines()]
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.M | re.S)
+LINES = [line for language, block in BLOCKS if not language for line in block.splitlines()]
 NAMED = re.findall(r"`((?:\.venv/bin/)?ser [^`]+)`", README)
 COMMANDS = sorted(
     {line[line.index("ser ") :] for line in [*LINES, *NAMED] if re.search(r"\bser \w", line)}
@@ -55,7 +55,7 @@ def test_the_first_answer(tmp_path):
     """`ser predict my_recording.wav`, and the model in a script of one's own."""
     shutil.copytree(ROOT / "outputs/pretrained", tmp_path / "outputs/pretrained")
     write_tone(tmp_path / "my_recording.wav", 220)
-    (script,) = re.findall(r"```python\n(# my_script\.py\n.*?)```", README, re.S)
+    (script,) = [block for _, block in BLOCKS if block.startswith("# my_script.py")]
     assert 8 <= len(script.splitlines()) <= 12
     for command in (["-m", "helpers.cli", "predict", "my_recording.wav"], ["-c", script]):
         done = subprocess.run(

@@ -191,7 +191,7 @@ def plot_spectrogram(y: np.ndarray, *, kind: str = "mel", ax=None, colorbar: boo
         loudness = image.sum(axis=0)
         image = librosa.feature.chroma_stft(S=image, sr=SAMPLE_RATE, tuning=0)
         # Each frame is scaled to its own strongest class: in a pause that would be noise.
-        image[:, loudness < 1e-5 * loudness.max()] = 0
+        image[:, loudness < 1e-3 * loudness.max()] = 0
     else:
         if kind == "mel":
             image = librosa.feature.melspectrogram(S=image, sr=SAMPLE_RATE, n_mels=64)
