@@ -169,7 +169,7 @@ class ClipBrowser(widgets.VBox):
             return f"{name}<p>⚠ {html.escape(str(error))}</p>"
         picture = draw_clip(y)
         data = base64.b64encode(picture.data).decode()
-        image = f'<img width="{picture.width}" src="data:image/jpeg;base64,{data}">'
+        image = f'<img alt="The clip in pictures" width="{picture.width}" src="data:image/jpeg;base64,{data}">'
         return f"{name}{plots.player(y)._repr_html_()}{image}"
 
     def _find_flag(self) -> pd.DataFrame:

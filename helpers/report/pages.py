@@ -75,8 +75,9 @@ def _export_notebook(run: Run, step: str) -> None:
             # A page without a kernel cannot draw a widget: it shows the words beside it.
             if output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None):
                 output["data"].setdefault("text/html", "<p>This part needs JupyterLab.</p>")
+                shown = output["data"]["text/html"]
                 image = f'<img alt="{escape(heading)}" '
-                output["data"]["text/html"] = output["data"]["text/html"].replace("<img ", image)
+                output["data"]["text/html"] = re.sub("<img (?!alt=)", image, shown)
     place = NOTEBOOKS.index(step) if step in NOTEBOOKS else 0
     ways = [("← " + name, f"{name}.html") for name in NOTEBOOKS[max(place - 1, 0) : place]]
     ways += [(name + " →", f"{name}.html") for name in NOTEBOOKS[place + 1 : place + 2]]
