@@ -169,7 +169,8 @@ class ClipBrowser(widgets.VBox):
             return f"{name}<p>⚠ {html.escape(str(error))}</p>"
         picture = draw_clip(y)
         data = base64.b64encode(picture.data).decode()
-        image = f'<img alt="The clip in pictures" width="{picture.width}" src="data:image/jpeg;base64,{data}">'
+        source = f'src="data:image/jpeg;base64,{data}"'
+        image = f'<img alt="The clip in pictures" width="{picture.width}" {source}>'
         return f"{name}{plots.player(y)._repr_html_()}{image}"
 
     def _find_flag(self) -> pd.DataFrame:
