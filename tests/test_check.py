@@ -166,7 +166,7 @@ def test_any_other_error_is_a_finding_too(home, monkeypatch):
     def burst(path, **_):
         raise MemoryError("too much")
 
-    monkeypatch.setattr("helpers.sound.check.decode_audio", burst)
+    monkeypatch.setattr("helpers.sound.inspection.decode_audio", burst)
     found = findings(home / "mine", check="unreadable")
     assert set(found.values()) == {"MemoryError('too much')"} and len(found) == 8
 

@@ -122,7 +122,7 @@ def test_missing_corpus_says_where_and_how(home, name, there):
         load_corpora(name)
     message = str(raised.value)
     wanted = [corpus.title, str(root), corpus.url, corpus.licence, "SER_DATA", "--corpora demo"]
-    wanted += corpus.layout.strip().splitlines()
+    wanted += [corpus.layout]
     wanted += ["holiday.wav"] if there == "stray" else []
     assert [part for part in wanted if part not in message] == []
 
@@ -136,16 +136,6 @@ def test_unknown_name_lists_the_known(home):
     for odd in ("a\0b", "x" * 5000):
         with pytest.raises(UserError, match="unknown corpus"):
             load_corpora(odd)
-
-
-def test_every_folder_is_walked_once(home, monkeypatch):
-    touch(home, f"ravdess/Actor_12/{SPEECH}.wav", f"ravdess/Actor_07/{SONG}.wav", "ravdess/x.wav")
-    touch(home, "tess/OAF_sad/OAF_dog_sad.wav", "TESS/notes.txt", "Savee/DC_a01.wav")
-    walked, walk = [], os.walk
-    monkeypatch.setattr(os, "walk", lambda top, **_: walked.append(Path(top).name) or walk(top))
-    assert len(load_corpora("all")) == 4
-    there = ["ravdess", "tess", "TESS", "Savee"]
-    assert sorted(name for name in walked if (home / name).is_dir()) == sorted(there)
 
 
 def test_what_is_made_lies_where_made_things_lie(home, monkeypatch):

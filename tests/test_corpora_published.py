@@ -65,6 +65,10 @@ def make_row(speaker: str, gender: str, emotion: str, text: str = "", **others: 
     return {**row, "channel": "speech", "language": "en", **others}
 
 
+#: As many as there are; the rule takes any word.
+TESS_WORDS = ["back", "bite", *(f"w{a}{b}d" for a in "abcdefghijk" for b in "abcdefghijklmnopqr")]
+
+
 def ravdess_names() -> dict[str, dict]:
     emotions = ("neutral", "calm", "happy", "sad", "angry", "fear", "disgust", "surprise")
     texts = ("Kids are talking by the door", "Dogs are sitting by the door")
@@ -85,7 +89,7 @@ def tess_names() -> dict[str, dict]:
     names = {
         f"{who}_{word}_{code}": make_row(f"tess-{who}", "female", emotion, f"Say the word {word}")
         for who in ("OAF", "YAF")
-        for word in tess._WORDS
+        for word in TESS_WORDS
         for code, emotion in words.items()
     }
     return names | {"OA_bite_neutral": names["OAF_bite_neutral"]}
@@ -182,7 +186,7 @@ def test_every_name_of_the_rule_is_read_right(name):
 
 
 @given(data=st.data())
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", [name for name in RULES if name != "tess"])  # which takes any word
 def test_a_name_that_is_nearly_right_is_refused_or_another_clip(name, data):
     parse, names = RULES[name]
     stem = data.draw(st.sampled_from(sorted(names)))
@@ -200,7 +204,7 @@ def test_a_name_that_is_nearly_right_is_refused_or_another_clip(name, data):
             "03-01-09-01-01-01-01 03-01-01-02-01-01-01 03-02-07-01-01-01-01 03-02-03-01-01-01-18 "
             "03-01-03-01-01-01-25 03-01-03-01-01-01 03-01-03-01-01-01-01-01 ٠٣-01-03-01-01-01-01",
         ),
-        ("tess", "OAF_back_bored EAF_back_sad OAF_bach_sad OA_back_neutral OA_bite_sad OAF__sad"),
+        ("tess", "OAF_back_bored EAF_back_sad OAF_b4ck_sad OA_back_neutral OA_bite_sad OAF__sad"),
         ("cremad", "1001_DFA_ANG_HI 1092_DFA_ANG_XX 1001_IEO_NEU_HI 1001_IEO_ANG_XX"),
         ("savee", "DC_sa16 DC_n31 AB_a01 DC_a1"),
         ("emodb", "03a03Wa 04a01Wa 03a01Xa 03a01Wg"),
@@ -473,4 +477,3 @@ def test_real_corpora_are_as_published(real_data, name, women, men, texts, inten
 def test_the_published_misspelling_is_there(real_data):
     stems = {Path(path).stem for path in load_corpora("tess")["path"]}
     assert "OA_bite_neutral" in stems and "OAF_bite_neutral" not in stems
-    assert {stem.split("_")[1] for stem in stems} == tess._WORDS

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from helpers.corpora import Reading, load_corpora, load_listing
 from helpers.corpora.folders import load_folders
+from helpers.corpora.labels import AS_WRITTEN
 from helpers.errors import UserError
 
 FOUR = ("angry", "happy", "neutral", "sad")
@@ -26,7 +27,7 @@ def touch(root: Path, *names: str) -> Path:
     return root
 
 
-def read(root: Path, reading: Reading | None = None, column: str = "emotion") -> dict[str, str]:
+def read(root: Path, reading: Reading = AS_WRITTEN, column: str = "emotion") -> dict[str, str]:
     """A column of the clips below ``root``, by their path from there; speakers without corpus."""
     clips = load_listing(str(root), reading=reading).clips
     paths = [Path(path).relative_to(root).as_posix() for path in clips["path"]]

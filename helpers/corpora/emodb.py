@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from helpers.corpora.corpus import Corpus, Remote
+from helpers.corpora.corpus import Corpus
 
 _EMOTION = {  # Wut, Langeweile, Ekel, Angst, Freude, Trauer
     "W": "angry",
@@ -75,11 +75,7 @@ CORPUS = Corpus(
         "emotional speech. Proc. Interspeech, 1517-1520."
     ),
     url="http://emodb.bilderbar.info/download/download.zip",
-    layout="""
-emodb/wav/03a01Fa.wav
-emodb/wav/…
-emodb/wav/16b10Wb.wav
-(535 files, WAV or FLAC; folder names do not matter, file names do)""",
+    layout="emodb/wav/03a01Fa.wav (535 files; folder names do not matter)",
     folder="emodb",
     counts={
         "angry": 127,
@@ -96,8 +92,7 @@ emodb/wav/16b10Wb.wav
     voices="ten actors say ten sentences in a studio",
     # By custom it is tested on one speaker at a time.
     folds=tuple((f"emodb-{speaker}",) for speaker in sorted(_GENDER)),
-    # The publisher states neither checksum nor size.
-    remotes=(Remote("http://emodb.bilderbar.info/download/download.zip", checksum="", size=0),),
+    archive="http://emodb.bilderbar.info/download/download.zip",
     kaggle="piyushagni5/berlin-database-of-emotional-speech-emodb",
     codes=_EMOTION,
 )

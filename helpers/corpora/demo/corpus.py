@@ -310,13 +310,7 @@ CORPUS = Corpus(
     licence="MIT, as this project; eSpeak NG, which speaks the clips, is GPL-3.0-or-later",
     citation="Synthetic speech by eSpeak NG, after the prosody rules in helpers/corpora/demo.",
     url="made at first use; the synthesizer: https://github.com/espeak-ng/espeak-ng",
-    layout="""
-demo/demo.json
-demo/v01_neutral_back.flac
-demo/v01_neutral_bean.wav
-demo/…
-demo/v08_surprise_wheel.wav
-(560 files, made at first use: WAV, some FLAC, OGG and MP3)""",
+    layout="demo/v01_neutral_bean.wav (560 files, made at first use)",
     folder="demo",
     counts=dict.fromkeys(PROSODY, len(VOICES) * len(WORDS)),
     speakers=len(VOICES),
