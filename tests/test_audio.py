@@ -295,8 +295,7 @@ def test_bad_file_is_named_and_explained(case, tmp_path):
     error = raised.value
     assert error.file == str(path)
     assert found in error.found
-    assert all(part in str(error) for part in (str(path), error.found, error.expected))
-    assert error.remedy and str(error).endswith(error.remedy)
+    assert str(error).startswith(f"{path}: found {error.found}; expected ")
     with pytest.raises(AudioError, match="upload"):
         load_audio(content, name="upload")
 
@@ -386,7 +385,7 @@ def test_of_joined_recordings_the_good_ones_are_used(caplog):
 
 def test_a_header_that_promises_too_little_is_said(caplog):
     load_audio(wav(PCM, promised=len(PCM) // 3))
-    assert "its header says 10666 bytes of sound, and 32000 are there" in caplog.text
+    assert "more in it behind the end of the sound that its header says" in caplog.text
 
 
 def test_ogg_of_two_codecs_and_mp3_with_a_tag_in_the_middle():

@@ -159,7 +159,7 @@ def test_unreadable_clips_are_listed_and_the_rest_goes_on(home):
         "text": "found text, beginni",
     }
     assert found["check"].tolist() == ["unreadable"] * 3 + ["damaged", "short", "quiet"]
-    assert found["detail"][3].startswith("it is cut off (data chunk of 19200 bytes, of which")
+    assert found["detail"][3].startswith("it is cut off (19200 bytes of sound, of which")
 
 
 def test_any_other_error_is_a_finding_too(home, monkeypatch):

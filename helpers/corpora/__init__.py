@@ -16,9 +16,8 @@ from pathlib import Path
 import pandas as pd
 
 from helpers.columns import RESERVED
-from helpers.corpora import cremad, emodb, four_in_one, nemo, ravdess, savee, tess
+from helpers.corpora import cremad, demo, emodb, four_in_one, nemo, ravdess, savee, tess
 from helpers.corpora.corpus import Corpus, locate, not_found
-from helpers.corpora.demo import corpus as demo
 from helpers.corpora.folders import load_folders
 from helpers.corpora.labels import AS_WRITTEN, Reading, rename_emotions, unify_labels
 from helpers.corpora.manifest import find_unnamed, load_manifest
