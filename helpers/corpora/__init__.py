@@ -202,8 +202,17 @@ def parse_names(names: str | Iterable[str]) -> list[str]:
     for name in (str(name).strip() for name in names):
         if name == ALL:
             found += _all_there()
+        elif name in CORPORA:
+            found.append(name)
         elif name:
-            found.append(name if name in CORPORA else _own_path(name))
+            path = _find_own(name)
+            if path is None:
+                raise UserError(
+                    f"unknown corpus {name!r}: known are {', '.join(CORPORA)}, {ALL}, or the path "
+                    "of a manifest CSV (path,emotion,…) or of a folder with one folder per "
+                    f"emotion; no such file or folder in {Path.cwd()} or {data_home()}"
+                )
+            found.append(path)
     if not found:
         raise UserError(f"no corpus named: known are {', '.join(CORPORA)}, {ALL}, or a path")
     _refuse_twice(found)
@@ -221,17 +230,6 @@ def _all_there() -> list[str]:
             "the folder that holds them, or use --corpora demo, which makes its own"
         )
     return names
-
-
-def _own_path(item: str) -> str:
-    path = _find_own(item)
-    if path is None:
-        raise UserError(
-            f"unknown corpus {item!r}: known are {', '.join(CORPORA)}, {ALL}, or the path of a "
-            "manifest CSV (path,emotion,…) or of a folder with one folder per emotion; no such "
-            f"file or folder in {Path.cwd()} or {data_home()}"
-        )
-    return path
 
 
 def _find_own(item: str) -> str | None:

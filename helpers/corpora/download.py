@@ -1,7 +1,7 @@
 """Fetch a corpus from its publisher, or a copy of it from Kaggle, and put it in its folder.
 
-All is fetched, checked and unpacked in a hidden folder beside it, ``.ravdess-download``, and moved
-in place at the end. After a break, the next call fetches only what is missing.
+All is fetched, checked and unpacked in a hidden folder beside it, ``.ravdess-download``, and put in
+place at the end.
 """
 
 from __future__ import annotations
@@ -19,8 +19,6 @@ from helpers.corpora.table import find_audio, find_files
 from helpers.errors import UserError
 from helpers.runs import atomic_folder, atomic_write, data_home, one_at_a_time
 
-_HTTP = {"timeout": (10, 60), "headers": {"User-Agent": "ser-corpora"}, "chunk_size": 1 << 16}
-_RETRIES = 3
 # More than recordings unpack to; silence may, if it is short.
 _LARGEST_RATIO = 20
 _ALWAYS_ALLOWED = 64_000_000
@@ -160,16 +158,10 @@ def _fetch_from_publisher(corpus: Corpus, work: Path) -> Path:
     from requests import RequestException
 
     pooch.get_logger().setLevel("WARNING")
-    store = pooch.create(
-        path=work,
-        base_url="",
-        urls={"archive": corpus.archive},
-        registry={"archive": corpus.checksum or None},
-        retry_if_failed=_RETRIES,
-    )
+    downloader = pooch.HTTPDownloader(progressbar=True, timeout=60, chunk_size=1 << 16)
     try:
-        downloader = pooch.HTTPDownloader(progressbar=True, **_HTTP)
-        archive = Path(store.fetch("archive", downloader=downloader))
+        checksum = corpus.checksum or None
+        fetched = pooch.retrieve(corpus.archive, checksum, "archive", work, downloader=downloader)
     except (RequestException, ValueError) as error:  # ValueError: a wrong checksum
         raise UserError(
             f"{corpus.archive} cannot be fetched: {error}. Check the connection and run the same "
@@ -177,7 +169,7 @@ def _fetch_from_publisher(corpus: Corpus, work: Path) -> Path:
             f"it with a browser from {corpus.url}"
         ) from error
     _tell(f"{corpus.name}: unpacking {corpus.archive}")
-    files = work / "files"
+    archive, files = Path(fetched), work / "files"
     with atomic_folder(files) as made:
         try:
             _unpack(archive, made)

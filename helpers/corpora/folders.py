@@ -177,7 +177,7 @@ def _are_facts(names: _Level) -> bool:
 
 def _assume_emotion(root: Path, files: list[Path], free: list[_Level]) -> _Level:
     """The level of the emotions where none of the words is known; says what was assumed."""
-    if suggest_pattern([path.stem for path in files]):
+    if _are_labelled(files):
         raise UserError(_say_unlabelled(root, files, ""))
     others = [names for names in free if not _are_people(names)]
     chosen = (others or free)[0]
@@ -233,28 +233,9 @@ def _compile_pattern(pattern: str) -> Callable[[Path], dict[str, str] | None]:
     return read
 
 
-def suggest_pattern(names: list[str]) -> str:
-    """Pattern that finds the emotion in most of the names, empty if there is none.
-
-    Examples
-    --------
-    >>> suggest_pattern(["kid3_sad_02", "kid4_angry_01"])
-    '{speaker}_{emotion}_{}'
-    """
-    places = Counter()
-    for name in names:
-        parts = re.split(r"([_\W]+)", name)
-        hits = [place for place in range(0, len(parts), 2) if find_emotion(parts[place])]
-        if len(hits) == 1:
-            separators = tuple(parts[1::2])
-            places[(hits[0], separators)] += 1
-    if not places or places.most_common(1)[0][1] < 0.5 * len(names):
-        return ""
-    hit, separators = places.most_common(1)[0][0]
-    fields = ["{emotion}" if 2 * place == hit else "{}" for place in range(len(separators) + 1)]
-    if hit:
-        fields[0] = "{speaker}"
-    return "".join(a + b for a, b in zip(fields, (*separators, ""), strict=True))
+def _are_labelled(files: list[Path]) -> bool:
+    """Whether most of the names hold one word for an emotion."""
+    return 2 * sum(bool(find_emotion(path.stem)) for path in files) >= len(files)
 
 
 def _say_empty(root: Path, others: list[Path]) -> str:
@@ -274,8 +255,8 @@ def _say_unlabelled(root: Path, files: list[Path], pattern: str) -> str:
             f"e.g. {name}. It is compared with the name without suffix, or with the path below the "
             "folder when it has a /"
         )
-    suggested = suggest_pattern([path.stem for path in files])
-    how = f"Try --pattern '{suggested}'" if suggested else "Sort them into folders"
+    in_names = "Their names seem to say it: tell where, as in --pattern '{speaker}_{emotion}_{}'"
+    how = in_names if _are_labelled(files) else "Sort them into folders"
     return (
         f"{root}: expected one folder per emotion, such as {root.name}/happy/clip.wav; found "
         f"{len(files)} audio files without one, e.g. {name}. {how}, or list them in a CSV with the "

@@ -288,8 +288,6 @@ def _find_file(folder: Path, written: str, names_in: Callable[[str], dict[str, s
     """Absolute path of a listed file; a Mac decomposes letters, Windows writes backslashes."""
     for text in (written, written.replace("\\", "/")):
         path = os.path.abspath(os.path.join(folder, text))
-        if "\0" in path:
-            return None
         if os.path.isfile(path):
             return path
         found = Path(path).anchor
@@ -304,5 +302,5 @@ def _composed_names(folder: str) -> dict[str, str]:
     """Path of each entry of a folder, by its name in composed letters."""
     try:
         return {normalize(name): os.path.join(folder, name) for name in os.listdir(folder)}
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a NUL in the name
         return {}

@@ -16,6 +16,7 @@ import pandas as pd
 
 from helpers.corpora import CORPORA, Corpus, Listing, Reading, load_listing, locate, parse_names
 from helpers.corpora.labels import AS_WRITTEN, EMOTION_OF
+from helpers.corpora.table import name_few
 from helpers.parallel import map_clips
 from helpers.parts import name_file
 from helpers.sound.audio import SAMPLE_RATE, AudioError, load_audio
@@ -28,7 +29,7 @@ FAULTS = {
     "damaged": "only a part of it decodes, or its channels cancel each other",
     "silent": "never beyond -80 dBFS",
     "conflict": "the same sound as a clip of another emotion",
-    "mislabelled-by-folder": "its folder is named after another emotion or speaker",
+    "mislabelled-by-folder": "its folder is named after another emotion",
 }
 #: Checks whose findings are worth knowing; published corpora have some.
 NOTES = {
@@ -41,8 +42,6 @@ NOTES = {
     "clipped": "over 0.1 % of its samples are at full scale, three or more in a row",
 }
 
-_SHOWN = 5
-_NUMBERED = re.compile(r"(?:actor|speaker|subject)[ _-]*([0-9]+)", re.ASCII | re.IGNORECASE)
 _WORD = re.compile(r"[^\W_]+")
 _Rows = Iterator[tuple[str, str, str]]  # path, check, detail
 
@@ -130,7 +129,8 @@ def validate_corpus(name: str, reading: Reading = AS_WRITTEN) -> tuple[pd.DataFr
         rows += [(path, *finding) for finding in findings]
     rows += _same_sounds(clips.assign(sound=[sound for _, sound in heard]))
     rows += _contradicting_folders(clips, folder)
-    rows += _unused(listing)
+    unused = listing.left_out[listing.left_out["why"].isin(NOTES)]
+    rows += [(path, why, NOTES[why]) for path, why in unused.itertuples(index=False)]
     rows.sort(key=lambda row: (*FAULTS, *NOTES).index(row[1]))
     found = pd.DataFrame(rows, columns=["path", "check", "detail"])
     found.insert(1, "corpus", name if corpus else clips["corpus"].iloc[0])
@@ -175,16 +175,10 @@ def _same_sounds(clips: pd.DataFrame) -> _Rows:
             contrary = others[others["emotion"] != clip.emotion]
             if len(contrary):
                 named = [f"{row.path} ({row.emotion})" for row in contrary.itertuples()]
-                detail = f"{clip.emotion}, but the same sound is another emotion: {_few(named)}"
+                detail = f"{clip.emotion}, but the same sound is another emotion: {name_few(named)}"
                 yield clip.path, "conflict", detail
             else:
-                yield clip.path, "duplicate", f"same sound as {_few(others['path'])}"
-
-
-def _unused(listing: Listing) -> _Rows:
-    for why in ("unparsed", "copy", "repeated"):
-        for path in listing.paths(why):
-            yield path, why, NOTES[why]
+                yield clip.path, "duplicate", f"same sound as {name_few(others['path'])}"
 
 
 def _missing(corpus: Corpus | None, listing: Listing, folder: str) -> _Rows:
@@ -196,25 +190,19 @@ def _missing(corpus: Corpus | None, listing: Listing, folder: str) -> _Rows:
     if clips.empty:
         yield folder, "missing", f"all {corpus.n_clips} clips of {corpus.speakers} speakers"
         return
-    speakers = sorted(set(clips["speaker"]))
+    counts = clips["emotion"].value_counts()
     for emotion, expected in corpus.counts.items():
-        found = clips.loc[clips["emotion"] == emotion, "speaker"].value_counts()
-        found = found.reindex(speakers, fill_value=0)
-        if found.sum() < expected:
-            # Where all recorded the same number, it shows who lacks some.
-            each = 0 if expected % corpus.speakers else expected // corpus.speakers
-            lacking = [f"{who} {n} of {each}" for who, n in found.items() if n < each]
-            detail = f"{emotion}: {found.sum()} of {expected} clips"
-            yield folder, "missing", detail + (f" ({_few(lacking)})" if lacking else "")
+        if counts.get(emotion, 0) < expected:
+            detail = f"{emotion}: {counts.get(emotion, 0)} of {expected} clips"
+            yield folder, "missing", detail
+    speakers = sorted(set(clips["speaker"]))
     if len(speakers) < corpus.speakers:
         detail = f"{len(speakers)} of {corpus.speakers} speakers: only {', '.join(speakers)}"
         yield folder, "missing", detail
 
 
 def _contradicting_folders(clips: pd.DataFrame, root: Path) -> _Rows:
-    owns = [_own_id(clip) for clip in clips.itertuples()]
-    known = set(owns)
-    for clip, own in zip(clips.itertuples(), owns, strict=True):
+    for clip in clips.itertuples():
         path = Path(clip.path)
         if not path.is_relative_to(root):  # a manifest may list files that lie elsewhere
             continue
@@ -222,23 +210,5 @@ def _contradicting_folders(clips: pd.DataFrame, root: Path) -> _Rows:
         words = {*folders, *(word for name in folders for word in _WORD.findall(name))}
         emotions = {EMOTION_OF[word] for word in words if word in EMOTION_OF}
         if emotions and not {clip.emotion, EMOTION_OF.get(clip.emotion.lower())} & emotions:
-            detail = f"folder says {_few(sorted(emotions))}, label is {clip.emotion}"
+            detail = f"folder says {name_few(sorted(emotions))}, label is {clip.emotion}"
             yield clip.path, "mislabelled-by-folder", detail
-        numbers = {str(int(found[1])) for found in map(_NUMBERED.fullmatch, folders) if found}
-        said = numbers if own.isdecimal() else words & known
-        if said and own not in said:
-            detail = f"folder says speaker {_few(sorted(said))}, label is {clip.speaker}"
-            yield clip.path, "mislabelled-by-folder", detail
-
-
-def _own_id(clip: tuple) -> str:
-    """``ravdess-03`` → ``3``: what a folder may be called after."""
-    prefix = clip.speaker.partition("-")[0] if clip.corpus in CORPORA else clip.corpus
-    own = clip.speaker.removeprefix(f"{prefix}-").lower()
-    return str(int(own)) if own.isdecimal() else own
-
-
-def _few(names: Iterable[str]) -> str:
-    names = list(names)
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more

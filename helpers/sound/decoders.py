@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import os
 import re
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -101,19 +100,16 @@ def name_source(source: object) -> str:
 def open_file(path: Path, label: str) -> BinaryIO:
     """Open a regular file; AudioError says what is there instead."""
     try:
-        status = path.stat()
-        if stat.S_ISREG(status.st_mode):
+        if path.is_file():
             # In memory, decoding is quicker.
-            small = status.st_size <= _IN_MEMORY_BYTES
+            small = path.stat().st_size <= _IN_MEMORY_BYTES
             return io.BytesIO(path.read_bytes()) if small else path.open("rb")
         # A device or pipe could go on for ever.
-        found = "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
-        remedy = "Name a file."
-    except FileNotFoundError:
-        found, remedy = "nothing there", "Check the spelling and the folder."
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        found, remedy = f"an unreadable file ({error})", "Check its permissions."
-    raise AudioError(label, found, f"expected a recording. {remedy}")
+        other = "no regular file" if path.exists() else "nothing there"
+        found = "a folder" if path.is_dir() else other
+    except OSError as error:
+        found = f"an unreadable file ({error})"
+    raise AudioError(label, found, "expected a recording. Check its name and permissions.")
 
 
 def read_blocks(file: BinaryIO, label: str, notes: list[str]) -> Iterator[tuple[int, np.ndarray]]:
@@ -254,16 +250,13 @@ def _read_with_pyav(file: BinaryIO, notes: list[str]) -> Iterator[tuple[int, np.
     import av  # heavy, and most corpora never need it
 
     file.seek(0)
-    done_s, n_good, n_bad = 0.0, 0, 0
+    done_s, n_good, damaged = 0.0, 0, []
     options = {"format_whitelist": _PYAV_GUESSES}
     try:
         with av.open(file, metadata_errors="replace", options=options) as sound:
             if not sound.streams.audio:
                 raise _UnreadableError("no sound track in it")
-            for frame in _to_planar_float(_decode(sound, sound.streams.audio[0])):
-                if frame is None:
-                    n_bad += 1
-                    continue
+            for frame in _to_planar_float(_decode(sound, damaged)):
                 n_good += 1
                 done_s += frame.samples / frame.sample_rate
                 yield frame.sample_rate, frame.to_ndarray().T
@@ -278,10 +271,10 @@ def _read_with_pyav(file: BinaryIO, notes: list[str]) -> Iterator[tuple[int, np.
         if not n_good:
             raise _UnreadableError(error.strerror) from error
         notes.append(f"it ends in an error ({error.strerror})")
-    if n_good <= n_bad:
+    if n_good <= len(damaged):
         raise _UnreadableError("0 samples")
-    if n_bad and not notes:
-        notes.append(f"{n_bad} damaged packets were left out")
+    if damaged and not notes:
+        notes.append(f"{len(damaged)} damaged packets were left out")
 
 
 def _is_page_cut(file: BinaryIO) -> bool:
@@ -293,32 +286,29 @@ def _is_page_cut(file: BinaryIO) -> bool:
     return len(page) < 23 or len(page) < 23 + page[22] + sum(sizes)
 
 
-def _decode(sound: av.InputContainer, stream: av.AudioStream) -> Iterator[av.AudioFrame | None]:
-    """Frames of a stream, and None for a packet that does not decode."""
+def _decode(sound: av.InputContainer, damaged: list) -> Iterator[av.AudioFrame]:
+    """Frames of the first sound track; ``damaged`` takes what does not decode."""
     import av
 
     started = False
-    for packet in sound.demux(stream):
+    for packet in sound.demux(sound.streams.audio[0]):
         try:
             frames = packet.decode()
         except av.FFmpegError:
             if not started:
                 raise
-            yield None
+            damaged.append(packet)
             continue
         started = started or bool(frames)
         yield from frames
 
 
-def _to_planar_float(frames: Iterator[av.AudioFrame | None]) -> Iterator[av.AudioFrame | None]:
+def _to_planar_float(frames: Iterator[av.AudioFrame]) -> Iterator[av.AudioFrame]:
     """Frames as float, at the rate and with the channels of the first."""
     import av
 
     converter = kind = first = None
     for frame in frames:
-        if frame is None:
-            yield None
-            continue
         found = (frame.sample_rate, frame.layout.name, frame.format.name)
         if found != kind:
             yield from _flush(converter)
