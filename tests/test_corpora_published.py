@@ -12,19 +12,13 @@ from hypothesis import strategies as st
 from helpers.corpora import (
     CORPORA,
     EMOTIONS,
-    cremad,
-    emodb,
     four_in_one,
     load_corpora,
     load_listing,
     locate,
     parse_names,
-    ravdess,
-    savee,
-    tess,
 )
 from helpers.corpora.overview import describe_corpora, map_emotions
-from helpers.corpora.table import find_audio
 from helpers.errors import UserError
 from helpers.splits import make_split
 
@@ -143,20 +137,6 @@ def test_letters_that_only_look_right_are_refused(data):
 )
 def test_codes_and_combinations_that_do_not_exist_are_refused(name, stems):
     assert not [stem for stem in stems.split() if PARSE[name](stem) is not None]
-
-
-@given(stems=st.lists(st.from_regex(r"[A-Za-z0-9_\- ]{1,20}", fullmatch=True), max_size=6))
-def test_every_file_is_in_the_table_or_left_out(tmp_path_factory, stems):
-    root = tmp_path_factory.mktemp("any")
-    names = ["1001_DFA_ANG_XX", "DC_a01", "03a01Wa", "03-01-06-01-02-01-12", "OAF_back_ps"]
-    touch(root, *(f"{stem}.wav" for stem in [*stems, *names]))
-    touch(root, "DC/su15.wav")
-    files = [str(path) for path in find_audio(root)]
-    for corpus in (cremad.CORPUS, savee.CORPUS, emodb.CORPUS, ravdess.SPEECH, tess.CORPUS):
-        listing = corpus.load(root)
-        listed = [*listing.clips["path"], *listing.left_out["path"]]
-        other_part = [path for path in files if "03-02-" in path and corpus == ravdess.SPEECH]
-        assert sorted([*listed, *other_part]) == files
 
 
 # --- folders as people have them ---

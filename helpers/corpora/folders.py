@@ -209,19 +209,14 @@ def _compile_pattern(pattern: str) -> Callable[[Path], dict[str, str] | None]:
     """Function that reads the labels off a path without suffix, None where it does not fit."""
     if not pattern:
         return lambda path: {}
-    parts = re.split(r"\{(\w*)\}", pattern)
-    names = parts[1::2]
-    unknown = [name for name in names if name and name not in _FIELDS]
-    twice = [name for name, n in Counter(filter(None, names)).items() if n > 1]
-    if unknown or twice or not any(names):
+    names = re.findall(r"\{(\w+)\}", pattern)
+    if not names or len(set(names)) < len(names) or not set(names) <= set(_FIELDS):
         raise UserError(
             f"pattern {pattern!r}: expected fields such as {{speaker}}_{{emotion}}_{{}}, each "
             f"once, of {', '.join(_FIELDS)}, and {{}} for any text"
         )
-    expression = ""
-    for place, part in enumerate(parts):
-        inside = f"(?P<{part}>[^/]+?)" if part else "[^/]*?"
-        expression += inside if place % 2 else re.escape(normalize(part))
+    expression = re.escape(normalize(pattern)).replace(r"\{\}", "[^/]*?")
+    expression = re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>[^/]+?)", expression)
     compiled = re.compile(expression, re.DOTALL)
 
     def read(path: Path) -> dict[str, str] | None:
