@@ -107,13 +107,6 @@ def test_gain_is_exact_and_clips_nothing(gain_db, tone, rng):
     np.testing.assert_allclose(changed, tone * 10 ** (gain_db / 20), rtol=1e-5)
 
 
-@pytest.mark.parametrize("snr_db", [-5, 0, 10, 25])
-@pytest.mark.parametrize("n_voices", [1, 3])
-def test_babble_has_the_ratio(snr_db, n_voices, tone, rng):
-    babble = add_babble(tone, rng, voices=VOICES[:n_voices], snr_db=snr_db) - tone
-    assert level_db(tone) - level_db(babble) == pytest.approx(snr_db, abs=0.5)
-
-
 def test_babble_is_made_of_the_voices(tone, rng):
     """Each voice is in it, from somewhere on, and as loud as the others."""
     quiet = [VOICES[0], 0.01 * VOICES[1]]
@@ -163,14 +156,6 @@ def test_a_room_dies_away_in_its_time(rt60_s, drr_db, rng):
     left = 10 * np.log10(np.cumsum(tail[::-1])[::-1] / tail.sum() + 1e-12)
     fall_s = (np.argmax(left < -25) - np.argmax(left < -5)) / SAMPLE_RATE
     assert 3 * fall_s == pytest.approx(rt60_s, rel=0.1)
-
-
-def test_a_room_leaves_level_place_and_pitch(tone, rng):
-    heard = add_room(tone, rng)
-    assert heard.shape == tone.shape
-    assert level_db(heard) == pytest.approx(level_db(tone), abs=0.1)
-    assert cents(heard) == pytest.approx(0, abs=20)
-    assert not np.array_equal(heard, add_room(tone, rng))
 
 
 @pytest.mark.parametrize(("hz", "passes"), [(60, 0), (1000, 1), (2500, 1), (5000, 0), (7000, 0)])
@@ -269,8 +254,3 @@ def test_augmented_batch_is_repeatable_and_leaves_its_surroundings_alone(picture
     assert all(not np.array_equal(a, b) for a, b in zip(first, other, strict=True))
     same = np.repeat(pictures[:1], 5, axis=0)  # each is changed in its own way
     assert len(np.unique(augment_frames(same, np.random.default_rng(5)), axis=0)) == 5
-
-
-def test_augmented_batch_takes_few_frames(rng):
-    for shape in ((2, 4, 8), (1, 50, 16), (2, 1, 8)):
-        assert augment_frames(np.ones(shape, "float32"), rng).shape == shape

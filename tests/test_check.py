@@ -107,7 +107,7 @@ def test_loud_short_pauses_and_other_rates_are_no_fault(home):
 # --- one check each ---
 
 
-def test_missing_clips_of_an_emotion_and_who_lacks_them(home):
+def test_missing_clips_of_an_emotion_and_speakers(home):
     for actor in range(1, 24):
         for take in ("01", "02"):
             name = f"03-01-01-01-01-{take}-{actor:02}.wav"
@@ -117,9 +117,7 @@ def test_missing_clips_of_an_emotion_and_who_lacks_them(home):
     assert found["check"].tolist() == ["missing"] * 9
     assert found["path"].eq(str(home / "ravdess")).all()
     neutral, calm, *_, speakers = found["detail"]
-    assert neutral.startswith("neutral: 45 of 96 clips (ravdess-01 2 of 4, ravdess-02 2 of 4")
-    assert neutral.endswith("ravdess-05 1 of 4 and 18 more)")
-    assert calm.startswith("calm: 0 of 192 clips")
+    assert neutral == "neutral: 45 of 96 clips" and calm == "calm: 0 of 192 clips"
     there = ", ".join(f"ravdess-{actor:02}" for actor in range(1, 24))
     assert speakers == f"23 of 24 speakers: only {there}"
 
@@ -129,13 +127,6 @@ def test_missing_corpus_is_one_finding(home):
     (home / "tess").mkdir()
     (home / "tess" / "holiday.wav").touch()
     assert list(findings("tess")) == ["tess", "holiday.wav"]
-
-
-def test_unparsed_file_is_named(home):
-    for name in (STEM, "03-01-09-01-02-01-12", "holiday"):
-        write_tone(home / "ravdess" / f"{name}.wav")
-    found = findings("ravdess", check="unparsed")
-    assert list(found) == ["03-01-09-01-02-01-12.wav", "holiday.wav"]
 
 
 def test_unreadable_clips_are_listed_and_the_rest_goes_on(home):
@@ -159,14 +150,14 @@ def test_unreadable_clips_are_listed_and_the_rest_goes_on(home):
         "text": "found text, beginni",
     }
     assert found["check"].tolist() == ["unreadable"] * 3 + ["damaged", "short", "quiet"]
-    assert found["detail"][3].startswith("it is cut off (data chunk of 19200 bytes, of which")
+    assert found["detail"][3].startswith("it is cut off (19200 bytes of sound, of which")
 
 
 def test_any_other_error_is_a_finding_too(home, monkeypatch):
     def burst(path, **_):
         raise MemoryError("too much")
 
-    monkeypatch.setattr("helpers.sound.check.decode_audio", burst)
+    monkeypatch.setattr("helpers.sound.inspection.decode_audio", burst)
     found = findings(home / "mine", check="unreadable")
     assert set(found.values()) == {"MemoryError('too much')"} and len(found) == 8
 
@@ -182,10 +173,10 @@ def quiet_but_for(share: float, *, level_dbfs: float) -> np.ndarray:
     return y
 
 
-def full_scale(n: int, *, run: int, sign: int = 1) -> np.ndarray:
+def full_scale(n: int, *, run: int) -> np.ndarray:
     """10 000 samples, of which ``n`` are at full scale, ``run`` in a row."""
     y = tone(300, duration_s=10_000 / 16_000)
-    y[np.arange(n) // run * 20 + np.arange(n) % run] = sign
+    y[np.arange(n) // run * 20 + np.arange(n) % run] = -1
     return y
 
 
@@ -198,11 +189,8 @@ def full_scale(n: int, *, run: int, sign: int = 1) -> np.ndarray:
         (hum(0.9e-4), "silent: never beyond -8"),
         (hum(1.5e-4), "quiet: -79"),
         (quiet_but_for(0.06, level_dbfs=-50.5), "quiet: -50.5 dBFS where it is loudest"),
-        (quiet_but_for(1.0, level_dbfs=-50.5), "quiet: -50.5 dBFS where it is loudest"),
         (quiet_but_for(0.06, level_dbfs=-49.5), ""),
-        (quiet_but_for(1.0, level_dbfs=-49.5), ""),
         (full_scale(12, run=3), "clipped: 0.12% of the samples at full scale"),
-        (full_scale(12, run=3, sign=-1), "clipped: 0.12% of the samples at full scale"),
         (full_scale(9, run=3), ""),
         (full_scale(60, run=2), ""),
         (tone(duration_s=0.29), "short: 0.290 s"),
@@ -255,9 +243,6 @@ def test_further_files_of_a_clip_are_copies(home):
         ("tess", "OAF_Fear/OAF_back_sad.wav", "folder says fear, label is sad"),
         ("tess", "OAF_Pleasant_surprise/OAF_back_sad.wav", "folder says surprise, label is sad"),
         ("tess", "YAF_ps/YAF_back_sad.wav", "folder says surprise, label is sad"),
-        ("tess", "YAF_sad/OAF_back_sad.wav", "folder says speaker yaf, label is tess-OAF"),
-        ("ravdess", f"Actor_03/{STEM}.wav", "folder says speaker 3, label is ravdess-12"),
-        ("ravdess", f"set/ACTOR 3/x/{STEM}.wav", "folder says speaker 3, label is ravdess-12"),
         ("ravdess", f"anger/{STEM}.wav", "folder says angry, label is fear"),
         ("cremad", "HAP/1001_DFA_ANG_XX.wav", "folder says happy, label is angry"),
     ],
@@ -268,12 +253,6 @@ def test_folder_that_contradicts_the_file_name(home, corpus, path, detail):
     assert findings(corpus, check="mislabelled-by-folder") == {Path(path).name: detail}
 
 
-def test_folder_is_read_however_the_data_folder_is_written(home, monkeypatch):
-    write_tone(home / "tess" / "OAF_Fear" / "OAF_back_sad.wav")
-    monkeypatch.setenv("SER_DATA", str(home / "tess" / ".."))
-    assert list(findings("tess", check="mislabelled-by-folder")) == ["OAF_back_sad.wav"]
-
-
 def test_folders_above_the_corpus_and_outside_it_say_nothing(home):
     happy = home / "happy"
     shutil.copytree(home / "mine", happy / "mine")
@@ -281,12 +260,6 @@ def test_folders_above_the_corpus_and_outside_it_say_nothing(home):
     listed = home / "mine" / "own.csv"
     listed.write_text("path,emotion\n../happy/mine/sad/anna/a.wav,angry\nsad/anna/b.wav,angry\n")
     assert list(findings(listed)) == [str(home / "mine" / "sad" / "anna" / "b.wav")]
-
-
-def test_own_emotions_of_two_words_are_whole(home):
-    write_tone(home / "mine" / "very sad" / "anna b" / "x.wav", 1111)
-    write_tone(home / "mine" / "sad" / "anna b" / "y.wav", 1222)
-    assert findings(home / "mine") == {}
 
 
 def test_unknown_names_are_refused(home):
@@ -350,15 +323,3 @@ def test_known_truths_of_ravdess(real_data):
     actors = Counter(stem[-2:] for stem in stems[found["check"] == "quiet"])
     assert actors == {"20": 12, "09": 12, "05": 5, "06": 3, "11": 1, "14": 1}
     assert check_corpus("ravdess-song").empty
-
-
-@pytest.mark.corpora
-def test_known_truths_of_tess_and_emodb(real_data):
-    if (real_data / "tess").is_dir():
-        assert check_corpus("tess").empty
-    if len(list((real_data / "emodb").rglob("*.flac"))) == 339:  # a part of it
-        found = check_corpus("emodb")
-        assert found["check"].tolist() == ["missing"] * 3
-        assert found["detail"].tolist() == [
-            *("boredom: 0 of 81 clips", "disgust: 0 of 46 clips", "fear: 0 of 69 clips")
-        ]

@@ -267,9 +267,9 @@ class FakeSoundDevice:
 @pytest.mark.parametrize(
     ("error", "explanation"),
     [
-        (("Error querying device -1",), "No microphone was found"),
-        (("Invalid device", -9996), "No microphone was found"),
-        (("Device unavailable", -9985), "busy or was taken away"),
+        (("Error querying device -1",), "No microphone could be used"),
+        (("Invalid device", -9996), "No microphone could be used"),
+        (("Device unavailable", -9985), "No microphone could be used"),
         (("Invalid sample rate", -9997), "could not be used"),
     ],
 )

@@ -28,7 +28,6 @@ from helpers.sound.disturbances import (
     leave,
     make_music,
     make_rng,
-    move_edges,
     tilt_spectrum,
 )
 
@@ -183,12 +182,6 @@ def test_tilt_has_its_slope_and_keeps_the_level(slope, white, rng):
     assert level_db(tilted) == pytest.approx(level_db(white), abs=0.01)
 
 
-def test_edges_are_moved_by_samples(white, rng):
-    longer = move_edges(white, rng, start=500, end=200)
-    np.testing.assert_array_equal(longer, np.pad(white, (500, 200)))
-    np.testing.assert_array_equal(move_edges(white, rng, start=-500, end=-200), white[500:-200])
-
-
 @pytest.mark.parametrize("silence_s", [0.0, 1.0])
 def test_listening_stops_after_the_onset_of_the_voice(silence_s, rng):
     silence = rng.normal(0, 1e-4, round(silence_s * SAMPLE_RATE)).astype("float32")
@@ -318,25 +311,6 @@ def test_a_clip_that_cannot_be_read_is_left_out_everywhere(tmp_path):
     assert table["note"].str.startswith("1 of 3 clips failed: " + clips["path"][1]).all()
     with pytest.raises(UserError, match="none of 1 clips can be read: .*01.wav: found"):
         measure_robustness(Ear(), clips[1:2], voices=clips[:1], conditions=[SAME])
-
-
-def test_babble_is_made_of_five_others(tmp_path):
-    (tmp_path / "voices").mkdir()
-    peaks = [0.01 * place for place in range(1, 13)]
-    voices = write_peaks(tmp_path / "voices", peaks, ["sad"] * 12)
-    clips = write_peaks(tmp_path, [0.5, 0.6], ["angry", "angry"])
-    heard = []
-
-    def listen(y, rng, *, voices):
-        heard.append(sorted(round(100 * float(np.abs(voice).max())) for voice in voices))
-        return y
-
-    babble = [Condition("b", f"babble {k}", listen, needs_voices=True) for k in range(2)]
-    measure_robustness(Ear(), clips, voices=voices, conditions=babble)
-    # Clips of own-0 hear voices of own-1, the even peaks; each condition the same ones.
-    assert heard[0] == heard[1] and heard[2] == heard[3] and heard[0] != heard[2]
-    for peaks, remainder in ((heard[0], 0), (heard[2], 1)):
-        assert len(set(peaks)) == 5 and all(peak % 2 == remainder for peak in peaks)
 
 
 # ---------------------------------------------------------------------------- with a model

@@ -7,20 +7,19 @@ is read here.
 
 from __future__ import annotations
 
-import functools
 import logging
 import os
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
 
 from helpers.columns import RESERVED
-from helpers.corpora import cremad, emodb, four_in_one, nemo, ravdess, savee, tess
-from helpers.corpora.corpus import Corpus, Remote, locate, not_found
-from helpers.corpora.demo import corpus as demo
+from helpers.corpora import cremad, demo, emodb, four_in_one, nemo, ravdess, savee, tess
+from helpers.corpora.corpus import Corpus, locate, not_found
 from helpers.corpora.folders import load_folders
-from helpers.corpora.labels import Reading, rename_emotions, unify_labels
+from helpers.corpora.labels import AS_WRITTEN, Reading, rename_emotions, unify_labels
 from helpers.corpora.manifest import find_unnamed, load_manifest
 from helpers.corpora.table import (
     COMPANIONS,
@@ -41,7 +40,6 @@ __all__ = [
     "Corpus",
     "Listing",
     "Reading",
-    "Remote",
     "class_order",
     "find_audio",
     "load_corpora",
@@ -67,10 +65,9 @@ CORPORA: dict[str, Corpus] = {corpus.name: corpus for corpus in _CORPORA}
 ALL = "all"
 _FEW = 5
 _LOG = logging.getLogger(__name__)
-_Find = Callable[[Path], list[Path]]
 
 
-def load_corpora(names: str | Iterable[str], reading: Reading | None = None) -> pd.DataFrame:
+def load_corpora(names: str | Iterable[str], reading: Reading = AS_WRITTEN) -> pd.DataFrame:
     """Utterance table of one or several corpora.
 
     What was left out is logged; :func:`load_listing` gives it file by file.
@@ -83,7 +80,7 @@ def load_corpora(names: str | Iterable[str], reading: Reading | None = None) -> 
         list or separated by commas. ``all`` stands for every corpus of people whose recordings
         are there. A name goes before a folder of the same name: write ``./tess`` for the folder.
         Relative paths are looked for in the working folder, the project, and the data folder.
-    reading : Reading, optional
+    reading : Reading
         How labels are read, renamed and chosen.
 
     Returns
@@ -106,82 +103,56 @@ def load_corpora(names: str | Iterable[str], reading: Reading | None = None) -> 
     ...
     helpers.errors.UserError: unknown corpus 'ravdes': known are demo, ...
     """
-    reading = reading or Reading()
-    find = functools.cache(find_audio)  # RAVDESS speech and song share a folder
-    listings, known = {}, set()
-    for name in _parse_names(names, find):
-        listings[name] = load_listing(name, reading=reading, find=find)
-        found = set(listings[name].clips["corpus"])  # several in a gathered one
-        _refuse_twice(sorted(found & known))
-        known |= found
-    merged = merge_listings(listings.values())
+    listings = {name: load_listing(name, reading) for name in parse_names(names)}
+    # A gathered one holds several.
+    _refuse_twice([c for listing in listings.values() for c in listing.clips["corpus"].unique()])
     for name, listing in listings.items():
         _warn_of(name, listing.clips)
+    merged = merge_listings(listings.values())
     clips, renamed = unify_labels(merged.clips, keep=reading.renamed().values())
     if renamed:
         pairs = ", ".join(f"{old}={new}" for old, new in renamed.items())
         _LOG.warning(
             "one emotion for what means the same: %s. To keep one: --map anger=anger", pairs
         )
-    merged = keep_emotions(Listing(clips, merged.left_out), reading)
-    _warn_left_out(merged)
-    return merged.clips
-
-
-def keep_emotions(listing: Listing, reading: Reading) -> Listing:
-    """Listing of the clips whose emotion is to be kept; the others are left out as ``emotion``.
-
-    Raises
-    ------
-    UserError
-        An emotion to keep that no clip has.
-    """
-    clips, kept = listing.clips, reading.kept()
-    absent = [label for label in kept if label not in set(clips["emotion"])]
+    there = class_order(clips["emotion"])
+    kept = reading.kept() or there
+    absent = [label for label in kept if label not in there]
     if absent:
         raise UserError(
-            f"emotions {', '.join(absent)}: no clip has them; there are "
-            f"{', '.join(class_order(clips['emotion']))}"
+            f"emotions {', '.join(absent)}: no clip has them; there are {', '.join(there)}"
         )
-    away = ~clips["emotion"].isin(kept) if kept else pd.Series(False, index=clips.index)
-    left_out = pd.DataFrame({"path": clips.loc[away, "path"], "why": "emotion"})
-    return Listing(
-        clips[~away].reset_index(drop=True),
-        pd.concat([listing.left_out, left_out], ignore_index=True),
-    )
+    other = clips.loc[~clips["emotion"].isin(kept), ["path"]].assign(why="emotion")
+    _warn_left_out(Listing(clips, pd.concat([merged.left_out, other])))
+    return clips.drop(other.index).reset_index(drop=True)
 
 
-def load_listing(name: str, *, reading: Reading | None = None, find: _Find = find_audio) -> Listing:
+def load_listing(name: str, reading: Reading = AS_WRITTEN) -> Listing:
     """Clips of one corpus with renamed labels, and the files that are not among them.
 
     Parameters
     ----------
     name : str
         Name of :data:`CORPORA`, or path of own data, as :func:`parse_names` gives it.
-    reading : Reading, optional
+    reading : Reading
         How labels are read and renamed.
-    find : callable
-        As for :meth:`helpers.corpora.corpus.Corpus.load`.
 
     Raises
     ------
     UserError
         As :func:`load_corpora`.
     """
-    reading = reading or Reading()
     if name in CORPORA:
         corpus = CORPORA[name]
-        root = locate(corpus, find=find)
-        listing = corpus.load(root, find=find)
+        root = locate(corpus)
+        listing = corpus.load(root)
         if listing.clips.empty:
-            raise not_found(corpus, root, unparsed=listing.paths("unparsed"))
-    elif Path(name).is_file():
-        listing = load_manifest(name, reading)
-        _refuse_name(name, listing)
+            raise not_found(corpus, root, listing.paths("unparsed"))
     else:
-        # The parts, not what gathers them.
-        single = [corpus for corpus in _CORPORA if not corpus.parts]
-        listing = load_folders(name, single, reading)
+        if Path(name).is_file():
+            listing = load_manifest(name, reading)
+        else:
+            listing = load_folders(name, _CORPORA, reading)
         _refuse_name(name, listing)
     clips = rename_emotions(listing.clips, reading.renamed())
     reserved = sorted(set(clips["emotion"]) & RESERVED)
@@ -224,33 +195,34 @@ def parse_names(names: str | Iterable[str]) -> list[str]:
     >>> parse_names("ravdess, tess")
     ['ravdess', 'tess']
     """
-    return _parse_names(names, functools.cache(find_audio))
-
-
-def _parse_names(names: str | Iterable[str], find: _Find) -> list[str]:
     if isinstance(names, str):
         # A path may hold a comma itself.
         names = [names] if "," in names and _find_own(names) else names.split(",")
     found = []
     for name in (str(name).strip() for name in names):
         if name == ALL:
-            found += _all_there(find)
+            found += _all_there()
+        elif name in CORPORA:
+            found.append(name)
         elif name:
-            found.append(name if name in CORPORA else _own_path(name))
+            path = _find_own(name)
+            if path is None:
+                raise UserError(
+                    f"unknown corpus {name!r}: known are {', '.join(CORPORA)}, {ALL}, or the path "
+                    "of a manifest CSV (path,emotion,…) or of a folder with one folder per "
+                    f"emotion; no such file or folder in {Path.cwd()} or {data_home()}"
+                )
+            found.append(path)
     if not found:
         raise UserError(f"no corpus named: known are {', '.join(CORPORA)}, {ALL}, or a path")
-    _refuse_twice([name for place, name in enumerate(found) if name in found[:place]])
+    _refuse_twice(found)
     return found
 
 
-def _all_there(find: _Find) -> list[str]:
+def _all_there() -> list[str]:
     """Names of the corpora of people that have clips here; a gathered one would repeat them."""
-    wanted = [corpus for corpus in CORPORA.values() if not (corpus.generated or corpus.parts)]
-    names = []
-    for corpus in wanted:
-        listing = corpus.load(locate(corpus, find=find), find=find)
-        if not listing.clips.empty:
-            names.append(corpus.name)
+    wanted = [corpus for corpus in _CORPORA if not (corpus.generated or corpus.parts)]
+    names = [c.name for c in wanted if not c.load(locate(c)).clips.empty]
     if not names:
         raise UserError(
             f"corpora {ALL!r}: found none of {', '.join(corpus.name for corpus in wanted)} in "
@@ -260,32 +232,19 @@ def _all_there(find: _Find) -> list[str]:
     return names
 
 
-def _own_path(item: str) -> str:
-    path = _find_own(item)
-    if path is None:
-        raise UserError(
-            f"unknown corpus {item!r}: known are {', '.join(CORPORA)}, {ALL}, or the path of a "
-            "manifest CSV (path,emotion,…) or of a folder with one folder per emotion; no such "
-            f"file or folder in {Path.cwd()} or {data_home()}"
-        )
-    return os.path.abspath(path)
-
-
-def _find_own(item: str) -> Path | None:
+def _find_own(item: str) -> str | None:
     for home in (Path.cwd(), PROJECT_ROOT, data_home()):
-        path = home / Path(item).expanduser()
-        try:
-            if path.is_file() or path.is_dir():
-                return path
-        except (OSError, ValueError):  # too long a name, or a NUL in it: no such path
-            return None
+        path = os.path.abspath(home / os.path.expanduser(item))
+        if os.path.isfile(path) or os.path.isdir(path):
+            return path
     return None
 
 
 def _refuse_twice(names: list[str]) -> None:
-    if names:
+    twice = [name for name, n in Counter(names).items() if n > 1]
+    if twice:
         raise UserError(
-            f"corpus name {names[0]!r} is given twice: name each corpus once (a gathered one holds "
+            f"corpus name {twice[0]!r} is given twice: name each corpus once (a gathered one holds "
             "others), and rename your own data (its CSV or folder) if it is called like another"
         )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,69 +10,14 @@ from helpers.corpora.table import (
     AUDIO_SUFFIXES,
     Listing,
     find_audio,
-    list_by_file_name,
+    make_listing,
     merge_listings,
+    name_few,
 )
 from helpers.errors import UserError
 from helpers.runs import cache_home, data_home
 
-_Find = Callable[[Path], list[Path]]
-
-
-@dataclass(frozen=True)
-class Remote:
-    """A file that the publisher offers for download.
-
-    Parameters
-    ----------
-    url : str
-    checksum : str
-        ``md5:…`` or ``sha256:…``, as the publisher states it; empty when none is stated: then the
-        archive's own sums and the number of clips are what is checked.
-    size : int
-        Bytes, to look at the free disk before; 0 when the publisher does not state it: then what
-        the server says is believed.
-    folder : str
-        Where its members go, below the corpus' folder; the folder itself when empty.
-    """
-
-    url: str
-    checksum: str
-    size: int
-    folder: str = ""
-
-
-@dataclass(frozen=True)
-class Dataverse:
-    """A corpus that its publisher offers file by file, on a server that runs Dataverse.
-
-    Its list of the files, with the size and checksum of each, is read when they are fetched.
-
-    Parameters
-    ----------
-    site : str
-        Address of the server, without a slash at the end.
-    doi : str
-        Identifier of the dataset, ``doi:…``.
-
-    Examples
-    --------
-    >>> Dataverse("https://example.org", "doi:10.5072/A/B").listing
-    'https://example.org/api/datasets/:persistentId/?persistentId=doi:10.5072/A/B'
-    """
-
-    site: str
-    doi: str
-
-    @property
-    def listing(self) -> str:
-        """Address of the list of its files."""
-        return f"{self.site}/api/datasets/:persistentId/?persistentId={self.doi}"
-
-    @property
-    def page(self) -> str:
-        """Address of the dataset for people with a browser."""
-        return f"https://doi.org/{self.doi.removeprefix('doi:')}"
+_LOSSLESS = frozenset(".wav .flac .aif .aiff .aifc .caf .au .snd .w64 .rf64".split())
 
 
 @dataclass(frozen=True)
@@ -87,7 +31,7 @@ class Corpus:
     title, licence, citation, url : str
         Shown in tables and in the message of a missing corpus.
     layout : str
-        Expected folder tree, some lines of text.
+        Path of one of its files, and what else is to be known of the folder.
     folder : str
         Folder under :func:`helpers.runs.data_home`; :func:`find_folder` knows other spellings.
     counts : mapping of str to int
@@ -108,10 +52,11 @@ class Corpus:
         same as text, and the source.
     folds : tuple of tuple of str
         Published test folds, as speakers of the table; empty when there are none.
-    remotes : tuple of Remote
-        The publisher's archives, all of which are needed; empty when it offers none.
-    dataverse : Dataverse, optional
-        The publisher's dataset, if it offers the recordings file by file.
+    archive : str
+        Address of the publisher's zip or tar archive; empty when it offers none.
+    checksum : str
+        ``md5:…`` of the archive, as the publisher states it; empty when none is stated: then the
+        archive's own sums and the number of clips are what is checked.
     kaggle : str
         ``owner/dataset`` of a copy on Kaggle, if the corpus is known from there.
     codes : mapping of str to str
@@ -138,8 +83,8 @@ class Corpus:
     voices: str = ""
     heard_by_people: tuple[float, str, str] | None = None
     folds: tuple[tuple[str, ...], ...] = ()
-    remotes: tuple[Remote, ...] = ()
-    dataverse: Dataverse | None = None
+    archive: str = ""
+    checksum: str = ""
     kaggle: str = ""
     codes: Mapping[str, str] = field(default_factory=dict)
     aliases: tuple[str, ...] = ()
@@ -155,34 +100,41 @@ class Corpus:
         """Clips of the complete corpus; 0 when there is no fixed number."""
         return sum(self.counts.values())
 
-    @property
-    def is_offered(self) -> bool:
-        """Whether it can be fetched from its publisher."""
-        return bool(self.remotes or self.dataverse)
-
-    def load(self, root: Path, *, find: _Find = find_audio) -> Listing:
+    def load(self, root: Path, *, make: bool = True) -> Listing:
         """List the clips under ``root``; there are none where the folder is not there.
 
-        Parameters
-        ----------
-        root : Path
-            Folder of the corpus. A generated corpus is made there first, when it is missing.
-        find : callable
-            Gives the audio files under a folder. Who loads several corpora passes one that
-            remembers: some share a folder.
+        A generated corpus is made there first, when it is missing, unless it may not.
         """
-        if self.make:
+        if self.make and make:
             self.make(root)
-        if self.parts:
-            listings = []
-            for part in self.parts:
-                folder = find_folder(root, part, find=find) or root / part.folder
-                listings.append(part.load(folder, find=find))
-            return merge_listings(listings)
-        return list_by_file_name(find(root), corpus=self.name, parse=self.parse, named=self.named)
+        if not self.parts:
+            return self.list_files(find_audio(root))
+        folders = [find_folder(root, part) or root / part.folder for part in self.parts]
+        return merge_listings(map(Corpus.load, self.parts, folders))
+
+    def list_files(self, files: Iterable[Path]) -> Listing:
+        """List those of some audio files that are its clips; labels are read off the names.
+
+        A clip that lies in several folders, or as both WAV and FLAC, counts once.
+        """
+        rows, left_out = {}, []
+        # CREMA-D has an MP3 beside each WAV, some blank. Among equals the shallowest copy wins, so
+        # that a second unpacking below it changes nothing.
+        found = [(path.suffix.lower() not in _LOSSLESS, len(path.parts), path) for path in files]
+        for _, _, path in sorted(found):
+            key, row = self.parse(self.named(path)) or (None, None)
+            if row is None:
+                left_out.append((str(path), "unparsed"))
+            elif row["corpus"] != self.name:
+                continue
+            elif key in rows:
+                left_out.append((str(path), "copy"))
+            else:
+                rows[key] = {"path": str(path), **row}
+        return make_listing(rows.values(), left_out)
 
 
-def locate(corpus: Corpus, *, find: _Find = find_audio) -> Path:
+def locate(corpus: Corpus) -> Path:
     """Folder where a corpus lies under :func:`helpers.runs.data_home`, or where it is to lie.
 
     It is found however it is spelled. A generated corpus lies among the other made things, never
@@ -192,50 +144,44 @@ def locate(corpus: Corpus, *, find: _Find = find_audio) -> Path:
     if corpus.generated:
         return cache_home() / corpus.folder
     home = data_home()
-    root = find_folder(home, corpus, find=find)
+    root = find_folder(home, corpus)
     if root:
         return root
-    if corpus.parts and all(find_folder(home, part, find=find) for part in corpus.parts):
-        return home
-    if _lies_in(home, corpus):
-        return home
-    return home / corpus.folder
+    if corpus.parts:
+        is_home = all(find_folder(home, part) for part in corpus.parts)
+    else:
+        is_home = _lies_in(home, corpus)
+    return home if is_home else home / corpus.folder
 
 
-def find_folder(home: Path, corpus: Corpus, *, find: _Find = find_audio) -> Path | None:
+def find_folder(home: Path, corpus: Corpus) -> Path | None:
     """Folder of ``corpus`` directly under ``home``, None when there is no such folder.
 
     ``corpus.folder`` goes first, then any of its names (the Kaggle copy's is one) however written:
     ``CREMA-D`` is ``cremad``. Of several folders, the first that has a clip of it.
     """
-    found = [home / corpus.folder] if (home / corpus.folder).is_dir() else []
-    names = map(_letters, (corpus.folder, *corpus.aliases, corpus.kaggle.rpartition("/")[2]))
-    with suppress(OSError):  # no such home, or not ours to read
-        folders = sorted(p for p in home.iterdir() if p.is_dir() and not p.name.startswith("."))
-        found += [path for name in names if name for path in folders if _letters(path.name) == name]
-    found = list(dict.fromkeys(found))
+    names = (corpus.folder, *corpus.aliases, corpus.kaggle.rpartition("/")[2] or corpus.folder)
+    names = set(map(_letters, names))
+    found = [path for path in home.glob("[!.]*") if _letters(path.name) in names and path.is_dir()]
+    found.sort(key=lambda path: (path.name != corpus.folder, path))
     if len(found) > 1:
-        found = [path for path in found if not corpus.load(path, find=find).clips.empty] or found
+        found = [path for path in found if not corpus.load(path).clips.empty] or found
     return found[0] if found else None
 
 
 def _lies_in(home: Path, corpus: Corpus) -> bool:
     """Whether ``home`` is itself the corpus: most recordings in it or right below are its clips."""
-    if corpus.parse is None:
-        return False
     paths = [*home.glob("*.*"), *home.glob("*/*.*")]
-    parsed = [
-        corpus.parse(corpus.named(path)) for path in paths if path.suffix.lower() in AUDIO_SUFFIXES
-    ]
-    own = [found for found in parsed if found and found[1]["corpus"] == corpus.name]
-    return 2 * len(own) > len(parsed)
+    paths = [path for path in paths if path.suffix.lower() in AUDIO_SUFFIXES]
+    listing = corpus.list_files(paths)
+    return not listing.clips.empty and 2 * len(listing.paths("unparsed")) < len(paths)
 
 
 def _letters(name: str) -> str:
     return "".join(filter(str.isalnum, name.lower()))
 
 
-def not_found(corpus: Corpus, root: Path, *, unparsed: Iterable[str] = ()) -> UserError:
+def not_found(corpus: Corpus, root: Path, unparsed: Iterable[str] = ()) -> UserError:
     """Explain a missing corpus: what was looked for and where, and how to get it.
 
     Parameters
@@ -246,22 +192,20 @@ def not_found(corpus: Corpus, root: Path, *, unparsed: Iterable[str] = ()) -> Us
     unparsed : iterable of str
         Paths of audio files that are there and not named by its rule.
     """
-    unparsed = [Path(path).name for path in unparsed]
+    names = [Path(path).name for path in unparsed]
     if not root.exists():
         found = "the folder does not exist"
-    elif unparsed:
-        names = ", ".join(unparsed[:3])
-        found = f"{len(unparsed)} audio files there, none named by its rule ({names})"
+    elif names:
+        found = f"{len(names)} audio files there, none named by its rule ({name_few(names)})"
     else:
         found = "the folder has no clip of it"
-    layout = "\n".join(f"    {line}" for line in corpus.layout.strip("\n").splitlines())
-    fetch = f"ser corpora get {corpus.name}, or by hand: " if corpus.is_offered else ""
+    fetch = f"ser corpora get {corpus.name}, or by hand: " if corpus.archive else ""
     copy = f" or https://www.kaggle.com/datasets/{corpus.kaggle}" if corpus.kaggle else ""
     return UserError(
         f"corpus {corpus.name!r} ({corpus.title}) not found: looked in {root}, {found}.\n"
         f"  Get it:   {fetch}{corpus.url}{copy}\n"
         f"  Licence:  {corpus.licence}\n"
-        f"  Expected:\n{layout}\n"
+        f"  Expected: {corpus.layout}\n"
         f"  Is it elsewhere? Set SER_DATA to the folder that holds {corpus.folder}/, for example\n"
         f"    SER_DATA=/my/recordings ser run --corpora {corpus.name}\n"
         "  No recordings at hand? --corpora demo makes its own."

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from helpers.corpora.corpus import Corpus, Remote
+from helpers.corpora.corpus import Corpus
 
 _EMOTION = {
     "ANG": "angry",
@@ -92,11 +92,7 @@ CORPUS = Corpus(
         "377-390."
     ),
     url="https://github.com/CheyneyComputerScience/CREMA-D (folder AudioWAV, needs git-lfs)",
-    layout="""
-cremad/AudioWAV/1001_DFA_ANG_XX.wav
-cremad/AudioWAV/…
-cremad/AudioWAV/1091_WSI_SAD_XX.wav
-(7442 files, WAV or FLAC; folder names do not matter, file names do)""",
+    layout="cremad/AudioWAV/1001_DFA_ANG_XX.wav (7442 files; folder names do not matter)",
     folder="cremad",
     counts={**dict.fromkeys(_EMOTION.values(), 1271), "neutral": 1087},
     speakers=91,
@@ -108,14 +104,8 @@ cremad/AudioWAV/1091_WSI_SAD_XX.wav
         "40.9 %",
         "Cao et al. 2014, IEEE Trans. Affective Computing 5(4): 377-390",
     ),
-    # Packed when it is asked for: nobody knows its size and checksum before.
-    remotes=(
-        Remote(
-            f"{_MIRROR}/-/archive/{_COMMIT}/crema-d-mirror-{_COMMIT}.zip?path=AudioWAV",
-            checksum="",
-            size=0,
-        ),
-    ),
+    # Packed when it is asked for: nobody knows its checksum before.
+    archive=f"{_MIRROR}/-/archive/{_COMMIT}/crema-d-mirror-{_COMMIT}.zip?path=AudioWAV",
     kaggle="ejlok1/cremad",
     codes=_EMOTION,
     aliases=("crema",),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from helpers.corpora.corpus import Corpus, Remote
+from helpers.corpora.corpus import Corpus
 
 _EMOTION = {  # Wut, Langeweile, Ekel, Angst, Freude, Trauer
     "W": "angry",
@@ -75,29 +75,16 @@ CORPUS = Corpus(
         "emotional speech. Proc. Interspeech, 1517-1520."
     ),
     url="http://emodb.bilderbar.info/download/download.zip",
-    layout="""
-emodb/wav/03a01Fa.wav
-emodb/wav/…
-emodb/wav/16b10Wb.wav
-(535 files, WAV or FLAC; folder names do not matter, file names do)""",
+    layout="emodb/wav/03a01Fa.wav (535 files; folder names do not matter)",
     folder="emodb",
-    counts={
-        "angry": 127,
-        "boredom": 81,
-        "disgust": 46,
-        "fear": 69,
-        "happy": 71,
-        "sad": 62,
-        "neutral": 79,
-    },
+    counts=dict(zip(_EMOTION.values(), (127, 81, 46, 69, 71, 62, 79), strict=True)),
     speakers=10,
     parse=parse_name,
     language="German",
     voices="ten actors say ten sentences in a studio",
     # By custom it is tested on one speaker at a time.
     folds=tuple((f"emodb-{speaker}",) for speaker in sorted(_GENDER)),
-    # The publisher states neither checksum nor size.
-    remotes=(Remote("http://emodb.bilderbar.info/download/download.zip", checksum="", size=0),),
+    archive="http://emodb.bilderbar.info/download/download.zip",
     kaggle="piyushagni5/berlin-database-of-emotional-speech-emodb",
     codes=_EMOTION,
 )

@@ -19,12 +19,7 @@ CORPUS = Corpus(
     licence="; ".join(f"{part.name}: {part.licence}" for part in _PARTS),
     citation=" ".join(part.citation for part in _PARTS),
     url="each corpus from its publisher",
-    layout="""
-four-in-one/Crema/1001_DFA_ANG_XX.wav
-four-in-one/Ravdess/audio_speech_actors_01-24/Actor_01/03-01-01-01-01-01-01.wav
-four-in-one/Savee/DC_a01.wav
-four-in-one/Tess/OAF_angry/OAF_back_angry.wav
-(12162 files, WAV or FLAC)""",
+    layout="four-in-one/Crema/1001_DFA_ANG_XX.wav, …/Ravdess, …/Savee, …/Tess (12162 files)",
     folder="four-in-one",
     counts=sum((Counter(part.counts) for part in _PARTS), Counter()),
     speakers=sum(part.speakers for part in _PARTS),

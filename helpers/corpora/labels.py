@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import json
+import os
 import re
 import unicodedata
 from collections import Counter
@@ -18,27 +18,24 @@ from helpers.corpora.table import EMOTIONS
 from helpers.errors import UserError
 
 #: Words that mean an emotion of the project: English, short codes of published corpora, and the
-#: first words that German, French, Spanish, Italian, Polish, Portuguese, Dutch, Turkish, Russian,
-#: Chinese and Japanese speakers would call a folder. They tell which folders are emotions; a label
-#: stays as it is written unless another clip has the project's word for the same.
+#: first words that German, French, Spanish, Italian, Polish, Russian, Chinese and Japanese speakers
+#: would call a folder. They tell which folders are emotions; a label stays as it is written unless
+#: another clip has the project's word for the same.
 _WORDS = {
-    "neutral": "neutrality neu ntr neutro neutre neutrale neutralny neutraal nötr "
-    "нейтральный нейтрально 中性 中立 平静 平常",
-    "calm": "calmness calmly clm ruhig calme calma tranquilo spokojny rustig sakin спокойный 冷静",
+    "neutral": "neutrality neu ntr neutro neutre neutrale neutralny нейтральный нейтрально 中性",
+    "calm": "calmness calmly clm ruhig calme calma tranquilo spokojny спокойный 冷静",
     "happy": "happiness happily joy joyful hap fröhlich freude glücklich heureux joie feliz "
-    "felicidad alegre alegría alegria felice felicità gioia radość szczęście wesoły blij mutlu "
-    "радость счастье 高兴 開心 开心 快乐 喜び 嬉しい",
+    "felicidad alegre alegría felice felicità gioia radość szczęście wesoły радость счастье 高兴 "
+    "开心 快乐 喜び 嬉しい",
     "sad": "sadness sadly sorrow traurig trauer triste tristesse tristeza tristezza smutek smutny "
-    "verdrietig üzgün грусть печаль 悲伤 悲しみ 悲しい 伤心",
+    "грусть печаль 悲伤 悲しみ 悲しい",
     "angry": "anger angrily mad rage ang wütend wut ärger colère fâché enfadado enojado ira rabia "
-    "raiva arrabbiato rabbia złość gniew zły boos kızgın öfke злость гнев 愤怒 生气 怒り 怒",
-    "fear": "fearful afraid scared fea angst ängstlich peur miedo medo paura strach bang korku "
-    "страх 恐惧 害怕 恐怖 恐れ",
-    "disgust": "disgusted dis ekel dégoût asco nojo disgusto wstręt obrzydzenie walging iğrenme "
-    "отвращение 厌恶 嫌悪",
-    "surprise": "surprised surprising sur überrascht überraschung sorpresa surpresa zaskoczenie "
-    "verrast şaşkın удивление 惊讶 驚き",
-    "boredom": "bored bor langeweile gelangweilt ennui aburrimiento noia nuda verveling скука 无聊",
+    "arrabbiato rabbia złość gniew zły злость гнев 愤怒 生气 怒り 怒",
+    "fear": "fearful afraid scared fea angst ängstlich peur miedo paura strach страх 恐惧 害怕",
+    "disgust": "disgusted dis ekel dégoût asco disgusto wstręt obrzydzenie отвращение 厌恶 嫌悪",
+    "surprise": "surprised surprising ps sur überrascht überraschung sorpresa zaskoczenie "
+    "удивление 惊讶 驚き",
+    "boredom": "bored bor langeweile gelangweilt ennui aburrimiento noia nuda скука 无聊",
 }
 _SIDES = {
     "train": "train training trn",
@@ -102,33 +99,29 @@ class Reading:
 
     def renamed(self) -> dict[str, str]:
         """New name of each emotion that ``mapping`` names."""
-        return _read_mapping(self.mapping)
+        text = self.mapping
+        try:
+            is_file = os.path.isfile(text) or (text and "=" not in text)
+            lines = Path(text).read_text("utf-8-sig").splitlines() if is_file else text.split(",")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(
+                f"map {text!r}: expected pairs such as anger=angry,joy=happy, or a text file in "
+                f"UTF-8 with one pair per line ({error})"
+            ) from error
+        lines = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+        pairs = [[normalize(word) for word in line.split("=", 1)] for line in lines]
+        for line, pair in zip(lines, pairs, strict=True):
+            if len(pair) < 2 or not all(pair):
+                raise UserError(f"map {line!r}: expected a pair such as anger=angry")
+        return dict(pairs)
 
     def kept(self) -> list[str]:
         """Emotions to keep; empty for all."""
         return [name.strip() for name in self.emotions.split(",") if name.strip()]
 
 
-@functools.cache
-def _read_mapping(text: str) -> dict[str, str]:
-    lines = text.split(",")
-    if text and "=" not in text or Path(text).is_file():
-        try:
-            lines = Path(text).read_text(encoding="utf-8-sig").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(
-                f"map {text!r}: expected pairs such as anger=angry,joy=happy, or a text file in "
-                f"UTF-8 with one pair per line ({error})"
-            ) from error
-    renamed = {}
-    for line in lines:
-        old, equals, new = (part.strip() for part in line.partition("="))
-        if not line.strip() or line.startswith("#"):
-            continue
-        if not (old and equals and new):
-            raise UserError(f"map {line.strip()!r}: expected a pair such as anger=angry")
-        renamed[normalize(old)] = normalize(new)
-    return renamed
+#: Labels as the folders or the list have them.
+AS_WRITTEN = Reading()
 
 
 def normalize(text: str) -> str:
@@ -142,12 +135,6 @@ def read_emotion(text: str) -> str:
     return text.lower() if text.lower() in EMOTIONS else text
 
 
-def read_gender(text: str) -> str:
-    """``female`` or ``male`` for the usual words, else as written in small letters."""
-    text = normalize(text).lower()
-    return _GENDER_OF.get(text, text)
-
-
 def read_side(text: str) -> str | None:
     """``train``, ``validation`` or ``test``, or None for a text that names none of them.
 
@@ -158,6 +145,22 @@ def read_side(text: str) -> str | None:
     """
     words = [word for word in _words(text) if word not in _FILLERS]
     return _SIDE_OF.get(words[0]) if len(words) == 1 else None
+
+
+def read_field(name: str, text: str) -> str:
+    """A label of any kind in our words: for a gender or side the usual ones; no such side is "".
+
+    Examples
+    --------
+    >>> read_field("gender", "W"), read_field("gender", "Divers"), read_field("split", "dev")
+    ('female', 'divers', 'validation')
+    """
+    text = normalize(text)
+    if name == "emotion":
+        return read_emotion(text)
+    if name == "gender":
+        return _GENDER_OF.get(text.lower(), text.lower())
+    return (read_side(text) or "") if name == "split" else text
 
 
 def find_emotion(text: str) -> tuple[str, str] | None:

@@ -20,13 +20,14 @@ import logging
 import os
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
 from python_calamine import CalamineError
 
 from helpers.columns import MEASURED, PROTOCOLS
-from helpers.corpora.labels import Reading, normalize, read_emotion, read_gender, read_side
+from helpers.corpora.labels import AS_WRITTEN, Reading, normalize, read_field
 from helpers.corpora.table import UNKNOWN_SPEAKER, Listing, name_few, name_own
 from helpers.errors import UserError
 from helpers.parts import name_part
@@ -54,7 +55,7 @@ _TOO_GENERAL = frozenset("manifest metadata labels list index".split())
 _LOG = logging.getLogger(__name__)
 
 
-def load_manifest(path: str | Path, reading: Reading | None = None) -> Listing:
+def load_manifest(path: str | Path, reading: Reading = AS_WRITTEN) -> Listing:
     """List the clips of a CSV, or of the first sheet of an Excel or LibreOffice file.
 
     Parameters
@@ -66,7 +67,7 @@ def load_manifest(path: str | Path, reading: Reading | None = None) -> Listing:
         tabs, in UTF-8, UTF-16 or Windows-1252. ``split`` says on which side a clip is: ``train``,
         ``validation`` or ``test``. ``start_s`` and ``end_s`` make a clip of a part of a file,
         ``channel_index`` (0 is the left one) of one of its channels.
-    reading : Reading, optional
+    reading : Reading
         ``raters`` is read here.
 
     Returns
@@ -84,9 +85,7 @@ def load_manifest(path: str | Path, reading: Reading | None = None) -> Listing:
         some rows only, times that are none, or no listed file exists.
     """
     path = Path(os.path.abspath(path))
-    raters = reading.raters if reading else "refuse"
     listed = _read_rows(path)
-    _check_rows(path, listed)
     names_in = functools.cache(_composed_names)
     by_clip: dict[str, list[tuple[int, dict]]] = defaultdict(list)
     left_out = []
@@ -103,12 +102,10 @@ def load_manifest(path: str | Path, reading: Reading | None = None) -> Listing:
         )
     rows = []
     for clip, same in by_clip.items():
-        if raters == "refuse":  # else each row is a vote
+        row = {"path": clip, **_agree(path, same, reading.raters)}
+        if reading.raters == "refuse":  # else each row is a vote
             left_out += [(clip, "repeated")] * (len(same) - 1)
-        row = _agree(path, same, raters)
-        if not row["split"]:
-            row.pop("split")
-        rows.append({**row, "path": clip, "channel": row["channel"].lower() or "speech"})
+        rows.append(row)
     return name_own(name_list(path), rows, left_out)
 
 
@@ -148,24 +145,41 @@ def find_unnamed(clips: pd.DataFrame) -> pd.Series:
 
 
 def _read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
-    """Rows of the list with their numbers; every known column is there, perhaps empty."""
-    if path.suffix.lower() in _SHEETS:
-        lines = _read_sheet(path)
-    else:
-        lines = _split_lines(path, _read_text(path))
+    """Rows of the list with their numbers, in our words; every known column is there."""
+    is_sheet = path.suffix.lower() in _SHEETS
+    lines = _read_sheet(path) if is_sheet else _read_text(path)
     lines = [(number, [normalize(cell) for cell in line]) for number, line in lines]
     header = lines[0][1] if lines else []
     columns = [_NAMED.get(cell.lower(), cell) for cell in header]
     _check_columns(path, header, columns)
-    rows = [(number, line) for number, line in lines[1:] if any(line)]
-    if not rows:
+    lines = [(number, line) for number, line in lines[1:] if any(line)]
+    if not lines:
         raise UserError(f"{path}: a header without rows, expected one row per clip")
     # A comma in an unquoted text shifts all later cells: wrong labels, not just a long row.
-    shifted = [number for number, line in rows if any(line[len(columns) :])]
-    _refuse_rows(path, "more cells than the header (quote cells that hold a separator)", shifted)
-    empty = dict.fromkeys(_COLUMNS, "")
+    long = [number for number, line in lines if any(line[len(columns) :])]
     # A short row leaves its last cells empty.
-    return [(n, empty | dict(zip(columns, line, strict=False))) for n, line in rows]
+    empty = dict.fromkeys(_COLUMNS, "")
+    rows = [(n, empty | dict(zip(columns, line, strict=False))) for n, line in lines]
+    strange = [n for n, row in rows if row["split"] and not read_field("split", row["split"])]
+    rows = [(n, {name: read_field(name, row[name]) for name in _COLUMNS}) for n, row in rows]
+    without = [n for n, row in rows if not row["split"]]
+    wrong = {
+        "more cells than the header (quote cells that hold a separator)": long,
+        "an empty path": [n for n, row in rows if not row["path"]],
+        "an empty emotion": [n for n, row in rows if not row["emotion"]],
+        "another split than train, validation, test": strange,
+        "start_s, end_s or channel_index that are none (expected seconds, 0 <= start_s < end_s)": [
+            n for n, row in rows if not _name_clip(".", row)
+        ],
+        "no split, as others have": without if len(without) < len(rows) else [],
+    }
+    for why, numbers in wrong.items():
+        if numbers:
+            shown = name_few(numbers, 10)
+            raise UserError(
+                f"{path}: {len(numbers)} rows with {why}: row {shown} (header is row 1)"
+            )
+    return rows
 
 
 def _read_sheet(path: Path) -> list[tuple[int, list[str]]]:
@@ -182,38 +196,27 @@ def _read_sheet(path: Path) -> list[tuple[int, list[str]]]:
     return list(enumerate(first.to_numpy().tolist(), 1))
 
 
-def _read_text(path: Path) -> str:
-    content = path.read_bytes()
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        encodings = ["utf-16"]
-    elif b"\0" in content:
-        encodings = []
-    else:
-        encodings = ["utf-8-sig", "cp1252"]
-    for encoding in encodings:
-        try:
-            text = content.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-        if encoding == "cp1252":
-            _LOG.warning("%s: not in UTF-8, so it was read as Windows-1252", path)
-        return text
-    raise UserError(
-        f"{path}: expected a list with the columns path,emotion; this is no text in UTF-8, UTF-16 "
-        "or Windows-1252. Save it as 'CSV UTF-8', or as .xlsx"
-    )
-
-
-def _split_lines(path: Path, text: str) -> list[tuple[int, list[str]]]:
+def _read_text(path: Path) -> list[tuple[int, list[str]]]:
+    content, text = path.read_bytes(), "\0"
+    is_utf16 = content.startswith((b"\xff\xfe", b"\xfe\xff"))
+    for encoding in ("utf-16",) if is_utf16 else ("cp1252", "utf-8-sig"):
+        with suppress(UnicodeDecodeError):
+            text, read_as = content.decode(encoding), encoding
+    if "\0" in text:
+        raise UserError(
+            f"{path}: expected a list with the columns path,emotion; this is no text in UTF-8, "
+            "UTF-16 or Windows-1252. Save it as 'CSV UTF-8', or as .xlsx"
+        )
+    if read_as == "cp1252":
+        _LOG.warning("%s: not in UTF-8, so it was read as Windows-1252", path)
     first = text.split("\n", 1)[0]
     said = first.strip().lower().startswith("sep=")  # Excel's own first line
     separator = first.strip()[4:5] if said else max(",;\t|", key=first.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator or "\t")
     try:
-        lines = [(reader.line_num, line) for line in reader]
+        return [(reader.line_num, line) for line in reader][said:]
     except csv.Error as error:
         raise UserError(f"{path}: line {reader.line_num}: not a CSV ({error})") from error
-    return lines[1:] if said else lines
 
 
 def _check_columns(path: Path, header: list[str], columns: list[str]) -> None:
@@ -235,65 +238,45 @@ def _check_columns(path: Path, header: list[str], columns: list[str]) -> None:
         _LOG.warning("%s: columns that are not used: %s", path, ", ".join(unknown))
 
 
-def _check_rows(path: Path, listed: list[tuple[int, dict[str, str]]]) -> None:
-    """Bring the cells into our words; refuse rows that cannot be what they say."""
-    _refuse_rows(path, "an empty path", [n for n, row in listed if not row["path"]])
-    _refuse_rows(path, "an empty emotion", [n for n, row in listed if not row["emotion"]])
-    strange, untimed = [], []
-    for number, row in listed:
-        row["emotion"] = read_emotion(row["emotion"])
-        row["gender"] = read_gender(row["gender"])
-        side = read_side(row["split"]) if row["split"] else ""
-        if side is None:
-            strange.append(number)
-        row["split"] = side or ""
-        try:
-            _name_clip("", row)
-        except ValueError:
-            untimed.append(number)
-    _refuse_rows(path, "another split than train, validation, test", strange)
-    why = "start_s, end_s or channel_index that are none (expected seconds, 0 <= start_s < end_s)"
-    _refuse_rows(path, why, untimed)
-    if any(row["split"] for _, row in listed):
-        _refuse_rows(path, "no split, as others have", [n for n, r in listed if not r["split"]])
+def _name_clip(file: str, row: dict[str, str]) -> str | None:
+    """Path of the clip that a row is, None for times or a channel that are none."""
+    start, end, channel = (row[name].replace(",", ".") for name in _WHICH[1:])
+    try:
+        start_s, end_s = float(start or 0), float(end or "inf")
+        index = int({"left": 0, "right": 1}.get(channel, channel or 0))
+    except ValueError:
+        return None
+    if not 0 <= start_s < end_s or index < 0:
+        return None
+    return name_part(file, start_s, end_s if end else None, index if channel else None)
 
 
-def _name_clip(file: str, row: dict[str, str]) -> str:
-    """Path of the clip that a row is; ValueError for times or a channel that are none."""
-    start_s, end_s = _seconds(row["start_s"] or "0"), _seconds(row["end_s"] or "inf")
-    index = {"left": "0", "right": "1"}.get(row["channel_index"], row["channel_index"])
-    if not 0 <= start_s < end_s:
-        raise ValueError(f"{start_s} to {end_s} s")
-    if index and not index.isdecimal():
-        raise ValueError(f"channel {index}")
-    return name_part(file, start_s, end_s if row["end_s"] else None, int(index) if index else None)
-
-
-def _seconds(text: str) -> float:
-    return float(text.replace(",", "."))
+_ADVICE = {
+    "emotion": "If it has parts of several emotions, add the columns start_s,end_s; if several "
+    "people judged it, say --raters share",
+    "speaker": "Only one of them can be true; if two people speak in it, add the columns "
+    "start_s,end_s or channel_index",
+}
 
 
 def _agree(path: Path, same: list[tuple[int, dict]], raters: str) -> dict[str, str]:
     """Labels of a clip from all rows about it, which may not contradict each other."""
-    row = dict(same[0][1])
-    may_differ = _WHICH if raters == "refuse" else (*_WHICH, "emotion")
-    for name in (name for name in _COLUMNS if name not in may_differ):
-        said = [(number, other[name]) for number, other in same if other[name]]
-        differing = [(number, value) for number, value in said if value != said[0][1]]
-        row[name] = said[0][1] if said else ""
-        if not differing:
-            continue
-        advice = {
-            "emotion": "If it has parts of several emotions, add the columns start_s,end_s; if "
-            "several people judged it, say --raters share",
-            "speaker": "Only one of them can be true; if two people speak in it, add the columns "
-            "start_s,end_s or channel_index",
-        }
-        raise UserError(
-            f"{path}: {row['path']} is {name} {said[0][1]} in row {said[0][0]} and "
-            f"{differing[0][1]} in row {differing[0][0]}. "
-            + advice.get(name, "Keep one of the rows")
-        )
+    row = {}
+    for name in (name for name in _COLUMNS if name not in _WHICH):
+        said: dict[str, int] = {}  # and in which row first
+        for number, other in same:
+            if other[name]:
+                said.setdefault(other[name], number)
+        if len(said) > 1 and not (name == "emotion" and raters == "share"):
+            (one, first), (other, second), *_ = said.items()
+            raise UserError(
+                f"{path}: {same[0][1]['path']} is {name} {one} in row {first} and {other} in row "
+                f"{second}. " + _ADVICE.get(name, "Keep one of the rows")
+            )
+        row[name] = next(iter(said), "")
+    if not row["split"]:
+        del row["split"]
+    row["channel"] = row["channel"].lower() or "speech"
     if raters == "share":
         votes = Counter(label["emotion"] for _, label in same)
         row["emotion"] = votes.most_common(1)[0][0]
@@ -301,18 +284,10 @@ def _agree(path: Path, same: list[tuple[int, dict]], raters: str) -> dict[str, s
     return row
 
 
-def _refuse_rows(path: Path, why: str, numbers: list[int]) -> None:
-    if numbers:
-        shown = name_few(numbers, 10)
-        raise UserError(f"{path}: {len(numbers)} rows with {why}: row {shown} (header is row 1)")
-
-
 def _find_file(folder: Path, written: str, names_in: Callable[[str], dict[str, str]]) -> str | None:
     """Absolute path of a listed file; a Mac decomposes letters, Windows writes backslashes."""
     for text in (written, written.replace("\\", "/")):
         path = os.path.abspath(os.path.join(folder, text))
-        if "\0" in path:
-            return None
         if os.path.isfile(path):
             return path
         found = Path(path).anchor
@@ -327,5 +302,5 @@ def _composed_names(folder: str) -> dict[str, str]:
     """Path of each entry of a folder, by its name in composed letters."""
     try:
         return {normalize(name): os.path.join(folder, name) for name in os.listdir(folder)}
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a NUL in the name
         return {}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from helpers.corpora.corpus import Corpus, Remote
+from helpers.corpora.corpus import Corpus
 
 _EMOTION = {
     "neutral": "neutral",
@@ -60,33 +60,16 @@ CORPUS = Corpus(
         "12111-12116."
     ),
     url="https://github.com/amu-cai/nEMO",
-    layout="""
-nemo/samples/EB0_anger_1.wav
-nemo/samples/…
-nemo/samples/WR0_surprised_90.wav
-(4481 files, WAV or Opus; folder names do not matter, file names do)""",
+    layout="nemo/samples/EB0_anger_1.wav (4481 files; folder names do not matter)",
     folder="nemo",
-    counts={
-        "neutral": 809,
-        "happy": 749,
-        "sad": 769,
-        "angry": 749,
-        "fear": 736,
-        "surprise": 669,
-    },
+    counts=dict(zip(_EMOTION.values(), (809, 749, 769, 749, 736, 669), strict=True)),
     speakers=9,
     parse=parse_name,
     language="Polish",
     voices="nine actors say 90 sentences",
     # One speaker at a time: nine are too few for anything else.
     folds=tuple((f"nemo-{speaker}",) for speaker in sorted(_GENDER)),
-    # One state of the publisher's repository; neither checksum nor size is stated.
-    remotes=(
-        Remote(
-            "https://github.com/amu-cai/nEMO/archive/06f1f83dde8f1a780443a57d53b2af3971af34ab.zip",
-            checksum="",
-            size=0,
-        ),
-    ),
+    # One state of the publisher's repository.
+    archive="https://github.com/amu-cai/nEMO/archive/06f1f83dde8f1a780443a57d53b2af3971af34ab.zip",
     codes=_EMOTION,
 )

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from helpers.corpora import CORPORA, Reading, class_order, load_listing, parse_names
+from helpers.corpora.labels import AS_WRITTEN
 
 #: From calm to expressive, in the words of CREMA-D and of RAVDESS.
 _INTENSITIES = ["low", "normal", "medium", "strong", "high"]
@@ -49,7 +50,7 @@ def pick_contrast(clips: pd.DataFrame) -> pd.DataFrame:
     return chosen.drop_duplicates("emotion").set_index("emotion", drop=False).loc[order]
 
 
-def describe_corpora(names: str | Iterable[str], reading: Reading | None = None) -> pd.DataFrame:
+def describe_corpora(names: str | Iterable[str], reading: Reading = AS_WRITTEN) -> pd.DataFrame:
     """What is known of each named corpus, and how much of it is there.
 
     Parameters
@@ -65,7 +66,7 @@ def describe_corpora(names: str | Iterable[str], reading: Reading | None = None)
     """
     rows = {}
     for name in parse_names(names):
-        clips = load_listing(name, reading=reading).clips
+        clips = load_listing(name, reading).clips
         corpus = CORPORA.get(clips["corpus"].iloc[0])
         rows[name] = {
             "title": corpus.title if corpus else f"own data: {clips['corpus'].iloc[0]}",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from helpers.corpora.corpus import Corpus, Remote
+from helpers.corpora.corpus import Corpus
 
 _EMOTION = {
     "01": "neutral",
@@ -91,50 +91,28 @@ SPEECH = Corpus(
     name="ravdess",
     title="RAVDESS, speech part",
     url="https://doi.org/10.5281/zenodo.1188976 (Audio_Speech_Actors_01-24.zip)",
-    layout="""
-ravdess/Actor_01/03-01-01-01-01-01-01.wav
-ravdess/Actor_01/03-01-…
-ravdess/Actor_24/03-01-…
-(1440 files, WAV or FLAC; further folders in between do no harm)""",
+    layout="ravdess/Actor_01/03-01-01-01-01-01-01.wav (1440 files; folder names do not matter)",
     counts={"neutral": 96, **dict.fromkeys(_EMOTIONS[1:], 192)},
     speakers=24,
     voices="24 actors say two sentences in a studio",
-    heard_by_people=(
-        0.60,
-        "about 60 %",
-        "Livingstone & Russo 2018, PLoS ONE 13(5): e0196391",
-    ),
+    heard_by_people=(0.60, "about 60 %", "Livingstone & Russo 2018, PLoS ONE 13(5): e0196391"),
     codes=_EMOTION,
     kaggle="uwrfkaggler/ravdess-emotional-speech-audio",
-    remotes=(
-        Remote(
-            url=f"{_FILES}/Audio_Speech_Actors_01-24.zip",
-            checksum="md5:bc696df654c87fed845eb13823edef8a",
-            size=208_468_073,
-        ),
-    ),
+    archive=f"{_FILES}/Audio_Speech_Actors_01-24.zip",
+    checksum="md5:bc696df654c87fed845eb13823edef8a",
     **_ABOUT,
 )
 SONG = Corpus(
     name="ravdess-song",
     title="RAVDESS, song part",
     url="https://doi.org/10.5281/zenodo.1188976 (Audio_Song_Actors_01-24.zip)",
-    layout="""
-ravdess/Actor_01/03-02-01-01-01-01-01.wav
-ravdess/Actor_01/03-02-…
-ravdess/Actor_24/03-02-…
-(1012 files, WAV or FLAC, none of actor 18; beside the speech part or without it)""",
+    layout="ravdess/Actor_01/03-02-01-01-01-01-01.wav (1012 files, none of actor 18)",
     counts={"neutral": 92, **dict.fromkeys(_EMOTIONS[1:6], 184)},
     speakers=23,
     voices="23 actors sing two sentences in a studio",
     codes={code: emotion for code, emotion in _EMOTION.items() if code <= "06"},
     kaggle="uwrfkaggler/ravdess-emotional-song-audio",
-    remotes=(
-        Remote(
-            url=f"{_FILES}/Audio_Song_Actors_01-24.zip",
-            checksum="md5:5411230427d67a21e18aa4d466e6d1b9",
-            size=225_505_317,
-        ),
-    ),
+    archive=f"{_FILES}/Audio_Song_Actors_01-24.zip",
+    checksum="md5:5411230427d67a21e18aa4d466e6d1b9",
     **_ABOUT,
 )

@@ -75,11 +75,7 @@ CORPUS = Corpus(
         "Proc. Int. Conf. on Auditory-Visual Speech Processing (AVSP), 53-58."
     ),
     url="http://kahlan.eps.surrey.ac.uk/savee/ (registration)",
-    layout="""
-savee/AudioData/DC/a01.wav
-savee/AudioData/…
-savee/AudioData/KL/su15.wav
-(480 files, WAV or FLAC; or all in one folder with the speaker before: savee/DC_a01.wav)""",
+    layout="savee/AudioData/DC/a01.wav, or savee/DC_a01.wav with all in one folder (480 files)",
     folder="savee",
     counts={**dict.fromkeys(_EMOTION.values(), 60), "neutral": 120},
     speakers=4,

@@ -6,7 +6,7 @@ import logging
 import os
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,6 @@ AUDIO_SUFFIXES = frozenset(
     ".wav .flac .mp3 .ogg .oga .opus .aif .aiff .aifc .aac .m4a .m4b .mp4 .3gp .webm .weba .wma "
     ".mka .mkv .mov .caf .amr .au .snd .w64 .rf64".split()
 )
-_LOSSLESS = frozenset(".wav .flac .aif .aiff .aifc .caf .au .snd .w64 .rf64".split())
 #: Suffixes of files that often lie beside recordings; they are not worth a warning.
 COMPANIONS = frozenset(
     ".txt .md .csv .tsv .xlsx .xls .json .xml .html .pdf .doc .docx .rtf .lab .textgrid .png .jpg "
@@ -184,42 +183,3 @@ def merge_listings(listings: Iterable[Listing]) -> Listing:
         clips = clips.drop(columns="split")
     left_out = pd.concat([listing.left_out for listing in listings], ignore_index=True)
     return Listing(clips, left_out.drop_duplicates(ignore_index=True))
-
-
-def list_by_file_name(
-    files: Iterable[Path],
-    *,
-    corpus: str,
-    parse: Callable[[str], tuple[str, dict] | None],
-    named: Callable[[Path], str],
-) -> Listing:
-    """Listing of a corpus whose labels are in its file names; folders do not matter.
-
-    A clip that lies in several folders, or as both WAV and FLAC, counts once.
-
-    Parameters
-    ----------
-    files : iterable of Path
-        Audio files of the corpus, and perhaps of others: a folder may hold several.
-    corpus : str
-        Rows of this corpus are kept.
-    parse, named : callable
-        As in :class:`helpers.corpora.corpus.Corpus`.
-    """
-    rows, left_out = {}, []
-    # CREMA-D has an MP3 beside each WAV, some blank. Among equals the shallowest copy wins, so that
-    # a second unpacking below it changes nothing.
-    found = [(path.suffix.lower() not in _LOSSLESS, len(path.parts), path) for path in files]
-    for _, _, path in sorted(found):
-        parsed = parse(named(path))
-        if parsed is None:
-            left_out.append((str(path), "unparsed"))
-            continue
-        key, row = parsed
-        if row["corpus"] != corpus:
-            continue
-        if key in rows:
-            left_out.append((str(path), "copy"))
-        else:
-            rows[key] = {"path": str(path), **row}
-    return make_listing(rows.values(), left_out)

@@ -27,7 +27,7 @@ from helpers.features import voice
 from helpers.features.families import FAMILIES, FRAME_FAMILIES, Analysis, FeatureSettings
 from helpers.parallel import map_clips
 from helpers.runs import atomic_write, cache_home, hash_code
-from helpers.sound import audio, containers, decoders
+from helpers.sound import audio, decoders
 from helpers.sound.audio import SAMPLE_RATE, fit_clip, hash_clip, load_audio
 
 _LIBRARIES = ("librosa", "numpy", "scipy", "soxr", "soundfile", "av")
@@ -263,7 +263,7 @@ def _settings_key(family: str, settings: FeatureSettings) -> str:
 
 @cached
 def _hash_formulas() -> str:
-    return hash_code(audio, containers, decoders, formulas, voice)
+    return hash_code(audio, decoders, formulas, voice)
 
 
 def _stored_names(family: str, folder: Path) -> list[str]:

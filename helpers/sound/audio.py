@@ -35,12 +35,11 @@ _LOG = logging.getLogger(__name__)
 def load_audio(
     source: str | os.PathLike | bytes | bytearray | memoryview | BinaryIO,
     *,
-    sr: int = SAMPLE_RATE,
     name: str | None = None,
     channel: int | None = None,
     longest_s: float = LONGEST_S,
 ) -> np.ndarray:
-    """Decode a recording of any format, rate and number of channels to a mono waveform.
+    """Decode a recording of any format, rate and number of channels: 16 kHz, mono.
 
     Channels are averaged. Where they cancel (one wired in reverse), the strongest one is taken
     alone and a warning logged, as is what could not be decoded. Loudness is never changed. Memory
@@ -52,8 +51,6 @@ def load_audio(
         A file object is read from its beginning, whatever its position, and left open. A path may
         name a part of a file, as in ``talk.wav#t=1.5,3`` (seconds), ``talk.wav#channel=1`` or
         ``talk.wav#t=1.5,3&channel=1``.
-    sr : int
-        Sample rate of the result in Hz.
     name : str, optional
         How errors call the recording; its path by default.
     channel : int, optional
@@ -81,7 +78,7 @@ def load_audio(
     >>> load_audio(file).shape
     (16000,)
     """
-    y, notes = decode_audio(source, sr=sr, name=name, channel=channel, longest_s=longest_s)
+    y, notes = decode_audio(source, name=name, channel=channel, longest_s=longest_s)
     for note in notes:
         _LOG.warning("%s: %s", name or name_source(source), note)
     return y
@@ -95,7 +92,7 @@ def decode_audio(
     channel: int | None = None,
     longest_s: float = LONGEST_S,
 ) -> tuple[np.ndarray, list[str]]:
-    """As :func:`load_audio`, together with what should be known of the decoding, in words."""
+    """As :func:`load_audio`, at any rate, with what should be known of the decoding, in words."""
     part = split_part(source) if isinstance(source, str | os.PathLike) else None
     if part is None:
         with opened(source, name) as (file, label):
@@ -113,8 +110,7 @@ def decode_audio(
         raise AudioError(
             label,
             f"a recording of {duration_s:.2f} s",
-            f"one that lasts until {end_s:g} s",
-            "Correct start_s and end_s in the list.",
+            f"expected one that lasts until {end_s:g} s. Correct start_s and end_s in the list.",
         )
     y = whole[round(start_s * sr) : round(end_s * sr)]
     _check_wave(y, sr, label)
@@ -165,8 +161,7 @@ def check_waveform(y: np.ndarray, *, sr: int = SAMPLE_RATE, name: str = "the sou
         raise AudioError(
             name,
             f"an array of {y.dtype}, shape {y.shape}",
-            "one waveform, float, int16 or int32, shape (n_samples,)",
-            "Average the channels, and convert the samples to float within ±1.",
+            "expected one waveform of shape (n_samples,): float within ±1, int16 or int32.",
         )
     y = np.ascontiguousarray(y, dtype="float32")
     resampler = _make_resampler(sr, SAMPLE_RATE, name)
@@ -230,7 +225,12 @@ def _mix_down(
     for rate, block in read_blocks(file, label, notes):
         if not frames:
             resampler = _make_resampler(rate, sr, label)
-            _check_channel(channel, block.shape[1], label)
+            if channel is not None and channel >= block.shape[1]:
+                raise AudioError(
+                    label,
+                    f"{block.shape[1]} channels, counted from 0",
+                    f"expected a channel {channel}. Choose another one, or none to average them.",
+                )
         _check_samples(block, label, frames / rate)
         mono = block.mean(axis=1) if channel is None else block[:, channel]
         mix_power += float(np.dot(mono, mono))
@@ -254,23 +254,12 @@ def _mix_down(
     return y, notes
 
 
-def _check_channel(channel: int | None, there: int, label: str) -> None:
-    if channel is not None and not 0 <= channel < there:
-        raise AudioError(
-            label,
-            f"{there} channels, counted from 0",
-            f"a channel {channel}",
-            "Choose a channel that is there, or leave the choice out to average them.",
-        )
-
-
 def _check_length(n_samples: int, sr: float, label: str) -> None:
     if n_samples < _MIN_DURATION_S * sr:
         raise AudioError(
             label,
             f"{1000 * n_samples / sr:.0f} ms of sound",
-            f"at least {1000 * _MIN_DURATION_S:.0f} ms",
-            "Choose a longer recording.",
+            f"expected at least {1000 * _MIN_DURATION_S:.0f} ms. Choose a longer recording.",
         )
 
 
@@ -279,8 +268,7 @@ def _check_loudness(low: float, high: float, label: str) -> None:
         raise AudioError(
             label,
             f"digital silence (all samples from {low:.1e} to {high:.1e})",
-            "sound",
-            "Check the microphone and its level, or leave the clip out.",
+            "expected sound. Check the microphone and its level, or leave the clip out.",
         )
 
 
@@ -290,8 +278,7 @@ def _make_resampler(rate: int, sr: int, label: str) -> soxr.ResampleStream | Non
         raise AudioError(
             label,
             f"a sample rate of {rate} Hz",
-            f"{_MIN_SOURCE_RATE} to {_MAX_SOURCE_RATE} Hz",
-            "Its header is probably damaged: export it again.",
+            f"expected {_MIN_SOURCE_RATE} to {_MAX_SOURCE_RATE} Hz. Export it again.",
         )
     # Chunk by chunk it gives bit for bit what soxr.resample gives at once.
     return None if rate == sr else soxr.ResampleStream(rate, sr, 1, dtype="float32", quality="VHQ")
@@ -303,13 +290,11 @@ def _check_samples(block: np.ndarray, label: str, start_s: float) -> None:
         raise AudioError(
             label,
             f"NaN or infinite samples (in the block from {start_s:.1f} s)",
-            "finite samples",
-            "The program that wrote it divided by zero or overflowed: export it again.",
+            "expected finite samples. The program that wrote it divided by zero: export it again.",
         )
     if peak > _MAX_PEAK:
         raise AudioError(
             label,
             f"samples up to {peak:.6g}",
-            "samples within about ±1",
-            "Integers were stored as float: divide by full scale (32768 for 16 bit) first.",
+            "expected about ±1. Integers were stored as float: divide by full scale, 32768.",
         )

@@ -6,32 +6,21 @@ Nothing is repaired or left out.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
-import soundfile
+import pandas as pd
 
+from helpers.corpora import CORPORA, Corpus, Listing, Reading, load_listing, locate, parse_names
+from helpers.corpora.labels import AS_WRITTEN, EMOTION_OF
+from helpers.corpora.table import name_few
 from helpers.parallel import map_clips
 from helpers.parts import name_file
-from helpers.sound.audio import (
-    SAMPLE_RATE,
-    AudioError,
-    cut_frames,
-    decode_audio,
-    load_audio,
-    mean_power,
-)
-
-# Imported where they are used: the processes that decode start sooner without pandas.
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from helpers.corpora import Corpus, Listing, Reading
+from helpers.sound.audio import SAMPLE_RATE, AudioError, load_audio
+from helpers.sound.inspection import check_sound, read_header
 
 #: Checks whose findings are clips that are not there, or cannot be used as they are labelled.
 FAULTS = {
@@ -40,7 +29,7 @@ FAULTS = {
     "damaged": "only a part of it decodes, or its channels cancel each other",
     "silent": "never beyond -80 dBFS",
     "conflict": "the same sound as a clip of another emotion",
-    "mislabelled-by-folder": "its folder is named after another emotion or speaker",
+    "mislabelled-by-folder": "its folder is named after another emotion",
 }
 #: Checks whose findings are worth knowing; published corpora have some.
 NOTES = {
@@ -53,22 +42,18 @@ NOTES = {
     "clipped": "over 0.1 % of its samples are at full scale, three or more in a row",
 }
 
-_FULL_SCALE = 32767 / 32768  # the largest 16-bit sample
-_UNKNOWN_FRAMES = 2**62  # who records into a pipe leaves 0 in the header, or nearly 2**63
-_SHOWN = 5
-_NUMBERED = re.compile(r"(?:actor|speaker|subject)[ _-]*([0-9]+)", re.ASCII | re.IGNORECASE)
 _WORD = re.compile(r"[^\W_]+")
 _Rows = Iterator[tuple[str, str, str]]  # path, check, detail
 
 
-def survey_corpora(names: Iterable[str] = (), reading: Reading | None = None) -> pd.DataFrame:
+def survey_corpora(names: Iterable[str] = (), reading: Reading = AS_WRITTEN) -> pd.DataFrame:
     """How much of each corpus is there, by file names and headers; nothing is made.
 
     Parameters
     ----------
     names : iterable of str
         Names of :data:`helpers.corpora.CORPORA` and paths of own data; all of the former if empty.
-    reading : helpers.corpora.Reading, optional
+    reading : helpers.corpora.Reading
         How labels are read.
 
     Returns
@@ -88,10 +73,6 @@ def survey_corpora(names: Iterable[str] = (), reading: Reading | None = None) ->
     >>> survey_corpora(["tess"])["expected_clips"].tolist()
     [2800]
     """
-    import pandas as pd
-
-    from helpers.corpora import CORPORA, parse_names
-
     rows = []
     for name in parse_names(list(names) or CORPORA):
         corpus, _, listing = _list_clips(name, reading, make=False)
@@ -113,7 +94,7 @@ def survey_corpora(names: Iterable[str] = (), reading: Reading | None = None) ->
     return pd.DataFrame(rows).astype({"expected_clips": "Int64", "expected_speakers": "Int64"})
 
 
-def validate_corpus(name: str, reading: Reading | None = None) -> tuple[pd.DataFrame, int]:
+def validate_corpus(name: str, reading: Reading = AS_WRITTEN) -> tuple[pd.DataFrame, int]:
     """Decode every clip of a corpus, in parallel, and list what is odd or wrong.
 
     Two sounds are the same when their samples are, rounded to 16 bits: format and equal channels
@@ -123,7 +104,7 @@ def validate_corpus(name: str, reading: Reading | None = None) -> tuple[pd.DataF
     ----------
     name : str
         Name of :data:`helpers.corpora.CORPORA`, or path of own data.
-    reading : helpers.corpora.Reading, optional
+    reading : helpers.corpora.Reading
         How labels are read.
 
     Returns
@@ -139,55 +120,30 @@ def validate_corpus(name: str, reading: Reading | None = None) -> tuple[pd.DataF
     helpers.errors.UserError
         An unknown name, or own data that cannot be read as such. A bad clip never raises.
     """
-    import pandas as pd
-
-    from helpers.corpora import parse_names
-
     (name,) = parse_names([name])
     corpus, folder, listing = _list_clips(name, reading, make=True)
     clips = listing.clips
-    heard = list(map_clips(_check_sound, clips["path"], label="Checking clips"))
+    heard = list(map_clips(check_sound, clips["path"], label="Checking clips"))
     rows = list(_missing(corpus, listing, str(folder)))
     for path, (findings, _) in zip(clips["path"], heard, strict=True):
         rows += [(path, *finding) for finding in findings]
     rows += _same_sounds(clips.assign(sound=[sound for _, sound in heard]))
-    rows += _contradicting_folders(corpus, clips, folder)
-    rows += _unused(listing)
+    rows += _contradicting_folders(clips, folder)
+    unused = listing.left_out[listing.left_out["why"].isin(NOTES)]
+    rows += [(path, why, NOTES[why]) for path, why in unused.itertuples(index=False)]
     rows.sort(key=lambda row: (*FAULTS, *NOTES).index(row[1]))
     found = pd.DataFrame(rows, columns=["path", "check", "detail"])
     found.insert(1, "corpus", name if corpus else clips["corpus"].iloc[0])
     return found, len(clips)
 
 
-def _read_header(path: str) -> tuple[int, float]:
-    """Sample rate in Hz (else the project's) and length in s (else NaN) as the header says."""
-    if not os.path.isfile(path):  # a pipe could go on for ever
-        return SAMPLE_RATE, np.nan
-    try:
-        # Opened here: soundfile refuses names that are not UTF-8.
-        with open(path, "rb") as file:
-            info = soundfile.info(file)
-    except (soundfile.SoundFileError, TypeError, OSError):  # a format of PyAV's, or no sound
-        return SAMPLE_RATE, np.nan
-    return info.samplerate, info.duration if 0 < info.frames < _UNKNOWN_FRAMES else np.nan
-
-
-def _list_clips(
-    name: str, reading: Reading | None, *, make: bool
-) -> tuple[Corpus | None, Path, Listing]:
-    """Find a corpus, its folder and its clips; ``make`` allows a generated one to make itself."""
-    from helpers.corpora import CORPORA, find_audio, load_listing, locate
-    from helpers.corpora.table import make_listing
-
+def _list_clips(name: str, reading: Reading, *, make: bool) -> tuple[Corpus | None, Path, Listing]:
+    """A corpus, its folder and its clips; ``make`` allows a generated one to make itself."""
     if name not in CORPORA:
         path = Path(name)
-        folder = path.parent if path.is_file() else path
-        return None, folder, load_listing(name, reading=reading)
-    corpus = CORPORA[name]
-    folder = locate(corpus)
-    if corpus.generated and not make and len(find_audio(folder)) < corpus.n_clips:
-        return corpus, folder, make_listing([])
-    return corpus, folder, corpus.load(folder)
+        return None, path.parent if path.is_file() else path, load_listing(name, reading)
+    folder = locate(CORPORA[name])
+    return CORPORA[name], folder, CORPORA[name].load(folder, make=make)
 
 
 def _state(corpus: Corpus | None, listing: Listing) -> str:
@@ -202,52 +158,13 @@ def _state(corpus: Corpus | None, listing: Listing) -> str:
 
 
 def _duration_s(path: str) -> float:
-    _, duration_s = _read_header(path)
-    if np.isfinite(duration_s):
-        return duration_s
-    if not os.path.isfile(name_file(path)):
-        return np.nan
-    try:
-        return len(load_audio(path)) / SAMPLE_RATE
-    except AudioError:  # a clip without sound; `validate_corpus` says what is wrong with it
-        return np.nan
-
-
-def _check_sound(path: str) -> tuple[list[tuple[str, str]], str]:
-    """Findings on one clip, and a hash of its samples, which is empty without sound."""
-    try:
-        # At its own rate: resampling takes most of the time, and rounds off what is clipped.
-        sr, _ = _read_header(path)
-        y, notes = decode_audio(path, sr=sr)
-    except AudioError as error:
-        if error.found.startswith("digital silence"):
-            return [("silent", error.found)], ""
-        return [("unreadable", str(error).removeprefix(f"{path}: "))], ""
-    except Exception as error:  # reported in the table: one bad clip must not stop thousands
-        return [("unreadable", repr(error))], ""
-    found = [("damaged", note) for note in notes]
-    if len(y) < 0.3 * sr:
-        found.append(("short", f"{len(y) / sr:.3f} s"))
-    swing = 20 * np.log10(np.ptp(y) / 2)  # not the peak: a constant is no sound either
-    if swing < -80:
-        return [*found, ("silent", f"never beyond {swing:.1f} dBFS")], ""
-    # The level that one frame in twenty exceeds: half a clip may be pauses.
-    power = np.quantile(mean_power(cut_frames(y, round(0.025 * sr))), 0.95)
-    level = 10 * np.log10(power + 1e-12)
-    if level < -50:
-        found.append(("quiet", f"{level:.1f} dBFS where it is loudest"))
-    share = _clipped_share(y)
-    if share > 0.001:
-        found.append(("clipped", f"{share:.2%} of the samples at full scale"))
-    return found, hashlib.sha256(np.rint(y * 32768).astype(np.int32)).hexdigest()
-
-
-def _clipped_share(y: np.ndarray) -> float:
-    """Share of the samples that are at full scale, three or more in a row."""
-    full = np.abs(y) >= _FULL_SCALE
-    three = full[:-2] & full[1:-1] & full[2:]
-    # A sample counts when any of the threes that it belongs to is full.
-    return float(np.convolve(three, np.ones(3)).astype(bool).mean()) if three.any() else 0.0
+    _, duration_s = read_header(path)
+    if np.isnan(duration_s) and os.path.isfile(name_file(path)):
+        try:
+            return len(load_audio(path)) / SAMPLE_RATE
+        except AudioError:  # a clip without sound; `validate_corpus` says what is wrong with it
+            return np.nan
+    return duration_s
 
 
 def _same_sounds(clips: pd.DataFrame) -> _Rows:
@@ -258,16 +175,10 @@ def _same_sounds(clips: pd.DataFrame) -> _Rows:
             contrary = others[others["emotion"] != clip.emotion]
             if len(contrary):
                 named = [f"{row.path} ({row.emotion})" for row in contrary.itertuples()]
-                detail = f"{clip.emotion}, but the same sound is another emotion: {_few(named)}"
+                detail = f"{clip.emotion}, but the same sound is another emotion: {name_few(named)}"
                 yield clip.path, "conflict", detail
             else:
-                yield clip.path, "duplicate", f"same sound as {_few(others['path'])}"
-
-
-def _unused(listing: Listing) -> _Rows:
-    for why in ("unparsed", "copy", "repeated"):
-        for path in listing.paths(why):
-            yield path, why, NOTES[why]
+                yield clip.path, "duplicate", f"same sound as {name_few(others['path'])}"
 
 
 def _missing(corpus: Corpus | None, listing: Listing, folder: str) -> _Rows:
@@ -279,55 +190,25 @@ def _missing(corpus: Corpus | None, listing: Listing, folder: str) -> _Rows:
     if clips.empty:
         yield folder, "missing", f"all {corpus.n_clips} clips of {corpus.speakers} speakers"
         return
-    speakers = sorted(set(clips["speaker"]))
+    counts = clips["emotion"].value_counts()
     for emotion, expected in corpus.counts.items():
-        found = clips.loc[clips["emotion"] == emotion, "speaker"].value_counts()
-        found = found.reindex(speakers, fill_value=0)
-        if found.sum() < expected:
-            # Where all recorded the same number, it shows who lacks some.
-            each = 0 if expected % corpus.speakers else expected // corpus.speakers
-            lacking = [f"{who} {n} of {each}" for who, n in found.items() if n < each]
-            detail = f"{emotion}: {found.sum()} of {expected} clips"
-            yield folder, "missing", detail + (f" ({_few(lacking)})" if lacking else "")
+        if counts.get(emotion, 0) < expected:
+            detail = f"{emotion}: {counts.get(emotion, 0)} of {expected} clips"
+            yield folder, "missing", detail
+    speakers = sorted(set(clips["speaker"]))
     if len(speakers) < corpus.speakers:
         detail = f"{len(speakers)} of {corpus.speakers} speakers: only {', '.join(speakers)}"
         yield folder, "missing", detail
 
 
-def _contradicting_folders(corpus: Corpus | None, clips: pd.DataFrame, root: Path) -> _Rows:
-    from helpers.corpora import EMOTIONS
-    from helpers.corpora.labels import EMOTION_OF
-
-    named = EMOTION_OF | {emotion.lower(): emotion for emotion in (*EMOTIONS, *clips["emotion"])}
-    for code, emotion in (corpus.codes if corpus else {}).items():
-        if len(code) > 1 and code.isalpha():  # "a" or "03" may mean anything in a folder's name
-            named[code.lower()] = emotion
-    known = {_own_id(corpus, clip) for clip in clips.itertuples()}
+def _contradicting_folders(clips: pd.DataFrame, root: Path) -> _Rows:
     for clip in clips.itertuples():
-        path, who = Path(clip.path), _own_id(corpus, clip)
+        path = Path(clip.path)
         if not path.is_relative_to(root):  # a manifest may list files that lie elsewhere
             continue
         folders = [name.lower() for name in path.relative_to(root).parts[:-1]]
-        numbers = {str(int(found[1])) for found in map(_NUMBERED.fullmatch, folders) if found}
-        words = numbers.union(folders, *map(_WORD.findall, folders))
-        emotions = {named[word] for word in words if word in named}
-        if emotions and clip.emotion not in emotions:
-            detail = f"folder says {_few(sorted(emotions))}, label is {clip.emotion}"
+        words = {*folders, *(word for name in folders for word in _WORD.findall(name))}
+        emotions = {EMOTION_OF[word] for word in words if word in EMOTION_OF}
+        if emotions and not {clip.emotion, EMOTION_OF.get(clip.emotion.lower())} & emotions:
+            detail = f"folder says {name_few(sorted(emotions))}, label is {clip.emotion}"
             yield clip.path, "mislabelled-by-folder", detail
-        others = numbers if who.isdecimal() else {w for w in words & known if not w.isdecimal()}
-        if others and who not in words:
-            detail = f"folder says speaker {_few(sorted(others))}, label is {clip.speaker}"
-            yield clip.path, "mislabelled-by-folder", detail
-
-
-def _own_id(corpus: Corpus | None, clip: tuple) -> str:
-    """``ravdess-03`` → ``3``: what a folder may be called after."""
-    prefix = clip.corpus if corpus is None else clip.speaker.partition("-")[0]
-    own = clip.speaker.removeprefix(f"{prefix}-").lower()
-    return str(int(own)) if own.isdecimal() else own
-
-
-def _few(names: Iterable[str]) -> str:
-    names = list(names)
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more

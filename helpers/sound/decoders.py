@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import os
-import stat
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -20,7 +20,6 @@ import soundfile
 import soxr
 
 from helpers.errors import UserError
-from helpers.sound.containers import describe, find_parts, missing_part
 
 if TYPE_CHECKING:
     import av
@@ -33,6 +32,21 @@ _PYAV_GUESSES = "mp3,aac,ogg,flac,wav,aiff,caf,amr,mov,matroska,asf,au,w64,ac3,e
 _IN_MEMORY_BYTES = 64 * 2**20
 _GUESS_DURATION = ("aac", "amr")  # by bit rate
 _TOLERANCE_S = 0.1
+#: What libsndfile's log says of a WAV or AIFF that is cut off, or has more behind its end.
+_CUT = re.compile(r"(?:data|SSND) : (\d+) \(should be (\d+)\)|does not match value from 'ds64'")
+_GOES_ON = re.compile(r"\*\*\* (Unknown chunk marker|Chunk size \d+ > file length)")
+# Sloppy writers of WAV miscount by a header; 64 bytes are 2 ms of 16-bit sound at 16 kHz.
+_TOLERANCE_BYTES = 64
+# "Size unknown": a recorder that wrote into a pipe could not come back to fill it in.
+_STREAMING_FROM = 0x7FFFF000
+_OGG_PAGE_MAX = 27 + 255 + 255 * 255
+_OGG_BEGINS = 2
+#: What each recording in a file of several begins with; of OGG each page, with its flags.
+_PARTS = {
+    b"RIFF": rb"RIFF.{4}WAVE",
+    b"fLaC": rb"fLaC[\x00\x80]\x00\x00\x22",
+    b"OggS": rb"OggS\x00(.)",
+}
 _FORMATS = "WAV, FLAC, MP3, OGG, Opus, AIFF, CAF, AAC, M4A, MP4, 3GP, WebM, WMA"
 
 
@@ -41,16 +55,16 @@ class AudioError(UserError):
 
     Examples
     --------
-    >>> print(AudioError("a.wav", "0 bytes", "a recording", "Copy it again."))
+    >>> print(AudioError("a.wav", "0 bytes", "expected a recording. Copy it again."))
     a.wav: found 0 bytes; expected a recording. Copy it again.
     """
 
-    def __init__(self, file: str, found: str, expected: str, remedy: str) -> None:
-        super().__init__(file, found, expected, remedy)  # all in args: it crosses processes
-        self.file, self.found, self.expected, self.remedy = file, found, expected, remedy
+    def __init__(self, file: str, found: str, advice: str) -> None:
+        super().__init__(file, found, advice)  # all in args: it crosses processes
+        self.file, self.found = file, found
 
     def __str__(self) -> str:
-        return f"{self.file}: found {self.found}; expected {self.expected}. {self.remedy}"
+        return "{}: found {}; {}".format(*self.args)
 
 
 class _UnreadableError(Exception):
@@ -70,7 +84,7 @@ def opened(source: object, name: str | None) -> Iterator[tuple[BinaryIO, str]]:
     with opened as file:
         if not file.seek(0, os.SEEK_END):
             raise AudioError(
-                label, "an empty file (0 bytes)", "a recording", "Copy or record it again."
+                label, "an empty file (0 bytes)", "expected a recording. Copy it again."
             )
         file.seek(0)
         yield file, label
@@ -86,19 +100,16 @@ def name_source(source: object) -> str:
 def open_file(path: Path, label: str) -> BinaryIO:
     """Open a regular file; AudioError says what is there instead."""
     try:
-        status = path.stat()
-        if stat.S_ISREG(status.st_mode):
+        if path.is_file():
             # In memory, decoding is quicker.
-            small = status.st_size <= _IN_MEMORY_BYTES
+            small = path.stat().st_size <= _IN_MEMORY_BYTES
             return io.BytesIO(path.read_bytes()) if small else path.open("rb")
         # A device or pipe could go on for ever.
-        found = "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
-        remedy = "Name a file."
-    except FileNotFoundError:
-        found, remedy = "nothing there", "Check the spelling and the folder."
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
-        found, remedy = f"an unreadable file ({error})", "Check its permissions."
-    raise AudioError(label, found, "a recording", remedy)
+        other = "no regular file" if path.exists() else "nothing there"
+        found = "a folder" if path.is_dir() else other
+    except OSError as error:
+        found = f"an unreadable file ({error})"
+    raise AudioError(label, found, "expected a recording. Check its name and permissions.")
 
 
 def read_blocks(file: BinaryIO, label: str, notes: list[str]) -> Iterator[tuple[int, np.ndarray]]:
@@ -124,7 +135,7 @@ def read_blocks(file: BinaryIO, label: str, notes: list[str]) -> Iterator[tuple[
     AudioError
         Not audio, no sound track in it, or nothing of it can be decoded.
     """
-    parts = find_parts(file)
+    parts = _find_parts(file)
     if len(parts) == 1:
         yield from _read_part(file, label, notes)
         return
@@ -150,23 +161,56 @@ def _conform(block: np.ndarray, rate: int, to_rate: int, channels: int) -> np.nd
     return block if rate == to_rate else soxr.resample(block, rate, to_rate)
 
 
+def _find_parts(file: BinaryIO) -> list[tuple[int, int]]:
+    """Where each of several recordings in one file begins and ends; mostly it is only one.
+
+    An internet radio begins a new OGG stream for each piece, and people join files with ``cat``.
+    Formats that read on by themselves, such as MP3, are one part, and so is a large file.
+    """
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    pattern = _PARTS.get(file.read(4))
+    if pattern is None or size > _IN_MEMORY_BYTES:
+        return [(0, size)]
+    file.seek(0)
+    starts, follows = [], False
+    for found in re.finditer(pattern, file.read(), re.DOTALL):
+        begins = not found.groups() or bool(found[1][0] & _OGG_BEGINS)
+        if begins and not follows:  # tracks side by side begin in a row
+            starts.append(found.start())
+        follows = begins and bool(found.groups())
+    starts[:1] = [0]
+    return list(zip(starts, [*starts[1:], size], strict=True))
+
+
 def _read_part(file: BinaryIO, label: str, notes: list[str]) -> Iterator[tuple[int, np.ndarray]]:
-    missing = missing_part(file)
+    reason = ""
     for read in (_read_with_soundfile, _read_with_pyav):
         try:
             yield from read(file, notes)
         except _UnreadableError as error:
             reason = str(error)
             continue
-        if missing:
-            notes.append(missing)
+        if "malformed" in reason and not notes:  # a CAF
+            notes.append(f"it is cut off or damaged ({reason})")
         return
-    if missing:
-        remedy = "It is cut off: copy or download it again."
-        raise AudioError(label, missing, "a complete recording", remedy)
-    found = reason if "sound track" in reason else f"{describe(file)} ({reason})"
-    remedy = "It is damaged or cut off, or no recording: copy it again, or convert it to WAV."
-    raise AudioError(label, found, f"a recording ({_FORMATS})", remedy)
+    found = reason if "sound track" in reason else f"{_describe(file)} ({reason})"
+    raise AudioError(
+        label,
+        found,
+        f"expected a recording ({_FORMATS}). It is damaged or cut off, or no recording: copy it "
+        "again, or convert it to WAV.",
+    )
+
+
+def _describe(file: BinaryIO) -> str:
+    """Say in a few words what a file is that is no audio: text, or its first bytes."""
+    file.seek(0)
+    head = file.read(200)
+    text = head.decode("utf-8", errors="ignore")  # the last character may be cut
+    if len(text.encode()) > len(head) - 4 and all(c.isprintable() or c.isspace() for c in text):
+        return f"text, beginning {text[:24]!r}"
+    return f"no sound that can be decoded, beginning {head[:16].hex(' ')}"
 
 
 def _read_with_soundfile(file: BinaryIO, notes: list[str]) -> Iterator[tuple[int, np.ndarray]]:
@@ -193,66 +237,78 @@ def _read_with_soundfile(file: BinaryIO, notes: list[str]) -> Iterator[tuple[int
             raise _UnreadableError("0 samples")
         if sound.format == "FLAC" and done < sound.frames < _UNKNOWN_FRAMES:
             notes.append(f"it is cut off ({sound.frames} samples, of which {done} decode)")
+        cut = _CUT.search(sound.extra_info)
+        promised, there = (int(n) for n in cut.groups(default="0")) if cut else (0, 0)
+        if cut and (not promised or there + _TOLERANCE_BYTES < promised < _STREAMING_FROM):
+            what = f" ({promised} bytes of sound, of which {there} are there)" if promised else ""
+            notes.append(f"it is cut off{what}")
+        elif not cut and _GOES_ON.search(sound.extra_info):
+            notes.append("there is more in it behind the end of the sound that its header says")
 
 
 def _read_with_pyav(file: BinaryIO, notes: list[str]) -> Iterator[tuple[int, np.ndarray]]:
     import av  # heavy, and most corpora never need it
 
     file.seek(0)
-    done_s, n_good, n_bad = 0.0, 0, 0
+    done_s, n_good, damaged = 0.0, 0, []
     options = {"format_whitelist": _PYAV_GUESSES}
     try:
         with av.open(file, metadata_errors="replace", options=options) as sound:
             if not sound.streams.audio:
                 raise _UnreadableError("no sound track in it")
-            for frame in _to_planar_float(_decode(sound, sound.streams.audio[0])):
-                if frame is None:
-                    n_bad += 1
-                    continue
+            for frame in _to_planar_float(_decode(sound, damaged)):
                 n_good += 1
                 done_s += frame.samples / frame.sample_rate
                 yield frame.sample_rate, frame.to_ndarray().T
             promised_s = (sound.duration or 0) / av.time_base
             if sound.format.name not in _GUESS_DURATION and done_s < promised_s - _TOLERANCE_S:
                 notes.append(f"it is cut off ({promised_s:.2f} s, of which {done_s:.2f} are there)")
+            elif sound.format.name == "ogg" and _is_page_cut(file):
+                notes.append("it is cut off (within its last page)")
             if len(sound.streams.audio) > 1:
                 notes.append(f"the first of {len(sound.streams.audio)} sound tracks was used")
     except av.FFmpegError as error:
         if not n_good:
             raise _UnreadableError(error.strerror) from error
         notes.append(f"it ends in an error ({error.strerror})")
-    if n_good <= n_bad:
+    if n_good <= len(damaged):
         raise _UnreadableError("0 samples")
-    if n_bad and not notes:
-        notes.append(f"{n_bad} damaged packets were left out")
+    if damaged and not notes:
+        notes.append(f"{len(damaged)} damaged packets were left out")
 
 
-def _decode(sound: av.InputContainer, stream: av.AudioStream) -> Iterator[av.AudioFrame | None]:
-    """Frames of a stream, and None for a packet that does not decode."""
+def _is_page_cut(file: BinaryIO) -> bool:
+    """Whether the last page of an OGG is not all there, which FFmpeg takes for its end."""
+    end = file.seek(0, os.SEEK_END)
+    file.seek(max(end - _OGG_PAGE_MAX, 0))
+    page = file.read().rpartition(b"OggS")[2]
+    sizes = page[23 : 23 + page[22]] if len(page) > 22 else b""
+    return len(page) < 23 or len(page) < 23 + page[22] + sum(sizes)
+
+
+def _decode(sound: av.InputContainer, damaged: list) -> Iterator[av.AudioFrame]:
+    """Frames of the first sound track; ``damaged`` takes what does not decode."""
     import av
 
     started = False
-    for packet in sound.demux(stream):
+    for packet in sound.demux(sound.streams.audio[0]):
         try:
             frames = packet.decode()
         except av.FFmpegError:
             if not started:
                 raise
-            yield None
+            damaged.append(packet)
             continue
         started = started or bool(frames)
         yield from frames
 
 
-def _to_planar_float(frames: Iterator[av.AudioFrame | None]) -> Iterator[av.AudioFrame | None]:
+def _to_planar_float(frames: Iterator[av.AudioFrame]) -> Iterator[av.AudioFrame]:
     """Frames as float, at the rate and with the channels of the first."""
     import av
 
     converter = kind = first = None
     for frame in frames:
-        if frame is None:
-            yield None
-            continue
         found = (frame.sample_rate, frame.layout.name, frame.format.name)
         if found != kind:
             yield from _flush(converter)

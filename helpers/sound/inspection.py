@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
+import os
 from typing import TYPE_CHECKING
 
 import numpy as np
+import soundfile
 
 from helpers.columns import MEASURED
 from helpers.errors import UserError
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _SHORTEST_WINDOW_S = 0.5
+_FULL_SCALE = 32767 / 32768  # the largest 16-bit sample
+_UNKNOWN_FRAMES = 2**62  # who records into a pipe leaves 0 in the header, or nearly 2**63
 _LOG = logging.getLogger(__name__)
 
 
@@ -129,3 +134,52 @@ def _noise_and_band(y: np.ndarray) -> tuple[float, float]:
 def _mean_spectrum(frames: np.ndarray) -> np.ndarray:
     window = np.hanning(frames.shape[1])
     return np.square(np.abs(np.fft.rfft(frames * window))).mean(axis=0)
+
+
+def read_header(path: str) -> tuple[int, float]:
+    """Sample rate in Hz (else the project's) and length in s (else NaN) as the header says."""
+    try:
+        if os.path.isfile(path):  # a pipe could go on for ever
+            # Opened here: soundfile refuses names that are not UTF-8.
+            with open(path, "rb") as file:
+                info = soundfile.info(file)
+            known = 0 < info.frames < _UNKNOWN_FRAMES
+            return info.samplerate, info.duration if known else np.nan
+    except (soundfile.SoundFileError, TypeError, OSError):  # a format of PyAV's, or no sound
+        pass
+    return SAMPLE_RATE, np.nan
+
+
+def check_sound(path: str) -> tuple[list[tuple[str, str]], str]:
+    """What is odd about a clip, as check and detail, and a hash of its samples, "" without sound.
+
+    The checks are those of :mod:`helpers.sound.check`.
+    """
+    try:
+        # At its own rate: resampling takes most of the time, and rounds off what is clipped.
+        sr, _ = read_header(path)
+        y, notes = decode_audio(path, sr=sr)
+    except AudioError as error:
+        if error.found.startswith("digital silence"):
+            return [("silent", error.found)], ""
+        return [("unreadable", str(error).removeprefix(f"{path}: "))], ""
+    except Exception as error:  # reported in the table: one bad clip must not stop thousands
+        return [("unreadable", repr(error))], ""
+    found = [("damaged", note) for note in notes]
+    if len(y) < 0.3 * sr:
+        found.append(("short", f"{len(y) / sr:.3f} s"))
+    swing = 20 * np.log10(np.ptp(y) / 2)  # not the peak: a constant is no sound either
+    if swing < -80:
+        return [*found, ("silent", f"never beyond {swing:.1f} dBFS")], ""
+    # The level that one frame in twenty exceeds: half a clip may be pauses.
+    power = np.quantile(mean_power(cut_frames(y, round(0.025 * sr))), 0.95)
+    level = 10 * np.log10(power + 1e-12)
+    if level < -50:
+        found.append(("quiet", f"{level:.1f} dBFS where it is loudest"))
+    # A sample is clipped when any of the threes in a row that it belongs to is at full scale.
+    full = np.abs(y) >= _FULL_SCALE
+    threes = full[:-2] & full[1:-1] & full[2:]
+    share = np.convolve(threes, np.ones(3, int)).astype(bool).mean()
+    if share > 0.001:
+        found.append(("clipped", f"{share:.2%} of the samples at full scale"))
+    return found, hashlib.sha256(np.rint(y * 32768).astype(np.int32)).hexdigest()

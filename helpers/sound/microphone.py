@@ -23,16 +23,10 @@ _NO_LIBRARY = (
     "On Debian or Ubuntu: sudo apt install libportaudio2; elsewhere: "
     "pip install --force-reinstall sounddevice. Then restart the kernel, or upload a recording."
 )
-_NO_DEVICE = (
-    "No microphone was found ({}) on the machine on which the kernel runs. Plug one in and try "
-    "again; on a server or Binder, upload a recording instead."
-)
-_BUSY = (
-    "The microphone is busy or was taken away ({}). Close the program that uses it and try again."
-)
 _NOT_OPENED = (
-    "The microphone could not be used ({}). Choose it as input in the system's sound settings, "
-    "or upload a recording instead."
+    "No microphone could be used on the machine on which the kernel runs ({}). Plug one in, close "
+    "other programs that use it, and choose it in the system's sound settings; on a server or "
+    "Binder, upload a recording instead."
 )
 _SILENCE = (
     "Only silence was recorded. The microphone is muted, or the system's settings under Privacy, "
@@ -71,10 +65,7 @@ class Microphone:
         except ValueError as error:
             raise UserError(f"{error}. There are:\n{sounddevice.query_devices()}") from error
         except sounddevice.PortAudioError as error:
-            # -9985: unavailable; -9996: invalid, as is "Error querying device -1" without code
-            code = error.args[1] if len(error.args) > 1 else -9996
-            reason = {-9985: _BUSY, -9996: _NO_DEVICE}.get(code, _NOT_OPENED)
-            raise UserError(reason.format(error)) from error
+            raise UserError(_NOT_OPENED.format(error)) from error
 
     def _take(self, block: np.ndarray, _frames, _time, status) -> None:
         if self._arrived.qsize() * _BLOCK_S > _FORGOTTEN_S:

@@ -19,7 +19,7 @@ from zlib import crc32
 import numpy as np
 
 from helpers.corpora.corpus import Corpus
-from helpers.corpora.demo.voices import (
+from helpers.corpora.espeak import (
     Synthesizer,
     open_synthesizer,
     record,
@@ -170,7 +170,7 @@ def make_demo(folder: Path) -> None:
     Raises
     ------
     UserError
-        eSpeak NG does not work here, ``folder`` cannot be written, or it holds other files.
+        eSpeak NG does not work here, or ``folder`` cannot be written.
     """
     folder = Path(folder).absolute()
     try:
@@ -179,7 +179,6 @@ def make_demo(folder: Path) -> None:
         with one_at_a_time(folder):
             if _is_complete(folder):  # another call was quicker
                 return
-            _refuse_foreign(folder)
             with atomic_folder(folder) as made:
                 _write_clips(made)
     except OSError as error:
@@ -293,30 +292,13 @@ def _is_complete(folder: Path) -> bool:
     return all((folder / f"{stem}{suffix}").exists() for stem, suffix in _CLIPS.items())
 
 
-def _refuse_foreign(folder: Path) -> None:
-    """Refuse a folder that holds files of somebody else, which making the corpus would replace."""
-    there = folder.glob("[!.]*")
-    foreign = sorted(p.name for p in there if p.name != STAMP and not _NAME.fullmatch(p.stem))
-    if foreign:
-        raise UserError(
-            f"the demo corpus is to be made in {folder}, but there are other files, such as "
-            f"{', '.join(foreign[:3])}: move them away, it would replace them"
-        )
-
-
 CORPUS = Corpus(
     name="demo",
     title="Demo corpus (synthetic, says nothing about real speech)",
     licence="MIT, as this project; eSpeak NG, which speaks the clips, is GPL-3.0-or-later",
-    citation="Synthetic speech by eSpeak NG, after the prosody rules in helpers/corpora/demo.",
+    citation="Synthetic speech by eSpeak NG, after the prosody rules in helpers/corpora/demo.py.",
     url="made at first use; the synthesizer: https://github.com/espeak-ng/espeak-ng",
-    layout="""
-demo/demo.json
-demo/v01_neutral_back.flac
-demo/v01_neutral_bean.wav
-demo/…
-demo/v08_surprise_wheel.wav
-(560 files, made at first use: WAV, some FLAC, OGG and MP3)""",
+    layout="demo/v01_neutral_bean.wav (560 files, made at first use)",
     folder="demo",
     counts=dict.fromkeys(PROSODY, len(VOICES) * len(WORDS)),
     speakers=len(VOICES),

@@ -1,1 +1,0 @@
-"""The demo corpus: synthetic voices that make themselves."""
