@@ -38,8 +38,7 @@ from helpers.models.modelfile import (
 )
 from helpers.models.prediction import Predictor, predict_side
 from helpers.models.training import TrainingSettings, fit_model, prepare_keras
-from helpers.report.card import describe_model
-from helpers.report.pages import render
+from helpers.report.pages import describe_model, render
 from helpers.runs import Run, atomic_write, fingerprint, outputs_home
 from helpers.sound.disturbances import CONDITIONS
 from helpers.sound.inspection import inspect_clips

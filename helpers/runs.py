@@ -223,13 +223,6 @@ class Run:
                 f"{path} is damaged ({error}): run notebooks/{made_by}.ipynb again"
             ) from error
 
-    def save_figure(self, figure, name: str) -> Path:
-        """Write a matplotlib figure to ``figures/<name>.png``."""
-        path = self.path(f"figures/{name}.png")
-        with atomic_write(path) as temporary:
-            figure.savefig(temporary, dpi=110, bbox_inches="tight")
-        return path
-
 
 def show_progress() -> None:
     """Print what the package logs, such as how many features were computed and how many found."""

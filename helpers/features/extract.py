@@ -253,7 +253,7 @@ def _open_store(family: str, settings: FeatureSettings, cache: Path) -> _RowStor
 def _settings_key(family: str, settings: FeatureSettings) -> str:
     """Short hash of all that the values of a family depend on besides the clip."""
     names = ["n_fft", "hop"]
-    names += ["clip_s", "deltas"] if family in FRAME_FAMILIES else []
+    names += ["clip_s"] if family in FRAME_FAMILIES else []
     names += ["n_mels", "range_db"] if family.startswith("logmel") else []
     content = [f"{name}={getattr(settings, name)}" for name in names]
     content += [f"{name}={version(name)}" for name in _LIBRARIES]

@@ -13,7 +13,7 @@ import pandas as pd
 
 from helpers.evaluation.explanation import Explanation
 from helpers.evaluation.robustness import AS_RECORDED
-from helpers.report.plots import draw_heatmap, emotion_colors, new_axes
+from helpers.report.plots import draw_heatmap, emotion_colors, new_axes, plot_intervals
 from helpers.sound.audio import SAMPLE_RATE
 
 _BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#00825F", "#767676"  # Okabe & Ito 2008
@@ -67,22 +67,10 @@ def plot_coverage(
 
 def plot_groups(groups: pd.DataFrame, *, ax=None, title: str = ""):
     """UAR of every group of :func:`helpers.evaluation.groups.score_groups`, with its interval."""
-    ax = new_axes(ax, figsize=(9, 1 + 0.28 * (len(groups) + groups["grouping"].nunique())))
-    y, ticks, labels = 0.0, [], []
-    for grouping, part in groups.groupby("grouping", sort=False):
-        for row in part.sort_values("uar", ascending=False).itertuples():
-            worst = row.uar == part["uar"].min()
-            color, marker = (_ORANGE, "s") if worst else (_BLUE, "o")
-            ax.plot([row.low, row.high], [y, y], color=color, linewidth=4, alpha=0.35)
-            ax.plot(row.uar, y, marker, color=color)
-            ticks.append(y)
-            labels.append(f"{grouping}: {row.group}  (n {row.n})")
-            y += 1
-        y += 0.7
-    ax.set_yticks(ticks, labels)
-    ax.set(xlim=(0, 1), ylim=(y, -0.7), xlabel="UAR with its 95 % interval; square: the lowest")
-    ax.set_title(title)
-    return ax
+    rows = groups.sort_values(["grouping", "uar"], ascending=[True, False])
+    size = rows["n"].astype(str)
+    rows = rows.set_index(rows["grouping"] + ": " + rows["group"] + "  (n " + size + ")")
+    return plot_intervals(rows["uar"].rename("UAR"), rows["low"], rows["high"], ax=ax, title=title)
 
 
 def plot_cross(scores: list[dict], *, ax=None, title: str = ""):
@@ -109,17 +97,10 @@ def plot_cross(scores: list[dict], *, ax=None, title: str = ""):
 
 
 def plot_confusions(worst: pd.DataFrame, *, ax=None, title: str = ""):
-    """Result of :func:`helpers.evaluation.scores.worst_confusions` as bars with intervals."""
-    ax = new_axes(ax, figsize=(9, 0.9 + 0.35 * len(worst)))
-    place = np.arange(len(worst))
-    ax.barh(place, worst["share"], color="#BBBBBB")
-    ends = np.stack([worst["share"] - worst["low"], worst["high"] - worst["share"]])
-    ax.errorbar(worst["share"], place, xerr=ends, fmt="none", color="#444444", capsize=3)
-    ax.set_yticks(place, worst["emotion"] + " taken for " + worst["predicted"])
-    ax.invert_yaxis()
-    ax.set(xlim=(0, 1), xlabel="share of the clips of that emotion, with its 95 % interval")
-    ax.set_title(title)
-    return ax
+    """Result of :func:`helpers.evaluation.scores.worst_confusions`, with intervals."""
+    rows = worst.set_index(worst["emotion"] + " taken for " + worst["predicted"])
+    share = rows["share"].rename("share of the clips of that emotion")
+    return plot_intervals(share, rows["low"], rows["high"], ax=ax, title=title)
 
 
 _FOR, _AGAINST = _ORANGE, _BLUE

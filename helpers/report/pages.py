@@ -1,14 +1,60 @@
-"""Pages and notices from the templates beside this module; whatever text goes in is escaped."""
+"""Pages and notices from the templates beside this module; whatever text goes in is escaped.
+
+The index lists what a run has. The model card says what a model is, how good, for whom, for what,
+and for what not.
+"""
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from helpers.runs import Run
+from helpers.columns import PROTOCOLS
+from helpers.corpora import CORPORA, Corpus
+from helpers.runs import Run, dump_json
 
 SYNTHETIC_NOTICE = "Synthetic demo voices: says nothing about real speech"
+_MAIN_MODEL = "model.keras"
+_PROTOCOLS = {
+    "speaker-independent": "no speaker of the test side was heard in training",
+    "random-80-20": "clips drawn at random, the same voices on both sides: for comparison only",
+    "own-split": "the sides that the manifest gives",
+    "leaky": "augmented before the split, so that copies of test clips are learned: a warning only",
+    "cross-corpus": "tested on a corpus that it did not learn from",
+}
+#: What the terms of a licence mean for a model: a pattern, and its meaning.
+_LICENCES = (
+    (r"\bMIT\b", "free to use; its notice stays with it"),
+    (r"\bCC0\b", "no conditions"),
+    (r"\bBY\b|\bODbL\b", "name the source"),
+    (r"\bNC\b", "not for commercial use, and to be careful, nor is the model"),
+    (r"\bND\b", "no changed copies may be passed on; whether a model is one is open: ask first"),
+    (r"\bSA\b|\bODbL\b", "what is made from it carries the same licence, perhaps the model too"),
+    (r"\bresearch\b", "for research; for anything else ask its publisher"),
+)
+_INTENDED = (
+    "Learning how speech emotion recognition works, and where it fails.",
+    "Research: comparing methods on the same data under the same protocol.",
+    "Trying it on your own voice, or on that of people who agreed to it.",
+)
+_INTENDED_DEMO = ("Seeing that all works, before recordings of people are there. Nothing else.",)
+_MISUSE = (
+    "Any decision about a person: hiring, credit, insurance, benefits, care, custody, asylum.",
+    "Policing, border control, exams, lie detection, or watching people at work, at school or in "
+    "public. It cannot tell a lie, a motive or an illness.",
+    "In the European Union, inferring emotions at the workplace and in education is prohibited, "
+    "except for medical or safety reasons: Article 5(1)(f) of the AI Act, Regulation (EU) "
+    "2024/1689. Other emotion recognition is high-risk under that Act (Annex III, 1(c)), and the "
+    "people exposed to it must be told (Article 50(3)).",
+    "Listening to people who do not know it, or did not agree.",
+)
+#: What the page says of a model.
+_MODEL = ("name", "input", "classes", "parameters", "sample_rate", "features", "protocol")
+_MODEL += ("temperature", "threshold", "target_accuracy", "training")
+_OF_EMOTIONS = ("by_emotion", "classes", "confusion")
 
 
 def render(template: str, **parts: object) -> str:
@@ -66,6 +112,142 @@ def _export_notebook(run: Run, step: str) -> None:
     title = {"metadata": {"name": f"{step}, run {run.name}"}}
     text, _ = HTMLExporter(template_name="lab").from_notebook_node(notebook, resources=title)
     run.save_text(text, page.name)
+
+
+def describe_model(card: dict, metrics: dict | None = None) -> dict:
+    """Gather the facts of a model card, for the template ``card.html``.
+
+    After Mitchell et al. 2019 (arXiv 1810.03993). What was not measured is called so; a score
+    always says its protocol, n and interval.
+
+    Parameters
+    ----------
+    card : dict
+        From :func:`helpers.models.modelfile.read_card`.
+    metrics : dict, optional
+        What notebook 06 writes to ``metrics.json``; any part may be missing.
+
+    Returns
+    -------
+    dict
+        Plain JSON. Figures are those of the metrics; what is missing there is empty or None here.
+    """
+    card, metrics = json.loads(dump_json([card, metrics or {}]))
+    data = {**metrics.get("data", {}), **card, "clips": metrics.get("data", {}).get("clips")}
+    main = card.get("protocol", PROTOCOLS[0])
+    scores = _list_scores(metrics, main)
+    corpora = {name: CORPORA.get(name) for name in data.get("corpora", [])}
+    known = [corpus for corpus in corpora.values() if corpus]
+    synthetic = bool(data.get("synthetic"))
+    chosen = metrics.get("protocols", {}).get(main, {}).get(_MAIN_MODEL, {})
+    speakers = card.get("speakers", {})
+    shown = {
+        "scores": scores,
+        "leakage": [{"name": name, **one} for name, one in metrics.get("leakage", {}).items()],
+        "cross_corpus": metrics.get("cross_corpus", []),
+    }
+    protocols = {score["protocol"] for part in shown.values() for score in part}
+    facts = {
+        "title": f"Speech emotion recognition: {card.get('name', 'a model')}",
+        "synthetic": synthetic,
+        "warnings": [f"{SYNTHETIC_NOTICE}."] if synthetic else [],
+        "model": {key: card[key] for key in _MODEL if key in card},
+        "data": {
+            "corpora": [
+                {"name": name, "title": corpus.title if corpus else name}
+                for name, corpus in corpora.items()
+            ],
+            "sides": [
+                {"side": side, "clips": n, "speakers": len(speakers.get(side, [])) or None}
+                for side, n in card.get("clips", {}).items()
+            ],
+            **{key: data.get(key) for key in ("clips", "rejected", "fold", "fingerprint")},
+        },
+        "headline": next((score for score in scores if score["is_this"]), None),
+        **shown,
+        "protocols": {name: text for name, text in _PROTOCOLS.items() if name in protocols},
+        "people": [
+            dict(zip(("share", "text", "source"), corpus.heard_by_people, strict=True))
+            | {"corpus": corpus.title}
+            for corpus in known
+            if corpus.heard_by_people
+        ],
+        # Without a clip, a recall of 0 would be a slander.
+        "by_emotion": [
+            {"emotion": name, **(row if row["support"] else {"support": 0})}
+            for name in chosen.get("classes", [])
+            for row in [chosen["by_emotion"][name]]
+        ],
+        "confusion": chosen.get("confusion", []),
+        "calibration": {"protocol": main, **metrics.get("calibration", {})},
+        "groups": [
+            {**group, "protocol": main, "uar_interval": [group["low"], group["high"]]}
+            for group in metrics.get("groups", [])
+        ],
+        "gaps": metrics.get("gaps", []),
+        "checks": metrics.get("checks", []),
+        "intended": list(_INTENDED_DEMO if synthetic else _INTENDED),
+        "misuse": list(_MISUSE),
+        "licences": _describe_licences(corpora, data.get("licences", {})),
+        # The parts of one corpus share their citation.
+        "citations": list(dict.fromkeys(corpus.citation for corpus in known)),
+        "versions": card.get("versions", {}),
+    }
+    return facts | {"limits": _describe_limits(card, known, synthetic)}
+
+
+def _list_scores(metrics: dict, main: str) -> list[dict]:
+    """This model first, then the others of its protocol by UAR, then the other protocols."""
+    scores = []
+    for protocol, models in metrics.get("protocols", {}).items():
+        for name, score in models.items():
+            is_main = protocol == main
+            if is_main and _MAIN_MODEL in models and name == metrics.get("selected"):
+                continue  # the same model, there under its own name
+            brief = {key: score[key] for key in score if key not in _OF_EMOTIONS}
+            scores.append({"name": name, "is_this": is_main and name == _MAIN_MODEL, **brief})
+
+    def place(score: dict) -> tuple:
+        protocol = score["protocol"]
+        return protocol != main, protocol, not score["is_this"], -score["uar"]
+
+    return sorted(scores, key=place)
+
+
+def _describe_licences(corpora: dict, given: dict) -> list[dict]:
+    rows = []
+    for name, corpus in corpora.items():
+        text = given.get(name) or (corpus.licence if corpus else "") or "not given"
+        means = [meaning for rule, meaning in _LICENCES if re.search(rule, text)]
+        means = means or ["its terms are not known here: ask whoever owns the recordings"]
+        rows.append({"corpus": name, "licence": text, "means": means})
+    return rows
+
+
+def _describe_limits(card: dict, known: list[Corpus], synthetic: bool) -> list[str]:
+    limits = ["It hears how a voice sounds. What a person feels, it cannot hear."]
+    if synthetic:
+        limits.append("It learned from synthetic voices, and knows nothing of people.")
+    acted = [corpus for corpus in known if corpus.voices]
+    limits += [f"{corpus.title}: {corpus.voices}, in {corpus.language}." for corpus in acted]
+    if acted:
+        limits.append(
+            "These emotions were acted, by voices close to a good microphone. Felt ones are weaker "
+            "and mixed; other languages, accents, ages and microphones were not learned."
+        )
+    learned, tested = (len(card.get("speakers", {}).get(side, [])) for side in ("train", "test"))
+    if learned and tested:
+        few = " With so few, other speakers give another score." if tested < 20 else ""
+        limits.append(f"Voices learned from: {learned}; tested on: {tested}.{few}")
+    if "classes" in card:
+        limits.append(
+            f"It knows {len(card['classes'])} emotions ({', '.join(card['classes'])}), and gives "
+            "one of these names to whatever it hears."
+        )
+    if "features" in card:
+        clip_s = card["features"]["clip_s"]
+        limits.append(f"It listens to {clip_s:g} s at a time, in long recordings to many such.")
+    return limits
 
 
 def _number(value: object, form: str = ".3f") -> str:

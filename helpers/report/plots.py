@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from helpers.report.pages import SYNTHETIC_NOTICE, render
-from helpers.runs import Run
+from helpers.runs import Run, atomic_write
 from helpers.sound.audio import SAMPLE_RATE
 
 #: Colour-blind safe (after Okabe & Ito 2008 and Paul Tol's muted scheme), as dark as text needs.
@@ -136,7 +136,8 @@ def save_figure(run: Run, figure, name: str) -> None:
     figure = getattr(figure, "figure", figure)
     if is_synthetic(run):
         figure.text(1, -0.01, SYNTHETIC_NOTICE, ha="right", va="top", color="#B00020", fontsize=8.5)
-    run.save_figure(figure, name)
+    with atomic_write(run.path(f"figures/{name}.png")) as temporary:
+        figure.savefig(temporary, dpi=110, bbox_inches="tight")
 
 
 def is_synthetic(run: Run) -> bool:
@@ -291,26 +292,39 @@ def plot_probabilities(probabilities: pd.Series, *, ax=None, title: str = ""):
     return ax
 
 
+def plot_intervals(
+    values: pd.Series, low: pd.Series, high: pd.Series, *, chance=None, ax=None, title: str = ""
+):
+    """Values of 0 to 1 with their 95 % intervals, one row each from top to bottom.
+
+    The index names the rows, that of the axis is the name of ``values``; ``chance`` is a line.
+    """
+    places = np.arange(len(values))
+    ax = new_axes(ax, figsize=(9, 0.9 + 0.36 * len(values)))
+    ax.hlines(places, low, high, color="#0072B2", linewidth=5, alpha=0.35)
+    ax.plot(values, places, "o", color="#0072B2", markersize=8, clip_on=False)
+    for value, place in zip(values, places, strict=True):
+        ax.annotate(f"{value:.2f}", (value, place), (0, 6), textcoords="offset points", ha="center")
+    if chance is not None:
+        ax.axvline(chance, color="#999999", linestyle=":", linewidth=1)
+        ax.text(chance, len(values) - 0.45, " chance", color="#767676", va="bottom", fontsize=8)
+    ax.set_yticks(places, values.index)
+    ax.set(xlim=(0, 1), ylim=(len(values) - 0.4, -0.8), title=title)
+    ax.set_xlabel(f"{values.name}, with its 95 % interval")
+    return ax
+
+
 def plot_scores(scores: dict[str, dict], *, measure: str = "uar", ax=None, title: str = ""):
     """Models side by side: the measure (uar, accuracy or macro_f1) with its interval, and chance.
 
     The scores are label → result of :func:`helpers.evaluation.scores.score_predictions`.
     """
-    ax = new_axes(ax, figsize=(9, 0.8 + 0.42 * len(scores)))
-    places = range(len(scores))
-    values = [score[measure] for score in scores.values()]
-    low, high = zip(*(score[f"{measure}_interval"] for score in scores.values()), strict=True)
-    ax.hlines(places, low, high, color="#0072B2", linewidth=5, alpha=0.35)
-    ax.plot(values, places, "o", color="#0072B2", markersize=8, clip_on=False)
-    for value, place in zip(values, places, strict=True):
-        ax.annotate(f"{value:.2f}", (value, place), (0, 8), textcoords="offset points", ha="center")
-    chance = next(iter(scores.values()))["chance"]
-    ax.axvline(chance, color="#999999", linestyle=":", linewidth=1)
-    ax.text(chance, len(scores) - 0.45, " chance", color="#767676", va="bottom", fontsize=8)
-    ax.set_yticks(places, scores)
-    ax.set(xlim=(0, 1), ylim=(len(scores) - 0.4, -0.8), title=title)
-    ax.set_xlabel(f"{'UAR' if measure == 'uar' else measure}, with its 95 % interval")
-    return ax
+    table = pd.DataFrame(scores).T
+    values = table[measure].astype(float).rename("UAR" if measure == "uar" else measure)
+    ends = table[f"{measure}_interval"].str
+    return plot_intervals(
+        values, ends[0], ends[1], chance=table["chance"].iloc[0], ax=ax, title=title
+    )
 
 
 def plot_pitch(f0: np.ndarray, *, hop: int, ax=None):
