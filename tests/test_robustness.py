@@ -406,14 +406,13 @@ def test_the_figure_shows_each_condition_and_curve():
     assert noise.get_xlabel() == "signal-to-noise ratio (dB)" and noise.get_ylabel() == "UAR"
     assert codec.get_xlabel() == "bit rate (kbit/s)" and "onset" in onset.get_xlabel()
     np.testing.assert_array_equal(noise.lines[0].get_xydata(), [[20, 0.5], [30, 0.6]])
-    heights = {text.get_text(): text.get_position()[1] for text in noise.texts}
-    assert heights == pytest.approx({"as recorded": 0.61, "chance": 0.135})
-    drawn = {c.get_label(): c.get_offsets()[:, 0].tolist() for c in conditions.collections}
-    unlimited = drawn.pop("no limit")
-    assert unlimited[0] == 0.97 and unlimited[-1] == 0.7
-    limits = [0.9, 0.5, 0.95]
-    assert drawn == {"within its limits": [0.95], "beyond a limit": [0.92], "limit": limits}
+    heights = {text.get_text(): text.xy[1] for text in noise.texts}
+    assert heights == pytest.approx({"as recorded": 0.6, "chance": 0.125})
+    points, limits = conditions.collections
+    np.testing.assert_allclose(points.get_offsets().data[:, 0], table["same"][1:])
+    np.testing.assert_allclose(limits.get_offsets().data[:, 0], table["needed_same"][1:])
     names = [label.get_text() for label in conditions.get_yticklabels()]
     assert names == table["condition"].tolist()[1:]
-    assert {text.get_text() for text in conditions.texts} == {"UAR −0.10", "not tested"}
+    kinds = {text.get_text() for text in conditions.get_legend().texts}
+    assert kinds == {"within its limits", "beyond a limit", "no limit", "limit"}
     plt.close(figure)

@@ -224,14 +224,14 @@ def plot_spread(
     The boxes stand in this ``order``, emotions in their own colours. ``label`` names the axis, with
     the unit.
     """
+    import seaborn
+
     ax = new_axes(ax, figsize=(5, 3.2))
-    values = [clips.loc[clips[by] == name, column].dropna() for name in order]
-    boxes = ax.boxplot(values, patch_artist=True, showfliers=False)
     colors = emotion_colors(order) if by == "emotion" else dict.fromkeys(order, "#7FA7C9")
-    for box, name in zip(boxes["boxes"], order, strict=True):
-        box.set(facecolor=colors[name], alpha=0.75)
-    ax.set_xticks(range(1, len(order) + 1), order, rotation=45)
-    ax.set_ylabel(label)
+    look = {"hue": by, "palette": colors, "legend": False, "showfliers": False}
+    seaborn.boxplot(clips, x=by, y=column, order=order, ax=ax, **look)
+    ax.tick_params(axis="x", rotation=45)
+    ax.set(xlabel="", ylabel=label)
     return ax
 
 
@@ -265,17 +265,14 @@ def plot_confusion(counts: np.ndarray, classes: list[str], *, ax=None, title: st
 def plot_recall(by_emotion: pd.DataFrame, *, ax=None, title: str = ""):
     """Recall, precision and F1 of each emotion as bars; recall in the emotion's colour."""
     ax = new_axes(ax, figsize=(9, 3.2))
-    place, recall = np.arange(len(by_emotion)), by_emotion["recall"].to_numpy(float)
-    colors = emotion_colors(list(by_emotion.index)).values()
+    bars = by_emotion[["recall", "precision", "f1"]].astype(float)
     low, high = np.array(by_emotion["recall_interval"].tolist(), dtype=float).T
-    ax.bar(place - 0.28, recall, 0.28, color=list(colors))
-    ax.errorbar(place - 0.28, recall, yerr=[recall - low, high - recall], fmt="none",
-                color="#444444", capsize=3, linewidth=1)  # fmt: skip
-    ax.bar(place, by_emotion["precision"], 0.28, color="#BBBBBB", label="precision")
-    ax.bar(place + 0.28, by_emotion["f1"], 0.28, color="#666666", label="F1")
-    ax.set_xticks(place, by_emotion.index)
+    errors = {"recall": [bars["recall"] - low, high - bars["recall"]]}
+    bars.plot.bar(yerr=errors, rot=0, width=0.8, capsize=3, color=["0.4", "0.75", "0.55"], ax=ax)
+    for bar, color in zip(ax.patches, emotion_colors(list(bars.index)).values(), strict=False):
+        bar.set_color(color)
     ax.set(ylim=(0, 1.02), ylabel="share", title=title)
-    ax.legend(title="recall in colour", loc="upper left", bbox_to_anchor=(1, 1))
+    ax.legend(["recall, in colour", "precision", "F1"], loc="upper left", bbox_to_anchor=(1, 1))
     return ax
 
 
