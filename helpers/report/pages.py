@@ -13,18 +13,11 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from helpers.columns import PROTOCOLS
-from helpers.corpora import CORPORA, Corpus
+from helpers.corpora import CORPORA
 from helpers.runs import Run, dump_json
 
 SYNTHETIC_NOTICE = "Synthetic demo voices: says nothing about real speech"
 _MAIN_MODEL = "model.keras"
-_PROTOCOLS = {
-    "speaker-independent": "no speaker of the test side was heard in training",
-    "random-80-20": "clips drawn at random, the same voices on both sides: for comparison only",
-    "own-split": "the sides that the manifest gives",
-    "leaky": "augmented before the split, so that copies of test clips are learned: a warning only",
-    "cross-corpus": "tested on a corpus that it did not learn from",
-}
 #: What the terms of a licence mean for a model: a pattern, and its meaning.
 _LICENCES = (
     (r"\bMIT\b", "free to use; its notice stays with it"),
@@ -35,25 +28,10 @@ _LICENCES = (
     (r"\bSA\b|\bODbL\b", "what is made from it carries the same licence, perhaps the model too"),
     (r"\bresearch\b", "for research; for anything else ask its publisher"),
 )
-_INTENDED = (
-    "Learning how speech emotion recognition works, and where it fails.",
-    "Research: comparing methods on the same data under the same protocol.",
-    "Trying it on your own voice, or on that of people who agreed to it.",
-)
-_INTENDED_DEMO = ("Seeing that all works, before recordings of people are there. Nothing else.",)
-_MISUSE = (
-    "Any decision about a person: hiring, credit, insurance, benefits, care, custody, asylum.",
-    "Policing, border control, exams, lie detection, or watching people at work, at school or in "
-    "public. It cannot tell a lie, a motive or an illness.",
-    "In the European Union, inferring emotions at the workplace and in education is prohibited, "
-    "except for medical or safety reasons: Article 5(1)(f) of the AI Act, Regulation (EU) "
-    "2024/1689. Other emotion recognition is high-risk under that Act (Annex III, 1(c)), and the "
-    "people exposed to it must be told (Article 50(3)).",
-    "Listening to people who do not know it, or did not agree.",
-)
 #: What the page says of a model.
 _MODEL = ("name", "input", "classes", "parameters", "sample_rate", "features", "protocol")
 _MODEL += ("temperature", "threshold", "target_accuracy", "training")
+_CORPUS = ("title", "voices", "language")
 _OF_EMOTIONS = ("by_emotion", "classes", "confusion")
 
 
@@ -141,20 +119,15 @@ def describe_model(card: dict, metrics: dict | None = None) -> dict:
     synthetic = bool(data.get("synthetic"))
     chosen = metrics.get("protocols", {}).get(main, {}).get(_MAIN_MODEL, {})
     speakers = card.get("speakers", {})
-    shown = {
-        "scores": scores,
-        "leakage": [{"name": name, **one} for name, one in metrics.get("leakage", {}).items()],
-        "cross_corpus": metrics.get("cross_corpus", []),
-    }
-    protocols = {score["protocol"] for part in shown.values() for score in part}
-    facts = {
+    return {
         "title": f"Speech emotion recognition: {card.get('name', 'a model')}",
         "synthetic": synthetic,
         "warnings": [f"{SYNTHETIC_NOTICE}."] if synthetic else [],
         "model": {key: card[key] for key in _MODEL if key in card},
         "data": {
             "corpora": [
-                {"name": name, "title": corpus.title if corpus else name}
+                {"name": name, "title": name, "voices": "", "language": ""}
+                | ({key: getattr(corpus, key) for key in _CORPUS} if corpus else {})
                 for name, corpus in corpora.items()
             ],
             "sides": [
@@ -164,8 +137,9 @@ def describe_model(card: dict, metrics: dict | None = None) -> dict:
             **{key: data.get(key) for key in ("clips", "rejected", "fold", "fingerprint")},
         },
         "headline": next((score for score in scores if score["is_this"]), None),
-        **shown,
-        "protocols": {name: text for name, text in _PROTOCOLS.items() if name in protocols},
+        "scores": scores,
+        "leakage": [{"name": name, **one} for name, one in metrics.get("leakage", {}).items()],
+        "cross_corpus": metrics.get("cross_corpus", []),
         "people": [
             dict(zip(("share", "text", "source"), corpus.heard_by_people, strict=True))
             | {"corpus": corpus.title}
@@ -186,14 +160,11 @@ def describe_model(card: dict, metrics: dict | None = None) -> dict:
         ],
         "gaps": metrics.get("gaps", []),
         "checks": metrics.get("checks", []),
-        "intended": list(_INTENDED_DEMO if synthetic else _INTENDED),
-        "misuse": list(_MISUSE),
         "licences": _describe_licences(corpora, data.get("licences", {})),
         # The parts of one corpus share their citation.
         "citations": list(dict.fromkeys(corpus.citation for corpus in known)),
         "versions": card.get("versions", {}),
     }
-    return facts | {"limits": _describe_limits(card, known, synthetic)}
 
 
 def _list_scores(metrics: dict, main: str) -> list[dict]:
@@ -222,32 +193,6 @@ def _describe_licences(corpora: dict, given: dict) -> list[dict]:
         means = means or ["its terms are not known here: ask whoever owns the recordings"]
         rows.append({"corpus": name, "licence": text, "means": means})
     return rows
-
-
-def _describe_limits(card: dict, known: list[Corpus], synthetic: bool) -> list[str]:
-    limits = ["It hears how a voice sounds. What a person feels, it cannot hear."]
-    if synthetic:
-        limits.append("It learned from synthetic voices, and knows nothing of people.")
-    acted = [corpus for corpus in known if corpus.voices]
-    limits += [f"{corpus.title}: {corpus.voices}, in {corpus.language}." for corpus in acted]
-    if acted:
-        limits.append(
-            "These emotions were acted, by voices close to a good microphone. Felt ones are weaker "
-            "and mixed; other languages, accents, ages and microphones were not learned."
-        )
-    learned, tested = (len(card.get("speakers", {}).get(side, [])) for side in ("train", "test"))
-    if learned and tested:
-        few = " With so few, other speakers give another score." if tested < 20 else ""
-        limits.append(f"Voices learned from: {learned}; tested on: {tested}.{few}")
-    if "classes" in card:
-        limits.append(
-            f"It knows {len(card['classes'])} emotions ({', '.join(card['classes'])}), and gives "
-            "one of these names to whatever it hears."
-        )
-    if "features" in card:
-        clip_s = card["features"]["clip_s"]
-        limits.append(f"It listens to {clip_s:g} s at a time, in long recordings to many such.")
-    return limits
 
 
 def _number(value: object, form: str = ".3f") -> str:

@@ -48,13 +48,10 @@ _AXES = {
 def use_style() -> None:
     """Set matplotlib's defaults for the notebooks; call it once at the top."""
     import matplotlib as mpl
-    from matplotlib import font_manager
 
-    # A font that has one weight only is used all the same.
+    # A font that is not there, or has one weight only, is nothing to speak of.
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
     pd.options.display.max_colwidth = 120  # titles and licences whole
-    fonts = _FONTS.replace("\n", " ").strip().split("; ")
-    installed = set(font_manager.get_font_names())
     mpl.rcParams.update(
         {
             "figure.figsize": (9, 3.2),
@@ -69,7 +66,7 @@ def use_style() -> None:
             "image.cmap": "magma",
             "font.size": 9.5,
             # Emotion names may be in any script; matplotlib falls back from font to font.
-            "font.family": [name for name in fonts if name in installed] or ["sans-serif"],
+            "font.family": [name.strip() for name in _FONTS.split(";")],
             # A label or text may hold dollar signs, which are no mathematics.
             "text.parse_math": False,
         }
