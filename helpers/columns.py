@@ -22,6 +22,8 @@ PREDICTIONS = "file start_s end_s emotion confidence sure error".split()
 ANSWERS = "predicted confidence sure protocol model fold seed".split()
 #: Clips that a person flagged while listening.
 FLAGS = "path corpus speaker emotion note".split()
+#: What a model has to pass, and whether it does.
+CHECKS = "test measure found limit passed n".split()
 #: Columns that hold text, even where all of it looks like numbers.
 TEXT = [*UTTERANCES[:-1], "sha256", "error", "file", "predicted", "split", "shares"]
 #: What no emotion may be called, since one table would then have two columns of one name.

@@ -40,6 +40,7 @@ NOTEBOOKS = (
     "06_evaluate",
     "07_predict_live",
 )
+_LOG = logging.getLogger(__name__)
 _VERSIONS_OF = ("tensorflow", "keras", "librosa", "numpy", "pandas", "scikit-learn", "soundfile")
 
 
@@ -119,22 +120,28 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def one_at_a_time(path: str | Path) -> Iterator[None]:
-    """Let one process or thread work on ``path``, while the others wait.
+    """Let one process or thread work on ``path``; the others wait, and say so in the log.
 
     The system gives the lock back when a process ends, however it ends: none is ever stale.
     """
-    from filelock import FileLock
+    from filelock import FileLock, Timeout
 
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     file = path.with_name(f".{path.name}.lock")
-    with FileLock(file):
-        try:
-            yield
-        finally:
-            # While it is locked: whoever waits notices, and makes a new file.
-            with suppress(OSError):  # Windows keeps an open file; an empty one does no harm
-                file.unlink()
+    lock = FileLock(file)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        _LOG.warning("another process works on %s: waiting for it", path)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        # While it is locked: whoever waits notices, and makes a new file.
+        with suppress(OSError):  # Windows keeps an open file; an empty one does no harm
+            file.unlink()
+        lock.release()
 
 
 @dataclass(frozen=True)

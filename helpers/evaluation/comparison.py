@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from helpers.columns import CHECKS
 from helpers.errors import UserError
 from helpers.evaluation.scores import Bootstrap, count_units, uar
 from helpers.runs import Run
@@ -109,26 +110,21 @@ def compare_runs(first: Run, second: Run) -> tuple[dict, list[str]]:
         A run without notebook 06, or runs about different emotions, protocols or clips: their
         scores mean different things.
     """
-    first_answers, first_about, first_checks = _read_run(first)
-    second_answers, second_about, second_checks = _read_run(second)
-    for what in first_about:
-        if first_about[what] != second_about[what]:
+    answers, about, checks = zip(_read_run(first), _read_run(second), strict=True)
+    for what, value in about[0].items():
+        if value != about[1][what]:
             raise UserError(
-                f"{first.name} and {second.name} cannot be compared: {what} is "
-                f"{first_about[what]} in the one and {second_about[what]} in the other"
+                f"{first.name} and {second.name} cannot be compared: {what} is {value} in the one "
+                f"and {about[1][what]} in the other"
             )
-    found = compare_predictions(first_answers, second_answers, first_about["emotions"])
-    passed = {name for name, check in first_checks.items() if check["passed"]}
-    lost = [
-        f"no longer passes {check['test']}: {check['measure']} is {check['found']:.3f}, "
-        f"limit {check['limit']:.3f}"
-        for name, check in second_checks.items()
-        if check["passed"] is False and name in passed
-    ]
-    return found, sorted(lost)
+    found = compare_predictions(*answers, about[0]["emotions"])
+    both = checks[0].join(checks[1], lsuffix="_before")
+    lost = both[both["passed_before"].eq(True) & both["passed"].eq(False)].reset_index()
+    text = "no longer passes {test}: {measure} is {found:.3f}, limit {limit:.3f}"
+    return found, [text.format(**row) for row in lost.to_dict("records")]
 
 
-def _read_run(run: Run) -> tuple[pd.DataFrame, dict, dict]:
+def _read_run(run: Run) -> tuple[pd.DataFrame, dict, pd.DataFrame]:
     """What the model of a run said about its test clips, what that is about, and the checks.
 
     A check goes by its test and its measure, without the worst case after the measure's colon.
@@ -139,9 +135,10 @@ def _read_run(run: Run) -> tuple[pd.DataFrame, dict, dict]:
         raise UserError(f"{run.folder}: of an older version, run 06 again: ser run --only 06")
     protocol = metrics["data"]["protocols"][0]
     about = {"protocol": protocol, "emotions": metrics["data"]["classes"]}
-    checks = {(one["test"], one["measure"].split(":")[0]): one for one in metrics["checks"]}
+    checks = pd.DataFrame(metrics["checks"], columns=CHECKS)
+    checks["measure"] = checks["measure"].str.split(":").str[0]
     answers = table[(table["model"] == "model.keras") & (table["protocol"] == protocol)]
-    return answers, about, checks
+    return answers, about, checks.set_index(["test", "measure"])
 
 
 def format_comparison(found: dict, first: str, second: str) -> str:

@@ -10,11 +10,13 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from helpers.columns import CHECKS
 from helpers.evaluation.scores import (
     MIN_SPEAKERS,
     Bootstrap,
     accuracy,
     confusion_counts,
+    make_check,
     resample,
     score_by_emotion,
     score_predictions,
@@ -133,16 +135,11 @@ def check_groups(gaps: pd.DataFrame) -> pd.DataFrame:
 
     The gaps are those of :func:`score_groups`; columns ``test measure found limit passed n``.
     """
-    return pd.DataFrame(
-        {
-            "test": "groups by " + gaps["grouping"],
-            "measure": "UAR gap, worst: " + gaps["worst"],
-            "found": gaps["gap"],
-            "limit": gaps["allowed"],
-            "passed": gaps["gap"] <= gaps["allowed"],
-            "n": gaps["n"],
-        }
-    )
+    rows = [
+        make_check(f"groups by {g.grouping}", f"UAR gap, worst: {g.worst}", g.gap, g.allowed, g.n)
+        for g in gaps.itertuples()
+    ]
+    return pd.DataFrame(rows, columns=CHECKS)
 
 
 def check_scores(predictions: pd.DataFrame, classes: list[str]) -> pd.DataFrame:
@@ -154,19 +151,15 @@ def check_scores(predictions: pd.DataFrame, classes: list[str]) -> pd.DataFrame:
     table = score_by_emotion(counts, classes)
     table = table[table["support"] > 0]
     n = int(counts.sum())
-    found = float(uar(counts))
-    rows = [("UAR", found, MIN_RATE, found >= MIN_RATE, n)]
-    for measure in ("recall", "precision"):
-        worst, found = table[measure].idxmin(), float(table[measure].min())
-        support = int(table.loc[worst, "support"])
-        rows.append((f"lowest {measure}: {worst}", found, MIN_RATE, found >= MIN_RATE, support))
-    share_gap = pd.Series(np.abs(counts.sum(axis=0) - counts.sum(axis=1)) / n, index=classes)
-    worst, found = share_gap.idxmax(), float(share_gap.max())
-    name = f"predicted against true share: {worst}"
-    rows.append((name, found, MAX_SHARE_GAP, found <= MAX_SHARE_GAP, n))
-    checks = pd.DataFrame(rows, columns=["measure", "found", "limit", "passed", "n"])
-    checks.insert(0, "test", "scores")
-    return checks
+    rows = [make_check("scores", "UAR", float(uar(counts)), MIN_RATE, n, at_least=True)]
+    for name in ("recall", "precision"):
+        worst = table.loc[table[name].idxmin()]
+        measure, support = f"lowest {name}: {worst.name}", int(worst["support"])
+        rows.append(make_check("scores", measure, worst[name], MIN_RATE, support, at_least=True))
+    gaps = pd.Series(np.abs(counts.sum(axis=0) - counts.sum(axis=1)) / n, index=classes)
+    measure = f"predicted against true share: {gaps.idxmax()}"
+    rows.append(make_check("scores", measure, gaps.max(), MAX_SHARE_GAP, n))
+    return pd.DataFrame(rows)
 
 
 # --- folds and seeds ---------------------------------------------------------------------------

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from helpers.evaluation.scores import confusion_counts, uar
+from helpers.columns import CHECKS
+from helpers.evaluation.scores import confusion_counts, make_check, uar
 from helpers.parallel import map_clips
 from helpers.sound.audio import load_audio
 from helpers.sound.augment import pick_voices
@@ -26,7 +27,6 @@ from helpers.sound.disturbances import (
 
 _BLOCK = 24  # clips whose changed versions wait in memory: 55 of 4 s take 14 MB
 _VOICES = 5
-_EPSILON = 1e-9  # 0.55 - 0.5 is a little more than 0.05
 
 
 def measure_robustness(
@@ -134,18 +134,16 @@ def _make_row(
 
 def _check_limits(row: dict) -> list[dict]:
     """One check per limit of a row: UAR drop at most, unchanged predictions at least."""
-    checks = []
-    for measure, found, limit, sign in (
-        ("UAR drop", row["drop"], row["allowed_drop"], 1),
-        ("unchanged predictions", row["same"], row["needed_same"], -1),
-    ):
-        if pd.notna(limit):
-            passed = bool(sign * (found - limit) <= _EPSILON) if row["n"] else None
-            checks.append(
-                {"test": row["condition"], "measure": measure, "found": found, "limit": limit,
-                 "passed": passed, "n": row["n"]}
-            )  # fmt: skip
-    return checks
+    limits = (
+        ("UAR drop", "drop", "allowed_drop"),
+        ("unchanged predictions", "same", "needed_same"),
+    )
+    return [
+        make_check(row["condition"], measure, row[found], row[limit], row["n"],
+                   at_least=found == "same")
+        for measure, found, limit in limits
+        if pd.notna(row[limit])
+    ]  # fmt: skip
 
 
 def to_checks(table: pd.DataFrame) -> pd.DataFrame:
@@ -154,5 +152,4 @@ def to_checks(table: pd.DataFrame) -> pd.DataFrame:
     The columns are ``test measure found limit passed n``; ``passed`` is None without a clip.
     """
     checks = [check for row in table.to_dict("records") for check in _check_limits(row)]
-    columns = ["test", "measure", "found", "limit", "passed", "n"]
-    return pd.DataFrame(checks, columns=columns).astype({"passed": object})
+    return pd.DataFrame(checks, columns=CHECKS).astype({"passed": object})
