@@ -7,7 +7,6 @@ and for what not.
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -18,20 +17,10 @@ from helpers.runs import Run, dump_json
 
 SYNTHETIC_NOTICE = "Synthetic demo voices: says nothing about real speech"
 _MAIN_MODEL = "model.keras"
-#: What the terms of a licence mean for a model: a pattern, and its meaning.
-_LICENCES = (
-    (r"\bMIT\b", "free to use; its notice stays with it"),
-    (r"\bCC0\b", "no conditions"),
-    (r"\bBY\b|\bODbL\b", "name the source"),
-    (r"\bNC\b", "not for commercial use, and to be careful, nor is the model"),
-    (r"\bND\b", "no changed copies may be passed on; whether a model is one is open: ask first"),
-    (r"\bSA\b|\bODbL\b", "what is made from it carries the same licence, perhaps the model too"),
-    (r"\bresearch\b", "for research; for anything else ask its publisher"),
-)
 #: What the page says of a model.
 _MODEL = ("name", "input", "classes", "parameters", "sample_rate", "features", "protocol")
 _MODEL += ("temperature", "threshold", "target_accuracy", "training")
-_CORPUS = ("title", "voices", "language")
+_CORPUS = ("title", "voices", "language", "licence", "citation", "heard_by_people")
 _OF_EMOTIONS = ("by_emotion", "classes", "confusion")
 
 
@@ -114,8 +103,6 @@ def describe_model(card: dict, metrics: dict | None = None) -> dict:
     data = {**metrics.get("data", {}), **card, "clips": metrics.get("data", {}).get("clips")}
     main = card.get("protocol", PROTOCOLS[0])
     scores = _list_scores(metrics, main)
-    corpora = {name: CORPORA.get(name) for name in data.get("corpora", [])}
-    known = [corpus for corpus in corpora.values() if corpus]
     synthetic = bool(data.get("synthetic"))
     chosen = metrics.get("protocols", {}).get(main, {}).get(_MAIN_MODEL, {})
     speakers = card.get("speakers", {})
@@ -126,9 +113,8 @@ def describe_model(card: dict, metrics: dict | None = None) -> dict:
         "model": {key: card[key] for key in _MODEL if key in card},
         "data": {
             "corpora": [
-                {"name": name, "title": name, "voices": "", "language": ""}
-                | ({key: getattr(corpus, key) for key in _CORPUS} if corpus else {})
-                for name, corpus in corpora.items()
+                _describe_corpus(name, data.get("licences", {}).get(name, ""))
+                for name in data.get("corpora", [])
             ],
             "sides": [
                 {"side": side, "clips": n, "speakers": len(speakers.get(side, [])) or None}
@@ -140,12 +126,6 @@ def describe_model(card: dict, metrics: dict | None = None) -> dict:
         "scores": scores,
         "leakage": [{"name": name, **one} for name, one in metrics.get("leakage", {}).items()],
         "cross_corpus": metrics.get("cross_corpus", []),
-        "people": [
-            dict(zip(("share", "text", "source"), corpus.heard_by_people, strict=True))
-            | {"corpus": corpus.title}
-            for corpus in known
-            if corpus.heard_by_people
-        ],
         # Without a clip, a recall of 0 would be a slander.
         "by_emotion": [
             {"emotion": name, **(row if row["support"] else {"support": 0})}
@@ -160,11 +140,16 @@ def describe_model(card: dict, metrics: dict | None = None) -> dict:
         ],
         "gaps": metrics.get("gaps", []),
         "checks": metrics.get("checks", []),
-        "licences": _describe_licences(corpora, data.get("licences", {})),
-        # The parts of one corpus share their citation.
-        "citations": list(dict.fromkeys(corpus.citation for corpus in known)),
         "versions": card.get("versions", {}),
     }
+
+
+def _describe_corpus(name: str, licence: str) -> dict:
+    if name not in CORPORA:
+        return dict.fromkeys(_CORPUS, "") | {"name": name, "title": name, "licence": licence}
+    facts = {key: getattr(CORPORA[name], key) for key in _CORPUS}
+    facts["heard_by_people"] = list(facts["heard_by_people"] or ())
+    return facts | {"name": name, "licence": licence or facts["licence"]}
 
 
 def _list_scores(metrics: dict, main: str) -> list[dict]:
@@ -183,16 +168,6 @@ def _list_scores(metrics: dict, main: str) -> list[dict]:
         return protocol != main, protocol, not score["is_this"], -score["uar"]
 
     return sorted(scores, key=place)
-
-
-def _describe_licences(corpora: dict, given: dict) -> list[dict]:
-    rows = []
-    for name, corpus in corpora.items():
-        text = given.get(name) or (corpus.licence if corpus else "") or "not given"
-        means = [meaning for rule, meaning in _LICENCES if re.search(rule, text)]
-        means = means or ["its terms are not known here: ask whoever owns the recordings"]
-        rows.append({"corpus": name, "licence": text, "means": means})
-    return rows
 
 
 def _number(value: object, form: str = ".3f") -> str:
