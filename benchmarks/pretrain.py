@@ -28,10 +28,9 @@ from helpers.evaluation.calibration import (
     fit_temperature,
     summarise_calibration,
 )
-from helpers.evaluation.groups import check_groups, check_scores, score_groups
+from helpers.evaluation.groups import check_groups, check_scores, score_groups, summarise
 from helpers.evaluation.robustness import measure_robustness, to_checks
 from helpers.evaluation.scores import score_predictions
-from helpers.evaluation.summary import summarise
 from helpers.features.extract import FeatureSettings, extract_features
 from helpers.models.builders import average, build_cnn, with_front_end
 from helpers.models.hardening import harden_frames
@@ -45,8 +44,7 @@ from helpers.models.modelfile import (
 from helpers.models.prediction import Predictor, predict_side
 from helpers.models.recipes import FINE
 from helpers.models.training import TrainingSettings, fit_model, prepare_keras
-from helpers.report.card import describe_model
-from helpers.report.pages import render
+from helpers.report.pages import describe_model, render
 from helpers.runs import Run, atomic_write, fingerprint, outputs_home
 from helpers.sound.inspection import inspect_clips
 from helpers.splits import make_split

@@ -21,8 +21,8 @@ import pretrain
 
 from helpers.columns import PROTOCOLS
 from helpers.corpora import class_order, load_corpora
+from helpers.evaluation.groups import summarise
 from helpers.evaluation.scores import confusion_counts, uar
-from helpers.evaluation.summary import summarise
 from helpers.features.extract import FeatureSettings, compute_features, extract_features
 from helpers.models.builders import build_cnn
 from helpers.models.hardening import harden_frames

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from helpers import commands
+from helpers.columns import PROTOCOLS
 from helpers.errors import UserError
 
 
@@ -157,11 +158,11 @@ def build_parser() -> argparse.ArgumentParser:
 
     cv = _add(group, "cv", commands.cross_validate, corpora, labels, cutting)
     cv.add_argument("--model", required=True, help="svm, or a network of 04 and 05 such as cnn")
-    cv.add_argument("--protocol", default="speaker-independent", help="%(default)s if not given")
-    cv.add_argument("--seeds", type=int, default=1, metavar="N", help="how many; 1 if not given")
-    cv.add_argument("--folds", metavar="1,2", help="these only")
-    cv.add_argument("--epochs", type=int, metavar="N", help="instead of the recipe's")
-    cv.add_argument("--jobs", type=int, default=-1, metavar="N", help="at once; one per core")
+    cv.add_argument("--protocol", choices=PROTOCOLS, default=PROTOCOLS[0], help="%(default)s")
+    cv.add_argument("--seeds", type=_count, default=1, metavar="N", help="how many; 1 if not given")
+    cv.add_argument("--folds", type=_numbers, metavar="1,2", help="these only")
+    cv.add_argument("--epochs", type=_count, metavar="N", help="instead of the recipe's")
+    cv.add_argument("--jobs", type=_count, default=-1, metavar="N", help="at once; one per core")
     cv.add_argument("--run", help="folder under outputs/; cv-<corpora>-<model> if not given")
 
     compare = _add(group, "compare", commands.compare)
@@ -193,6 +194,17 @@ def _add(group, name: str, call, *shared: argparse.ArgumentParser) -> argparse.A
     command = group.add_parser(name, help=line, description=call.__doc__, parents=shared)
     command.set_defaults(call=call)
     return command
+
+
+def _count(text: str) -> int:
+    n = int(text)
+    if n < 1:
+        raise argparse.ArgumentTypeError(f"{n}: expected at least 1")
+    return n
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(part) for part in text.split(",")]
 
 
 def _parameter(text: str) -> tuple[str, str]:

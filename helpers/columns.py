@@ -11,7 +11,7 @@ UTTERANCES = "path corpus speaker gender emotion intensity text channel language
 #: What decoding a clip adds; see :func:`helpers.sound.inspection.inspect_clips`.
 MEASURED = "duration_s peak_dbfs rms_dbfs noise_dbfs band_hz sha256".split()
 #: Protocols; ``utterances.csv`` has a column for each that was asked for, with the side of a clip.
-PROTOCOLS = "speaker-independent random-80-20 own-split speaker-text-independent".split()
+PROTOCOLS = "speaker-independent random-80-20 own-split".split()
 #: Who said what, beside a prediction of a run; the emotion is the true one.
 FACTS = "path sha256 corpus speaker gender intensity emotion".split()
 #: The same in ``ser cv``, whose predictions are read without an utterance table.
@@ -22,6 +22,8 @@ PREDICTIONS = "file start_s end_s emotion confidence sure error".split()
 ANSWERS = "predicted confidence sure protocol model fold seed".split()
 #: Clips that a person flagged while listening.
 FLAGS = "path corpus speaker emotion note".split()
+#: What a model has to pass, and whether it does.
+CHECKS = "test measure found limit passed n".split()
 #: Columns that hold text, even where all of it looks like numbers.
 TEXT = [*UTTERANCES[:-1], "sha256", "error", "file", "predicted", "split", "shares"]
 #: What no emotion may be called, since one table would then have two columns of one name.

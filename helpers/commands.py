@@ -187,16 +187,24 @@ def _load_clips(arguments: argparse.Namespace, *, scheduler: str | None = None):
 
 def cross_validate(arguments: argparse.Namespace) -> int:
     """Score a model on every speaker: all folds, several seeds."""
+    from helpers.evaluation.groups import format_summary
     from helpers.experiments import crossval
+    from helpers.models.recipes import RECIPES
 
-    chosen = {name: getattr(arguments, name) for name in ("protocol", "seeds", "jobs", "epochs")}
-    crossval.check_request(arguments.model, **chosen)
-    folds = crossval.parse_folds(arguments.folds)
+    if arguments.model not in RECIPES:
+        raise UserError(f"model {arguments.model!r}: expected one of {', '.join(RECIPES)}")
+    options = ("protocol", "seeds", "folds", "jobs", "epochs")
+    chosen = {name: getattr(arguments, name) for name in options}
+    if arguments.epochs:
+        RECIPES[arguments.model].with_epochs(arguments.epochs)  # of svm it is refused here
     if arguments.run:
         open_run(arguments.run)  # a name that is none is said before the clips are decoded
     clips = _load_clips(arguments)
     run = open_run(arguments.run or crossval.name_run(clips, arguments.model, arguments.protocol))
-    return crossval.report(clips, arguments.model, folds=folds, run=run, **chosen)
+    crossval.cross_validate(clips, arguments.model, run=run, **chosen)
+    print(format_summary(run.read_json("cv.json", made_by="")))
+    print(f"cv.json and predictions.csv are in {run.folder}")
+    return 0
 
 
 def compare(arguments: argparse.Namespace) -> int:

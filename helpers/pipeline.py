@@ -66,8 +66,8 @@ def run_notebooks(
     """
     steps = _choose_steps(start, only)
     given = dict(parameters)
-    corpora = _agree("--corpora", corpora, given, "CORPORA")
-    run_name = _agree("--run", run_name, given, "RUN")
+    corpora = given.pop("CORPORA", corpora)
+    run_name = given.pop("RUN", run_name)
     names = parse_names(corpora or "demo")
     if base:
         _copy_base(base, run_name, steps[0])
@@ -108,26 +108,11 @@ def run_notebooks(
 
 
 def read_parameters(step: str) -> dict[str, object]:
-    """Parameters of a notebook with their default values.
-
-    Raises
-    ------
-    UserError
-        A default is not a literal.
-    """
+    """Parameters of a notebook with their default values, which are literals."""
     from papermill import inspect_notebook
 
-    path = NOTEBOOK_FOLDER / f"{step}.ipynb"
-    values = {}
-    for name, item in inspect_notebook(str(path)).items():
-        try:
-            values[name] = ast.literal_eval(item["default"])
-        except (ValueError, SyntaxError) as error:
-            raise UserError(
-                f"{path}: parameter {name} = {item['default']}: expected a number or a text in "
-                "quotes; compute it in the next cell"
-            ) from error
-    return values
+    found = inspect_notebook(str(NOTEBOOK_FOLDER / f"{step}.ipynb"))
+    return {name: ast.literal_eval(item["default"]) for name, item in found.items()}
 
 
 def _choose_steps(start: str | None, only: str | None) -> list[str]:
@@ -169,28 +154,18 @@ def _default_name(names: list[str]) -> str:
         name = f"{name.removesuffix(f'-{number - 1}')}-{number}"
 
 
-def _agree(option: str, value: str | None, given: dict[str, str], name: str) -> str | None:
-    """The value of an option, or of the parameter of the same meaning, which is taken out."""
-    parameter = given.pop(name, None)
-    if value and parameter and value != parameter:
-        raise UserError(f"{option} {value} and -p {name}={parameter}: give one of them")
-    return value or parameter
-
-
 def _read_values(given: dict[str, str], known: dict[str, dict]) -> dict[str, object]:
     """The values of parameters, each of the type of its default in the notebooks."""
     defaults = {}
     for parameters in known.values():
         defaults.update(parameters)
-    values = {}
-    for name, text in given.items():
-        if name not in defaults:
-            raise UserError(
-                f"parameter {name}: no notebook of this run has one; "
-                f"known are {', '.join(sorted(defaults))}"
-            )
-        values[name] = _read_value(name, text, defaults[name])
-    return values
+    unknown = sorted(set(given) - set(defaults))
+    if unknown:
+        raise UserError(
+            f"parameter {unknown[0]}: no notebook of this run has one; "
+            f"known are {', '.join(sorted(defaults))}"
+        )
+    return {name: _read_value(name, text, defaults[name]) for name, text in given.items()}
 
 
 def _read_value(name: str, text: str, default: object) -> object:
@@ -267,16 +242,10 @@ def _run_step(run: Run, record: dict, step: str, parameters: dict[str, object]) 
     finally:
         seconds = time.perf_counter() - begin
         outcome = "failed" if error else "done"
-        notebooks = record["notebooks"]
-        notebooks[step] = {
-            "status": outcome,
-            "seconds": round(seconds, 1),
-            "executed": f"{step}.ipynb",
-        }
-        if error:
-            notebooks[step]["error"] = error
-        done = [name for name, item in notebooks.items() if item["status"] == "done"]
-        partial = "done" if len(done) == len(NOTEBOOKS) else "partial"
+        done = {"status": outcome, "seconds": round(seconds, 1), "executed": f"{step}.ipynb"}
+        record["notebooks"][step] = done | ({"error": error} if error else {})
+        n_done = sum(item["status"] == "done" for item in record["notebooks"].values())
+        partial = "done" if n_done == len(NOTEBOOKS) else "partial"
         record["status"] = "failed" if error else partial
         if run.path("data.json").exists():
             record["data"] = run.read_json("data.json", made_by=NOTEBOOKS[0])

@@ -223,15 +223,6 @@ class Run:
                 f"{path} is damaged ({error}): run notebooks/{made_by}.ipynb again"
             ) from error
 
-    def save_figure(self, figure, name: str) -> Path:
-        """Write a matplotlib figure, described by its titles, to ``figures/<name>.png``."""
-        path = self.path(f"figures/{name}.png")
-        titles = [figure.get_suptitle(), *(ax.get_title(loc="left") for ax in figure.axes)]
-        said = {"Description": "; ".join(" ".join(title.split()) for title in titles if title)}
-        with atomic_write(path) as temporary:
-            figure.savefig(temporary, dpi=110, bbox_inches="tight", metadata=said)
-        return path
-
 
 def show_progress() -> None:
     """Print what the package logs, such as how many features were computed and how many found."""

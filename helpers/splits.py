@@ -3,8 +3,7 @@
 The question is whether a model works for people it has never heard, so the default protocol,
 ``speaker-independent``, puts whole speakers on one side. ``random-80-20`` is the protocol of most
 published notebooks and is kept for comparison only: the same voices stand on both sides.
-``speaker-text-independent`` keeps the words of the test side unheard as well; ``own-split`` is what
-a manifest of one's own says.
+``own-split`` is what a manifest of one's own says.
 
 Clips that name no speaker, in a corpus where others do, stand on no side of a split by speaker:
 one of the test speakers may be heard in them (:func:`helpers.corpora.manifest.find_unnamed`).
@@ -44,10 +43,6 @@ def make_split(
         - ``speaker-independent``: fold *k* is the test side and fold *k* + 1 the validation side,
           corpus by corpus. A corpus of two speakers (TESS) has none to spare for validation: there
           a tenth of the training speaker's own texts is used, and the test speaker stays unheard.
-        - ``speaker-text-independent``: and no text of the test side is heard in training either. A
-          corpus of few sentences, spoken by everybody, can be learned sentence by sentence. Here a
-          fifth of a corpus's texts (of two, one) is kept back: the test speakers are tested on
-          these alone, the others learn from the rest. What is left belongs to no side.
         - ``random-80-20``: 80 % train, 20 % test, by chance and stratified by emotion, as in the
           public recipes. A tenth of the training side is set apart for early stopping, so that the
           test side is not used to choose anything. Clips of one file stand on one side. An emotion
@@ -56,7 +51,7 @@ def make_split(
           validation side, about a tenth of the training side is set apart for it. A warning names
           the speakers on both sides: the score is then not one on people never heard.
     fold : int, default=1
-        1-based; counted around where a corpus has fewer folds. It also rotates the texts.
+        1-based; counted around where a corpus has fewer folds.
     seed : int, default=0
         Of what is drawn: clips, or the validation texts of a two-speaker corpus.
 
@@ -72,7 +67,7 @@ def make_split(
     ------
     UserError
         An unknown protocol, a fold below 1, or a table that does not allow the protocol: a single
-        speaker, one text or unknown ones, no column ``split``, a side without clips.
+        speaker, no column ``split``, a side without clips.
 
     Examples
     --------
@@ -85,8 +80,6 @@ def make_split(
         raise UserError(f"fold {fold}: folds are counted from 1")
     if protocol == "speaker-independent":
         split = _split_by_speaker(table, fold, seed)
-    elif protocol == "speaker-text-independent":
-        split = _split_by_speaker_and_text(table, fold, seed)
     elif protocol == "random-80-20":
         split = _split_randomly(table, seed)
     elif protocol == "own-split":
@@ -98,13 +91,9 @@ def make_split(
     unlearned = sorted(set(emotions[split == "test"]) - set(emotions[split == "train"]))
     if unlearned:
         n = (emotions[split == "test"].isin(unlearned)).sum()
-        _LOG.warning(
-            "%s, fold %d: nobody in training says %s, so %d test clips cannot be named right",
-            protocol,
-            fold,
-            ", ".join(unlearned),
-            n,
-        )
+        names = ", ".join(unlearned)
+        said = "nobody in training says %s, so %d test clips cannot be named right"
+        _LOG.warning(f"%s, fold %d: {said}", protocol, fold, names, n)
     return split
 
 
@@ -139,26 +128,6 @@ def _split_by_speaker(table: pd.DataFrame, fold: int, seed: int) -> pd.Series:
         split[there] = UNUSED
         names = ", ".join(table.loc[there, "path"][:4])
         _LOG.warning("left out of training, as they are in the test: %s", names)
-    return split
-
-
-def _split_by_speaker_and_text(table: pd.DataFrame, fold: int, seed: int) -> pd.Series:
-    split = _split_by_speaker(table, fold, seed)
-    for corpus, clips in table.groupby("corpus"):
-        texts = sorted(set(clips["text"]))
-        if len(texts) < 2 or "" in texts:
-            raise UserError(
-                f"{corpus}: found {len(texts)} texts ({', '.join(map(repr, texts[:3]))}), expected "
-                "at least two, and one for each clip. The protocol speaker-text-independent needs "
-                "the column `text` of the manifest; speaker-independent does without."
-            )
-        n = min(len(texts), 5)
-        kept = clips["text"].isin(texts[(fold - 1) % n :: n])
-        tested = split[clips.index] == "test"
-        split[clips.index[kept != tested]] = UNUSED
-    both = set(table["text"][split == "test"]) & set(table["text"][split == "train"])
-    if both:
-        raise UserError(f"texts on both sides: {', '.join(sorted(both)[:3])}")
     return split
 
 

@@ -203,13 +203,6 @@ def test_unknown_corpora_are_refused_with_the_known(capsys, notebooks):
     assert not Path("out").exists()
 
 
-def test_option_and_parameter_that_disagree_are_refused(capsys, notebooks):
-    for named in ("--corpora mine and -p CORPORA=tess", "--run a and -p RUN=b"):
-        arguments = named.replace(" and", "").split()
-        assert f"{named}: give one of them" in refused(capsys, "run", *arguments)
-    assert not Path("out").exists()
-
-
 def test_unknown_notebooks_are_refused_with_the_known(capsys, notebooks):
     for option, step in (("--from", "9"), ("--only", "03"), ("--only", "first")):
         said = refused(capsys, "run", option, step)
@@ -250,13 +243,6 @@ def test_a_later_start_keeps_to_the_corpora_of_its_run(capsys, notebooks):
     assert re.search(r"run 'x' was made with ravdess, not .*mine\. Start at 01", said)
     Path("out/x/data.json").write_text('{"corpora": [')
     assert "data.json is damaged" in refused(capsys, *again, "mine")
-
-
-def test_a_parameter_cell_with_more_than_literals_is_named(capsys, notebooks):
-    made = notebook('RUN = "x"\nEPOCHS = 3 * 25')
-    nbformat.write(made, notebooks / "02_second.ipynb")
-    said = refused(capsys, "run", "--corpora", "mine")
-    assert "02_second.ipynb: parameter EPOCHS = 3 * 25: expected a number" in said
 
 
 def test_values_are_read_by_the_default_of_the_notebook(notebooks):

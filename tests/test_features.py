@@ -297,13 +297,6 @@ def test_a_stopped_extraction_is_carried_on(clips, tmp_path, computed):
     assert len(computed) == len(clips) + 1
 
 
-def test_old_tables_go(clips, tmp_path):
-    for n in range(1, 7):
-        extract_features(clips[:n], family="mfcc40", cache=tmp_path)
-    assert len(list(tmp_path.rglob("tables/*.npy"))) == 4
-    assert len(list(tmp_path.rglob("??/*.npy"))) == len(clips)
-
-
 def test_moved_and_copied_clips_are_found_again(clips, tmp_path, computed):
     before = extract_features(clips, family="mfcc40", cache=tmp_path / "cache")
     moved = clips.assign(
@@ -380,14 +373,8 @@ DAMAGES = {
 def test_what_cannot_be_read_is_made_again(damage, clips, tmp_path, computed):
     table = clips[:2]
     good = extract_features(table, family="mfcc40", cache=tmp_path)
-    (whole,) = tmp_path.rglob("tables/*.npy")
-    DAMAGES[damage](whole)  # put together again from its rows
-    assert extract_features(table, family="mfcc40", cache=tmp_path).equals(good)
-    assert len(computed) == 2
-
     row, _ = sorted(tmp_path.rglob("??/*.npy"))
     DAMAGES[damage](row)
-    whole.unlink()
     for _ in range(2):
         rebuilt = extract_features(table, family="mfcc40", cache=tmp_path)
         pd.testing.assert_frame_equal(rebuilt, good, **TOLERANCE)

@@ -132,6 +132,9 @@ CASES = {
     "plot_confusion": lambda y, **o: plots.plot_confusion(COUNTS, CLASSES, **o),
     "plot_recall": lambda y, **o: plots.plot_recall(BY_EMOTION, **o),
     "plot_probabilities": lambda y, **o: plots.plot_probabilities(PROBABILITIES, **o),
+    "plot_intervals": lambda y, **o: plots.plot_intervals(
+        PROBABILITIES.rename("UAR"), PROBABILITIES - 0.05, PROBABILITIES + 0.1, **o
+    ),
     "plot_scores": lambda y, **o: plots.plot_scores(make_scores(), **o),
 }
 

@@ -12,7 +12,6 @@ import pytest
 import soundfile
 from tiny import CLASSES, SETTINGS, build_tiny_model, tone, write_tone
 
-from helpers.errors import UserError
 from helpers.evaluation.robustness import measure_robustness, to_checks
 from helpers.models.modelfile import make_card, save_model
 from helpers.models.prediction import Predictor
@@ -309,8 +308,25 @@ def test_a_clip_that_cannot_be_read_is_left_out_everywhere(tmp_path):
     table = measure_robustness(Ear(), clips, voices=clips[:1], conditions=[SAME])
     assert table["n"].tolist() == [2, 2] and table["uar"].tolist() == [1, 1]
     assert table["note"].str.startswith("1 of 3 clips failed: " + clips["path"][1]).all()
-    with pytest.raises(UserError, match="none of 1 clips can be read: .*01.wav: found"):
-        measure_robustness(Ear(), clips[1:2], voices=clips[:1], conditions=[SAME])
+
+
+def test_babble_is_made_of_five_others(tmp_path):
+    (tmp_path / "voices").mkdir()
+    peaks = [0.01 * place for place in range(1, 13)]
+    voices = write_peaks(tmp_path / "voices", peaks, ["sad"] * 12)
+    clips = write_peaks(tmp_path, [0.5, 0.6], ["angry", "angry"])
+    heard = []
+
+    def listen(y, rng, *, voices):
+        heard.append(sorted(round(100 * float(np.abs(voice).max())) for voice in voices))
+        return y
+
+    babble = [Condition("b", f"babble {k}", listen, needs_voices=True) for k in range(2)]
+    measure_robustness(Ear(), clips, voices=voices, conditions=babble)
+    # Clips of own-0 hear voices of own-1, the even peaks; each condition the same ones.
+    assert heard[0] == heard[1] and heard[2] == heard[3] and heard[0] != heard[2]
+    for peaks, remainder in ((heard[0], 0), (heard[2], 1)):
+        assert len(set(peaks)) == 5 and all(peak % 2 == remainder for peak in peaks)
 
 
 # ---------------------------------------------------------------------------- with a model
@@ -391,14 +407,13 @@ def test_the_figure_shows_each_condition_and_curve():
     assert noise.get_xlabel() == "signal-to-noise ratio (dB)" and noise.get_ylabel() == "UAR"
     assert codec.get_xlabel() == "bit rate (kbit/s)" and "onset" in onset.get_xlabel()
     np.testing.assert_array_equal(noise.lines[0].get_xydata(), [[20, 0.5], [30, 0.6]])
-    heights = {text.get_text(): text.get_position()[1] for text in noise.texts}
-    assert heights == pytest.approx({"as recorded": 0.61, "chance": 0.135})
-    drawn = {c.get_label(): c.get_offsets()[:, 0].tolist() for c in conditions.collections}
-    unlimited = drawn.pop("no limit")
-    assert unlimited[0] == 0.97 and unlimited[-1] == 0.7
-    limits = [0.9, 0.5, 0.95]
-    assert drawn == {"within its limits": [0.95], "beyond a limit": [0.92], "limit": limits}
+    heights = {text.get_text(): text.xy[1] for text in noise.texts}
+    assert heights == pytest.approx({"as recorded": 0.6, "chance": 0.125})
+    points, limits = conditions.collections
+    np.testing.assert_allclose(points.get_offsets().data[:, 0], table["same"][1:])
+    np.testing.assert_allclose(limits.get_offsets().data[:, 0], table["needed_same"][1:])
     names = [label.get_text() for label in conditions.get_yticklabels()]
     assert names == table["condition"].tolist()[1:]
-    assert {text.get_text() for text in conditions.texts} == {"UAR −0.10", "not tested"}
+    kinds = {text.get_text() for text in conditions.get_legend().texts}
+    assert kinds == {"within its limits", "beyond a limit", "no limit", "limit"}
     plt.close(figure)

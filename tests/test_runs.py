@@ -7,7 +7,6 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import matplotlib.figure
 import numpy as np
 import pandas as pd
 import pytest
@@ -164,14 +163,6 @@ def test_json_is_plain_sorted_and_without_nan(run):
     }
     assert text.index('"a"') < text.index('"b"') < text.index('"c"')
     assert dump_json(content) == dump_json(dict(reversed(content.items()))) == text
-
-
-def test_figures_are_png_files(run):
-    figure = matplotlib.figure.Figure()
-    figure.subplots().plot([0, 1])
-    path = run.save_figure(figure, "01_waves")
-    assert path == run.folder / "figures" / "01_waves.png"
-    assert path.read_bytes().startswith(b"\x89PNG")
 
 
 def test_fingerprint_is_of_contents_and_labels():

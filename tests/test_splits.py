@@ -24,7 +24,7 @@ from helpers.splits import (
 
 #: Published test actors of RAVDESS.
 FOLDS = CORPORA["ravdess"].folds
-CHANCE, TEXT = "random-80-20", "speaker-text-independent"
+CHANCE = "random-80-20"
 EMOTIONS = ("neutral", "happy", "sad", "angry")
 
 
@@ -347,9 +347,8 @@ def test_clips_that_name_no_speaker_are_on_no_side_beside_named_ones():
     """A test speaker may be heard in them, so that they are no further person."""
     named = make_clips("mine", ["mine-anna", "mine-bert", "mine-cleo"])
     table = join(named, make_clips("mine", ["mine-unknown"]), ravdess())
-    for split in (make_split(table), make_split(table, protocol=TEXT)):
-        assert set(split[table["speaker"] == "mine-unknown"]) == {UNUSED}
     split, alone = make_split(table), make_split(named)
+    assert set(split[table["speaker"] == "mine-unknown"]) == {UNUSED}
     mine = table["corpus"] == "mine"
     for side in SIDES:
         assert speakers_on(table[mine], split[mine], side) == speakers_on(named, alone, side)
@@ -372,41 +371,6 @@ def test_a_recording_under_two_names_does_not_cross(caplog):
     assert mended[learned] == UNUSED and mended[tested] == "test"
     assert mended.drop(learned).equals(split.drop(learned))
     assert table.loc[learned, "path"] in caplog.text
-
-
-# --- by speaker and text ---
-
-
-@pytest.mark.parametrize("fold", [1, 2])
-def test_two_sentences_one_to_learn_and_one_to_be_tested_on(fold):
-    table = ravdess()
-    split = make_split(table, protocol=TEXT, fold=fold)
-    by_speaker = make_split(table, fold=fold)
-    held = f"text {fold - 1}"
-    for side in SIDES:
-        clips = table[split == side]
-        assert set(clips["speaker"]) == speakers_on(table, by_speaker, side)
-        assert (set(clips["text"]) == {held}) == (side == "test")
-    assert (split == UNUSED).mean() == 0.5
-
-
-def test_words_are_held_back_by_fifths_and_rotate():
-    table = make_clips("own", ["own-a", "own-b", "own-c"], texts=10)
-    held = [
-        set(table.loc[make_split(table, protocol=TEXT, fold=fold) == "test", "text"])
-        for fold in range(1, 6)
-    ]
-    assert [len(texts) for texts in held] == [2] * 5 and len(set.union(*held)) == 10
-    for fold in range(1, 6):
-        split = make_split(table, protocol=TEXT, fold=fold)
-        assert not set(table.loc[split != "test", "text"][split != UNUSED]) & held[fold - 1]
-
-
-def test_unknown_or_single_texts_are_explained():
-    table = make_clips("own", ["own-a", "own-b", "own-c"], texts=1)
-    for texts in ("text 0", ""):
-        with pytest.raises(UserError, match=r"own: found 1 texts .*needs the column `text`"):
-            make_split(table.assign(text=texts), protocol=TEXT)
 
 
 def test_every_speaker_is_tested_once_in_all_folds():

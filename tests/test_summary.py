@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
+from helpers.evaluation.groups import format_summary, summarise
 from helpers.evaluation.scores import score_predictions
-from helpers.evaluation.summary import format_summary, summarise
 
 
 def fabricate(said: dict[tuple[int, int], list[str]]) -> pd.DataFrame:

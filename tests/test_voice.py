@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import librosa
 import numpy as np
 import pytest
 from scipy.signal import lfilter
 
 from helpers.features.extract import compute_features
-from helpers.features.families import FeatureSettings
 from helpers.features.voice import measure_cycles, perturbation, track_pitch
 from helpers.sound.audio import SAMPLE_RATE
 
@@ -165,23 +163,3 @@ def test_a_pressed_voice_has_a_flatter_spectrum():
     bright, dull = (compute_features(x, family="prosody") for x in (y, dark))
     for name in ("alpha_ratio_db", "hammarberg_db"):
         assert dull[name] > bright[name] + 3
-
-
-# --- frames with derivatives -----------------------------------------------------------------
-
-
-@pytest.mark.parametrize("family", ["logmel", "mfcc"])
-@pytest.mark.parametrize("clip_s", [0.08, 1.0])
-def test_deltas_are_those_of_librosa(family, clip_s):
-    y = make_voice(np.geomspace(100, 200, SAMPLE_RATE))
-    plain = compute_features(y, family=family, settings=FeatureSettings(clip_s=clip_s))
-    settings = FeatureSettings(clip_s=clip_s, deltas=2)
-    found = compute_features(y, family=family, settings=settings)
-    n = plain.shape[1]
-    assert found.shape == (settings.n_frames, settings.n_bins(family)) == (len(plain), 3 * n)
-    np.testing.assert_array_equal(found[:, :n], plain)
-    width = min(9, len(plain) - (len(plain) + 1) % 2)
-    for order in (1, 2):
-        expected = librosa.feature.delta(plain.T, order=order, width=width).T
-        part = found[:, order * n : (order + 1) * n]
-        np.testing.assert_allclose(part, expected, rtol=1e-4, atol=1e-3)

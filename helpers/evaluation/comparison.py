@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from helpers.columns import CHECKS
 from helpers.errors import UserError
-from helpers.evaluation.scores import Bootstrap, count_units, resample, uar
+from helpers.evaluation.scores import Bootstrap, count_units, uar
 from helpers.runs import Run
 
 
@@ -57,26 +58,22 @@ def compare_predictions(
     second_counts, _ = count_units(second, classes)
     pair = np.stack([first_counts, second_counts], axis=1)
     draws = Bootstrap.draw(pair, unit, n_resamples=n_resamples, seed=seed)
-    return _judge(draws, second) | {"p_value": _exchange(pair, n_resamples, seed)}
+    low, high = draws.interval(_gap, low=-1.0)
+    return {
+        "n": len(second),
+        "n_speakers": int(second["speaker"].nunique()),
+        "uar": uar(draws.whole).tolist(),
+        "difference": float(_gap(draws.whole)),
+        "interval": [low, high],
+        "interval_unit": unit,
+        "p_value": _exchange(pair, n_resamples, seed),
+        "verdict": "better" if low > 0 else "worse" if high < 0 else "undecided",
+    }
 
 
 def _gap(counts: np.ndarray) -> np.ndarray:
     """UAR of the second model minus that of the first, counts of shape (…, 2, n, n)."""
     return uar(counts[..., 1, :, :]) - uar(counts[..., 0, :, :])
-
-
-def _judge(draws: Bootstrap, clips: pd.DataFrame) -> dict:
-    """UAR of both models on these clips, the difference, and what its interval says."""
-    low, high = draws.interval(_gap, low=-1.0)
-    return {
-        "n": len(clips),
-        "n_speakers": int(clips["speaker"].nunique()),
-        "uar": [float(uar(draws.whole[side])) for side in (0, 1)],
-        "difference": float(_gap(draws.whole)),
-        "interval": [low, high],
-        "interval_unit": draws.unit,
-        "verdict": "better" if low > 0 else "worse" if high < 0 else "undecided",
-    }
 
 
 def _exchange(pair: np.ndarray, n_resamples: int, seed: int) -> float:
@@ -103,40 +100,31 @@ def compare_runs(first: Run, second: Run) -> tuple[dict, list[str]]:
     Returns
     -------
     found : dict
-        As :func:`compare_predictions`; ``n`` and ``n_speakers`` are those of the second run, and
-        ``paired`` is False where the runs were tested on different clips. Their intervals are then
-        independent, and only a large difference shows.
+        As :func:`compare_predictions`.
     notes : list of str
         One sentence per check that the first run passed and the second does not.
 
     Raises
     ------
     UserError
-        A run without notebook 06, or runs about different emotions or protocols: their scores
-        mean different things.
+        A run without notebook 06, or runs about different emotions, protocols or clips: their
+        scores mean different things.
     """
-    first_answers, first_about, first_checks = _read_run(first)
-    second_answers, second_about, second_checks = _read_run(second)
-    for what in first_about:
-        if first_about[what] != second_about[what]:
+    answers, about, checks = zip(_read_run(first), _read_run(second), strict=True)
+    for what, value in about[0].items():
+        if value != about[1][what]:
             raise UserError(
-                f"{first.name} and {second.name} cannot be compared: {what} is "
-                f"{first_about[what]} in the one and {second_about[what]} in the other"
+                f"{first.name} and {second.name} cannot be compared: {what} is {value} in the one "
+                f"and {about[1][what]} in the other"
             )
-    paired = sorted(first_answers["sha256"]) == sorted(second_answers["sha256"])
-    compare = compare_predictions if paired else _compare_apart
-    found = compare(first_answers, second_answers, first_about["emotions"])
-    passed = {name for name, check in first_checks.items() if check["passed"]}
-    lost = [
-        f"no longer passes {check['test']}: {check['measure']} is {check['found']:.3f}, "
-        f"limit {check['limit']:.3f}"
-        for name, check in second_checks.items()
-        if check["passed"] is False and name in passed
-    ]
-    return found | {"paired": paired}, sorted(lost)
+    found = compare_predictions(*answers, about[0]["emotions"])
+    both = checks[0].join(checks[1], lsuffix="_before")
+    lost = both[both["passed_before"].eq(True) & both["passed"].eq(False)].reset_index()
+    text = "no longer passes {test}: {measure} is {found:.3f}, limit {limit:.3f}"
+    return found, [text.format(**row) for row in lost.to_dict("records")]
 
 
-def _read_run(run: Run) -> tuple[pd.DataFrame, dict, dict]:
+def _read_run(run: Run) -> tuple[pd.DataFrame, dict, pd.DataFrame]:
     """What the model of a run said about its test clips, what that is about, and the checks.
 
     A check goes by its test and its measure, without the worst case after the measure's colon.
@@ -147,22 +135,10 @@ def _read_run(run: Run) -> tuple[pd.DataFrame, dict, dict]:
         raise UserError(f"{run.folder}: of an older version, run 06 again: ser run --only 06")
     protocol = metrics["data"]["protocols"][0]
     about = {"protocol": protocol, "emotions": metrics["data"]["classes"]}
-    checks = {(one["test"], one["measure"].split(":")[0]): one for one in metrics["checks"]}
+    checks = pd.DataFrame(metrics["checks"], columns=CHECKS)
+    checks["measure"] = checks["measure"].str.split(":").str[0]
     answers = table[(table["model"] == "model.keras") & (table["protocol"] == protocol)]
-    return answers, about, checks
-
-
-def _compare_apart(first: pd.DataFrame, second: pd.DataFrame, classes: list[str]) -> dict:
-    """As :func:`compare_predictions` for different clips: each is resampled for itself."""
-    a = resample(first, classes, n_resamples=2000, seed=0)
-    b = resample(second, classes, n_resamples=2000, seed=1)
-    both = Bootstrap(
-        np.stack([a.whole, b.whole]),
-        np.stack([a.samples, b.samples], axis=1),
-        min(a.n_units, b.n_units),
-        b.unit,
-    )
-    return _judge(both, second)
+    return answers, about, checks.set_index(["test", "measure"])
 
 
 def format_comparison(found: dict, first: str, second: str) -> str:
@@ -171,7 +147,7 @@ def format_comparison(found: dict, first: str, second: str) -> str:
     Examples
     --------
     >>> found = {"uar": [0.5, 0.6], "difference": 0.1, "interval": [-0.02, 0.2], "n": 240,
-    ...          "n_speakers": 4, "interval_unit": "speaker", "p_value": 0.25, "paired": True,
+    ...          "n_speakers": 4, "interval_unit": "speaker", "p_value": 0.25,
     ...          "verdict": "undecided"}
     >>> print(format_comparison(found, "old", "new"))
     old → new: UAR 0.500 → 0.600, difference +0.100 [-0.020, +0.200], p = 0.25
@@ -179,12 +155,10 @@ def format_comparison(found: dict, first: str, second: str) -> str:
     """
     a, b = found["uar"]
     low, high = found["interval"]
-    chance = f", p = {found['p_value']:.2g}" if "p_value" in found else ""
-    clips = f"{found['n']} clips of {found['n_speakers']} speakers"
-    clips = f"the same {clips}" if found["paired"] else f"{clips}, others than the first run's,"
     says = "cannot tell them apart" if found["verdict"] == "undecided" else f"say so of {second}"
     return (
         f"{first} → {second}: UAR {a:.3f} → {b:.3f}, difference {found['difference']:+.3f} "
-        f"[{low:+.3f}, {high:+.3f}]{chance}\n"
-        f"{found['verdict']}: {clips} {says} (95 % interval over {found['interval_unit']}s)"
+        f"[{low:+.3f}, {high:+.3f}], p = {found['p_value']:.2g}\n"
+        f"{found['verdict']}: the same {found['n']} clips of {found['n_speakers']} speakers {says} "
+        f"(95 % interval over {found['interval_unit']}s)"
     )

@@ -307,3 +307,17 @@ def format_score(score: dict) -> str:
         f"UAR {score['uar']:.3f} [{low:.3f}, {high:.3f}] · {score['protocol']} · "
         f"{score['n']} clips of {speakers} · 95 % interval over {score['interval_unit']}s"
     )
+
+
+def make_check(
+    test: str, measure: str, found: float, limit: float, n: int, *, at_least: bool = False
+) -> dict:
+    """One row of a table of checks; ``found`` may be ``limit`` at most, or has to be ``at_least``.
+
+    ``passed`` is None where no clip was tested.
+    """
+    above = limit - found if at_least else found - limit
+    # 0.55 - 0.5 is a little more than 0.05.
+    passed = bool(above <= 1e-9) if n else None
+    row = {"test": test, "measure": measure, "found": found, "limit": limit}
+    return row | {"passed": passed, "n": n}

@@ -14,7 +14,6 @@ import hashlib
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 import time
 import traceback
@@ -23,6 +22,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict
+from unittest import mock
 
 import joblib
 import numpy as np
@@ -32,16 +32,14 @@ from helpers.columns import CV_FACTS, PROTOCOLS
 from helpers.corpora import CORPORA, class_order
 from helpers.corpora.folds import count_folds
 from helpers.errors import UserError
+from helpers.evaluation.groups import name_speakers, summarise
 from helpers.evaluation.scores import confusion_counts, uar
-from helpers.evaluation.summary import format_summary, name_speakers, summarise
 from helpers.features.extract import extract_features
 from helpers.models.recipes import RECIPES
 from helpers.parallel import KEEP_MEMORY
 from helpers.runs import Run, dump_json, fingerprint, package_versions
 from helpers.splits import make_split
 
-#: Protocols that put whole speakers on a side, in folds; the others have one split per seed.
-_BY_SPEAKER = ("speaker-independent", "speaker-text-independent")
 _ENVIRONMENT = {
     "PYTHONHASHSEED": "0",
     # One thread: neither the order of a sum nor its last bit depends on what else is running.
@@ -53,10 +51,6 @@ _ENVIRONMENT = {
     "TF_FORCE_GPU_ALLOW_GROWTH": "true",  # several processes share one graphics card
     **KEEP_MEMORY,
 }
-
-
-class PartsFailedError(UserError):
-    """Some parts are missing; the others are done and kept."""
 
 
 def cross_validate(
@@ -105,9 +99,8 @@ def cross_validate(
     Raises
     ------
     UserError
-        An unknown fold, or a split that cannot be made; before anything is computed.
-    PartsFailedError
-        Names the parts that failed, when all others are done.
+        An unknown fold, or a split that cannot be made; before anything is computed. Also when
+        parts failed, which it names; all others are done by then, and kept.
     """
     recipe = RECIPES[model].with_epochs(epochs) if epochs else RECIPES[model]
     splits = {}
@@ -143,7 +136,7 @@ def cross_validate(
         failed.append("a process was killed, perhaps for lack of memory, which ended the others")
     if failed:
         n_missing = sum(not run.path(name).is_file() for name in names.values())
-        raise PartsFailedError(
+        raise UserError(
             f"{n_missing} of {len(splits)} parts are missing: {'; '.join(failed)}. What is done is "
             "kept: the same call again computes what is missing"
         )
@@ -161,25 +154,22 @@ def cross_validate(
 @contextmanager
 def _open_pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
     """Processes that begin anew for each part; on an error here, or Ctrl-C, they are killed."""
-    before, others = dict(os.environ), multiprocessing.active_children()
-    os.environ.update(_ENVIRONMENT)  # a new process has it before NumPy and TensorFlow start
-    pool = ProcessPoolExecutor(
-        joblib.cpu_count() if jobs < 0 else jobs,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_begin_worker,
-        max_tasks_per_child=1,
-    )
-    try:
-        yield pool
-    except BaseException:
-        for process in multiprocessing.active_children():
-            if process not in others:
+    # A new process has the environment before NumPy and TensorFlow start.
+    with mock.patch.dict(os.environ, _ENVIRONMENT):
+        pool = ProcessPoolExecutor(
+            joblib.cpu_count() if jobs < 0 else jobs,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_begin_worker,
+            max_tasks_per_child=1,
+        )
+        try:
+            yield pool
+        except BaseException:
+            for process in multiprocessing.active_children():
                 process.kill()
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
-        os.environ.clear()
-        os.environ.update(before)
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def _begin_worker() -> None:
@@ -247,27 +237,6 @@ def parts_folder(facts: dict) -> str:
     return f"parts/{hashlib.sha256(dump_json(facts).encode()).hexdigest()[:12]}"
 
 
-def check_request(model: str, *, protocol: str, seeds: int, jobs: int, epochs: int | None) -> None:
-    """Refuse a wrong name or number with a UserError, before any work."""
-    for what, name, known in (("model", model, RECIPES), ("protocol", protocol, PROTOCOLS)):
-        if name not in known:
-            raise UserError(f"{what} {name!r}: expected one of {', '.join(known)}")
-    for what, n in (("seeds", seeds), ("jobs", jobs), ("epochs", epochs)):
-        all_cores = what == "jobs" and n == -1
-        if n is not None and n < 1 and not all_cores:
-            raise UserError(f"{what} {n}: expected at least 1")
-    if epochs:
-        RECIPES[model].with_epochs(epochs)
-
-
-def parse_folds(text: str | None) -> list[int] | None:
-    """Folds as one types them, such as ``1, 3``; None for all."""
-    try:
-        return [int(part) for part in text.split(",")] if text else None
-    except ValueError as error:
-        raise UserError(f"folds {text!r}: expected numbers such as 1,2") from error
-
-
 def name_run(clips: pd.DataFrame, model: str, protocol: str) -> str:
     """Name of the run folder where none is given, such as ``cv-tess-cnn``."""
     parts = ["cv", *sorted(clips["corpus"].unique()), model]
@@ -275,7 +244,8 @@ def name_run(clips: pd.DataFrame, model: str, protocol: str) -> str:
 
 
 def _n_folds(clips: pd.DataFrame, protocol: str) -> int:
-    return count_folds(clips) if protocol in _BY_SPEAKER else 1
+    """Folds by speaker; the other protocols have one split per seed."""
+    return count_folds(clips) if protocol == PROTOCOLS[0] else 1
 
 
 def _choose_folds(clips: pd.DataFrame, protocol: str, folds: Sequence[int] | None) -> list[int]:
@@ -284,15 +254,3 @@ def _choose_folds(clips: pd.DataFrame, protocol: str, folds: Sequence[int] | Non
     if wrong:
         raise UserError(f"folds {wrong}: expected some of 1 to {known[-1]} under {protocol}")
     return sorted(set(folds or known))
-
-
-def report(clips: pd.DataFrame, model: str, *, run: Run, **chosen: object) -> int:
-    """:func:`cross_validate` in words; returns an exit code, 1 if a part failed."""
-    try:
-        cross_validate(clips, model, run=run, **chosen)
-    except PartsFailedError as error:
-        print(f"ser: {error}", file=sys.stderr)
-        return 1
-    print(format_summary(run.read_json("cv.json", made_by="")))
-    print(f"cv.json and predictions.csv are in {run.folder}")
-    return 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
@@ -131,50 +130,44 @@ def cross_corpora(clips: pd.DataFrame, features: pd.DataFrame, *, seed: int = 0)
         return []
     kept = clips["emotion"].isin(classes)
     clips, features, family = clips[kept], features[kept], family[kept]
+    names = sorted(family.unique())
     scores = []
-    for train, test, answers in _answer_all(clips, features, family, seed):
-        if answers.empty:  # a lone speaker: nothing within this corpus is unheard
-            continue
-        protocol = "speaker-independent" if train == test else "cross-corpus"
-        score = score_predictions(answers, classes, protocol=protocol, n_resamples=1000, seed=seed)
-        scores.append({"train": train, "test": test, "model": "linear", **score})
+
+    def score(train: str, test: str, answers: pd.DataFrame) -> None:
+        if len(answers):  # none of a lone speaker: nothing within this corpus is unheard
+            protocol = "speaker-independent" if train == test else "cross-corpus"
+            found = score_predictions(
+                answers, classes, protocol=protocol, n_resamples=1000, seed=seed
+            )
+            scores.append({"train": train, "test": test, "model": "linear", **found})
+
+    for name in names:
+        own = family == name
+        score(name, name, _cross_validate(clips[own], features[own], seed))
+        elsewhere = _answer(clips, features, own, ~own, seed)
+        for other, part in elsewhere.groupby(family):
+            score(name, other, part)
+        if len(names) > 2:
+            score("all others", name, _answer(clips, features, ~own, own, seed))
     return scores
 
 
-def _answer_all(
-    clips: pd.DataFrame, features: pd.DataFrame, family: pd.Series, seed: int
-) -> Iterator[tuple[str, str, pd.DataFrame]]:
-    """Training corpus, test corpus, and the answers on it."""
-    names = sorted(family.unique())
-    for name in names:
-        own = family == name
-        yield name, name, _cross_validate(clips[own], features[own], seed)
-        model = _fit(clips[own], features[own], seed)
-        for other in names:
-            if other != name:
-                there = family == other
-                yield name, other, _ask(model, clips[there], features[there])
-        if len(names) > 2:
-            model = _fit(clips[~own], features[~own], seed)
-            yield "all others", name, _ask(model, clips[own], features[own])
-
-
 def _cross_validate(clips: pd.DataFrame, features: pd.DataFrame, seed: int) -> pd.DataFrame:
-    parts = []
+    parts = [clips[:0]]
     for fold in range(1, count_folds(clips) + 1):
         try:
             split = make_split(clips, fold=fold, seed=seed)
         except UserError:
             continue
-        heard, test = split.isin(["train", "validation"]), split == "test"
-        model = _fit(clips[heard], features[heard], seed)
-        parts.append(_ask(model, clips[test], features[test]))
-    return pd.concat(parts) if parts else clips[:0].assign(predicted="")
+        heard = split.isin(["train", "validation"])
+        parts.append(_answer(clips, features, heard, split == "test", seed))
+    return pd.concat(parts)
 
 
-def _fit(clips: pd.DataFrame, features: pd.DataFrame, seed: int):
-    return make_linear_model(seed).fit(features.to_numpy(dtype="float64"), clips["emotion"])
-
-
-def _ask(model, clips: pd.DataFrame, features: pd.DataFrame) -> pd.DataFrame:
-    return clips.assign(predicted=model.predict(features.to_numpy(dtype="float64")))
+def _answer(
+    clips: pd.DataFrame, features: pd.DataFrame, heard: pd.Series, asked: pd.Series, seed: int
+) -> pd.DataFrame:
+    """The clips that are asked, with what a model says that learned from those that are heard."""
+    x = features.to_numpy(dtype="float64")
+    model = make_linear_model(seed).fit(x[heard], clips["emotion"][heard])
+    return clips[asked].assign(predicted=model.predict(x[asked]))

@@ -100,16 +100,14 @@ def group_columns(names: Sequence[str]) -> dict[str, list[str]]:
     >>> group_columns(["mfcc_01_mean", "mfcc_delta_01_std", "mfcc_02_std"])
     {'mfcc': ['mfcc_01_mean', 'mfcc_02_std'], 'mfcc_delta': ['mfcc_delta_01_std']}
     """
-    groups: dict[str, list[str]] = {}
-    for name in names:
-        words = name.split("_")
-        kept = [word for word in words[:2] if word.isalpha() or word in ("f0", "delta2")]
-        kept = [word for word in kept if word not in _STATISTICS]
-        groups.setdefault("_".join(kept), []).append(name)
-    return groups
+    columns = pd.Series(names)
+    groups = columns.str.split(_NUMBER_OR_STATISTIC, regex=True).str[0]
+    return {group: part.tolist() for group, part in columns.groupby(groups, sort=False)}
 
 
-_STATISTICS = {"mean", "std", "max", "min", "median", "bpm", "count", "gap", "band"}
+_NUMBER_OR_STATISTIC = (
+    r"_(?:\d+|s|mean|std|max|min|median|quartile\d|band|bpm|count|gap|range)(?:_|$)"
+)
 
 
 def embed(features: pd.DataFrame, *, seed: int = 0) -> np.ndarray:

@@ -9,10 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
+import tempfile
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache as cached
 from importlib.metadata import version
@@ -31,7 +30,6 @@ from helpers.sound import audio, decoders
 from helpers.sound.audio import SAMPLE_RATE, fit_clip, hash_clip, load_audio
 
 _LIBRARIES = ("librosa", "numpy", "scipy", "soxr", "soundfile", "av")
-_TABLES_KEPT = 4  # a table repeats its rows: those not used for the longest time go
 _LOG = logging.getLogger(__name__)
 
 
@@ -119,17 +117,15 @@ def extract_features(
     start = time.perf_counter()
     stores = {name: _open_store(name, settings, cache or cache_home()) for name in families}
     keys = _content_hashes(table)
-    tables = {name: store.load_table(keys) for name, store in stores.items()}
-    new = {name: store for name, store in stores.items() if tables[name] is None}
     jobs = []
     for key, path in dict(zip(keys, table["path"], strict=True)).items():
-        missing = {name: store for name, store in new.items() if store.read(key) is None}
+        missing = {name: store for name, store in stores.items() if store.read(key) is None}
         if missing:
             jobs.append((path, key, missing, settings))
     label = ", ".join(families)
     for _ in map_clips(_fill_stores, jobs, n_jobs=n_jobs, label=label, scheduler=scheduler):
         pass  # each job keeps its own result
-    tables |= {name: store.save_table(keys) for name, store in new.items()}
+    tables = {name: store.gather(keys) for name, store in stores.items()}
     fresh = {key for _, key, *_ in jobs}
     n_cached = sum(key not in fresh for key in keys)
     seconds = time.perf_counter() - start
@@ -178,31 +174,25 @@ class _RowStore:
 
     def read(self, key: str) -> np.ndarray | None:
         """Return a row; None if it is not there yet or not readable."""
-        return self._map(self._row_path(key), self.shape)
+        try:
+            row = np.load(self._path(key))
+        except (OSError, ValueError, EOFError):
+            return None
+        return row if row.shape == self.shape and row.dtype == self.dtype else None
 
     def write(self, key: str, row: Sequence[float] | np.ndarray) -> None:
         """Keep a row; another process that writes it at the same time writes the same."""
-        with atomic_write(self._row_path(key)) as temporary:
+        with atomic_write(self._path(key)) as temporary:
             np.save(temporary, np.asarray(row, dtype=self.dtype))
 
-    def load_table(self, keys: list[str]) -> np.ndarray | None:
-        """Map a table that :meth:`save_table` wrote; None if there is none that is readable."""
-        path = self._table_path(keys)
-        table = self._map(path, (len(keys), *self.shape))
-        if table is not None:
-            with suppress(OSError):  # a cache that may only be read
-                os.utime(path)
-        return table
-
-    def save_table(self, keys: list[str]) -> np.ndarray:
-        """Write the rows of ``keys``, in order, as one file and map it."""
-        path, shape = self._table_path(keys), (len(keys), *self.shape)
+    def gather(self, keys: list[str]) -> np.ndarray:
+        """The rows of ``keys``, in order, in one file that goes when nobody reads it any more."""
+        shape = (len(keys), *self.shape)
         if not keys:
             return np.zeros(shape, self.dtype)  # nothing cannot be mapped
-        header = {"descr": np.dtype(self.dtype).str, "fortran_order": False, "shape": shape}
+        self.folder.mkdir(parents=True, exist_ok=True)
         # Written, not mapped: what is written through a map counts as memory of this process.
-        with atomic_write(path) as temporary, open(temporary, "wb") as file:
-            np.lib.format.write_array_header_1_0(file, header)
+        with tempfile.TemporaryFile(dir=self.folder) as file:
             for key in keys:
                 row = self.read(key)
                 if row is None:
@@ -211,24 +201,10 @@ class _RowStore:
                         "need the same folder under the same name"
                     )
                 file.write(row.tobytes())
-        with suppress(OSError):  # in use, on Windows, or another process has just removed it
-            for old in sorted(path.parent.glob("*.npy"), key=os.path.getmtime)[:-_TABLES_KEPT]:
-                old.unlink()
-        return np.lib.format.open_memmap(path, mode="r")
+            return np.memmap(file, self.dtype, "r", shape=shape)
 
-    def _row_path(self, key: str) -> Path:
+    def _path(self, key: str) -> Path:
         return self.folder / key[:2] / f"{key}.npy"
-
-    def _table_path(self, keys: list[str]) -> Path:
-        name = hashlib.sha256("".join(keys).encode()).hexdigest()[:32]
-        return self.folder / "tables" / f"{name}.npy"
-
-    def _map(self, path: Path, shape: tuple[int, ...]) -> np.ndarray | None:
-        try:
-            found = np.lib.format.open_memmap(path, mode="r")
-        except (OSError, ValueError):
-            return None
-        return found if found.shape == shape and found.dtype == self.dtype else None
 
 
 def _fill_stores(job: tuple[str, str, dict[str, _RowStore], FeatureSettings]) -> None:
@@ -253,7 +229,7 @@ def _open_store(family: str, settings: FeatureSettings, cache: Path) -> _RowStor
 def _settings_key(family: str, settings: FeatureSettings) -> str:
     """Short hash of all that the values of a family depend on besides the clip."""
     names = ["n_fft", "hop"]
-    names += ["clip_s", "deltas"] if family in FRAME_FAMILIES else []
+    names += ["clip_s"] if family in FRAME_FAMILIES else []
     names += ["n_mels", "range_db"] if family.startswith("logmel") else []
     content = [f"{name}={getattr(settings, name)}" for name in names]
     content += [f"{name}={version(name)}" for name in _LIBRARIES]

@@ -40,8 +40,6 @@ class FeatureSettings:
         Mel bands between 0 Hz and 8 kHz.
     range_db : float
         The log-mel keeps this many dB below the loudest bin of the clip; all below is 0.
-    deltas : int
-        Derivatives in time that follow the values of a frame: 0, 1 (Δ) or 2 (Δ and ΔΔ).
     """
 
     clip_s: float = 3.0
@@ -49,7 +47,6 @@ class FeatureSettings:
     hop: int = 320
     n_mels: int = 64
     range_db: float = 80.0
-    deltas: int = 0
 
     @property
     def n_samples(self) -> int:
@@ -61,8 +58,7 @@ class FeatureSettings:
 
     def n_bins(self, family: str) -> int:
         """Columns of a frame family."""
-        bins = {"logmel": self.n_mels, "mfcc": N_MFCC}
-        return bins[family] * (1 + self.deltas)
+        return {"logmel": self.n_mels, "mfcc": N_MFCC}[family]
 
 
 class Analysis:
@@ -166,18 +162,12 @@ def logmel_frames(clip: Analysis) -> np.ndarray:
     s = clip.settings
     mel = _mel_filters(s.n_fft, s.n_mels, htk=True) @ clip.power
     level = 10 * np.log10(np.maximum(mel, 1e-14))
-    return _with_deltas(np.maximum(level - level.max() + s.range_db, 0), s)
+    return np.maximum(level - level.max() + s.range_db, 0).T.astype("float32")
 
 
 def mfcc_frames(clip: Analysis) -> np.ndarray:
     """40 MFCCs with time kept, shape (n_frames, 40)."""
-    return _with_deltas(clip.mfcc, clip.settings)
-
-
-def _with_deltas(rows: np.ndarray, settings: FeatureSettings) -> np.ndarray:
-    """(n_bins, n_frames) → (n_frames, n_bins * (1 + deltas)), derivatives behind the values."""
-    orders = [_delta(rows, order) for order in range(1, settings.deltas + 1)]
-    return np.concatenate([rows, *orders]).T.astype("float32")
+    return clip.mfcc.T.astype("float32")
 
 
 def mfcc_means(clip: Analysis) -> dict[str, float]:

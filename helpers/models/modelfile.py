@@ -98,6 +98,8 @@ def read_card(path: str | Path) -> dict:
             card = json.loads(archive.read(CARD_NAME))
         if not isinstance(card, dict):
             raise ValueError(f"{CARD_NAME} holds no object")
+        if isinstance(card.get("features"), dict):
+            card["features"].pop("deltas", None)  # of earlier versions, and always 0
         return card
     except (OSError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(

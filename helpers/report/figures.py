@@ -13,10 +13,10 @@ import pandas as pd
 
 from helpers.evaluation.explanation import Explanation
 from helpers.evaluation.robustness import AS_RECORDED
-from helpers.report.plots import draw_heatmap, emotion_colors, new_axes
+from helpers.report.plots import draw_heatmap, emotion_colors, new_axes, plot_intervals
 from helpers.sound.audio import SAMPLE_RATE
 
-_BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#00825F", "#767676"  # Okabe & Ito 2008
+_BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#767676"  # Okabe & Ito 2008
 
 
 def plot_reliability(curves: dict[str, pd.DataFrame], *, ax=None, title: str = ""):
@@ -36,8 +36,7 @@ def plot_reliability(curves: dict[str, pd.DataFrame], *, ax=None, title: str = "
                    label=label)  # fmt: skip
     ax.set(xlim=(0, 1), ylim=(0, 1.03), xlabel="confidence", ylabel="share that was right")
     ax.set_title(title)
-    for handle in ax.legend(loc="upper left").legend_handles:
-        handle.set_sizes([40])
+    ax.legend(loc="upper left", markerscale=0.6)
     return ax
 
 
@@ -67,22 +66,10 @@ def plot_coverage(
 
 def plot_groups(groups: pd.DataFrame, *, ax=None, title: str = ""):
     """UAR of every group of :func:`helpers.evaluation.groups.score_groups`, with its interval."""
-    ax = new_axes(ax, figsize=(9, 1 + 0.28 * (len(groups) + groups["grouping"].nunique())))
-    y, ticks, labels = 0.0, [], []
-    for grouping, part in groups.groupby("grouping", sort=False):
-        for row in part.sort_values("uar", ascending=False).itertuples():
-            worst = row.uar == part["uar"].min()
-            color, marker = (_ORANGE, "s") if worst else (_BLUE, "o")
-            ax.plot([row.low, row.high], [y, y], color=color, linewidth=4, alpha=0.35)
-            ax.plot(row.uar, y, marker, color=color)
-            ticks.append(y)
-            labels.append(f"{grouping}: {row.group}  (n {row.n})")
-            y += 1
-        y += 0.7
-    ax.set_yticks(ticks, labels)
-    ax.set(xlim=(0, 1), ylim=(y, -0.7), xlabel="UAR with its 95 % interval; square: the lowest")
-    ax.set_title(title)
-    return ax
+    rows = groups.sort_values(["grouping", "uar"], ascending=[True, False])
+    size = rows["n"].astype(str)
+    rows = rows.set_index(rows["grouping"] + ": " + rows["group"] + "  (n " + size + ")")
+    return plot_intervals(rows["uar"].rename("UAR"), rows["low"], rows["high"], ax=ax, title=title)
 
 
 def plot_cross(scores: list[dict], *, ax=None, title: str = ""):
@@ -109,102 +96,69 @@ def plot_cross(scores: list[dict], *, ax=None, title: str = ""):
 
 
 def plot_confusions(worst: pd.DataFrame, *, ax=None, title: str = ""):
-    """Result of :func:`helpers.evaluation.scores.worst_confusions` as bars with intervals."""
-    ax = new_axes(ax, figsize=(9, 0.9 + 0.35 * len(worst)))
-    place = np.arange(len(worst))
-    ax.barh(place, worst["share"], color="#BBBBBB")
-    ends = np.stack([worst["share"] - worst["low"], worst["high"] - worst["share"]])
-    ax.errorbar(worst["share"], place, xerr=ends, fmt="none", color="#444444", capsize=3)
-    ax.set_yticks(place, worst["emotion"] + " taken for " + worst["predicted"])
-    ax.invert_yaxis()
-    ax.set(xlim=(0, 1), xlabel="share of the clips of that emotion, with its 95 % interval")
-    ax.set_title(title)
-    return ax
+    """Result of :func:`helpers.evaluation.scores.worst_confusions`, with intervals."""
+    rows = worst.set_index(worst["emotion"] + " taken for " + worst["predicted"])
+    share = rows["share"].rename("share of the clips of that emotion")
+    return plot_intervals(share, rows["low"], rows["high"], ax=ax, title=title)
 
 
 _FOR, _AGAINST = _ORANGE, _BLUE
 _TICKS_HZ = (125, 250, 500, 1000, 2000, 4000, 8000)
+#: A level, and the groups of conditions that have it.
 _CURVES = {
     "signal-to-noise ratio (dB)": ("white noise", "babble", "music"),
     "bit rate (kbit/s)": ("MP3", "AAC", "Opus"),
     "heard from the onset of the voice (s)": ("first",),
 }
-_LINES = ((_BLUE, "o", "-"), (_ORANGE, "s", "--"), (_GREEN, "^", "-."))
-_MARKS = {
-    True: {"color": _BLUE, "marker": "o", "s": 34, "label": "within its limits"},
-    False: {"color": _ORANGE, "marker": "X", "s": 52, "label": "beyond a limit"},
-    None: {"facecolor": "white", "edgecolor": _GREY, "marker": "D", "s": 20, "label": "no limit"},
-}
+_PASSED = {True: "within its limits", False: "beyond a limit", None: "no limit"}
 
 
 def plot_robustness(table: pd.DataFrame, *, chance: float, title: str = ""):
     """Curves of UAR against noise, bit rate and time on the left; every condition on the right.
 
     The table is that of :func:`helpers.evaluation.robustness.measure_robustness`; ``chance`` is the
-    UAR of guessing. Where UAR falls further than its limit, the drop stands beside the mark.
+    UAR of guessing.
     """
     import matplotlib.pyplot as plt
+    import seaborn
 
     recorded = table.loc[0, "uar"]
-    changed = table[table["group"] != AS_RECORDED].reset_index(drop=True)
-    height = max(4, 1.2 + 0.17 * len(changed))
-    figure = plt.figure(figsize=(11, height), layout="constrained")
+    changed = table[table["group"] != AS_RECORDED]
+    figure = plt.figure(figsize=(11, max(4, 1.2 + 0.17 * len(changed))), layout="constrained")
     grid = figure.add_gridspec(len(_CURVES), 2, width_ratios=(1, 1.25))
     for place, (label, groups) in enumerate(_CURVES.items()):
         ax = figure.add_subplot(grid[place, 0])
-        _plot_curves(ax, changed, groups, recorded, chance)
-        ax.set_xlabel(label)
-    _plot_conditions(figure.add_subplot(grid[:, 1]), changed)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
-    return figure
-
-
-def _plot_curves(ax, changed, groups, recorded: float, chance: float) -> None:
-    """UAR against level, one line per group, between UAR as recorded and chance."""
-    for group, (color, marker, line) in zip(groups, _LINES, strict=False):
-        rows = changed[changed["group"] == group].sort_values("level")
-        ax.plot(rows["level"], rows["uar"], color=color, marker=marker, linestyle=line, label=group)
-    for name, value, line in (("as recorded", recorded, "-"), ("chance", chance, ":")):
-        ax.axhline(value, color=_GREY, linewidth=1, linestyle=line)
-        ax.text(0.995, value + 0.01, name, color=_GREY, ha="right", va="bottom", fontsize=8,
-                transform=ax.get_yaxis_transform())  # fmt: skip
-    top = max(recorded, changed["uar"].max())
-    ax.set(ylabel="UAR", ylim=(0, min(top + 0.12, 1.05)))
-    ax.set_xticks(sorted(set(changed.loc[changed["group"].isin(groups), "level"])))
-    if len(groups) > 1:
-        ax.legend(loc="lower left", ncols=len(groups), bbox_to_anchor=(0, 0.99), fontsize=8)
-
-
-def _plot_conditions(ax, changed: pd.DataFrame) -> None:
-    """Share of unchanged predictions of each condition, with its limit as a line."""
-    breaks = (changed["group"] != changed["group"].shift()).cumsum()
-    height = np.arange(len(changed)) + 0.6 * (breaks - 1)
-    for kind, look in _MARKS.items():
-        rows = np.array([passed is kind for passed in changed["passed"]])
-        ax.scatter(changed.loc[rows, "same"], height[rows], zorder=3, **look)
-    limits = changed["needed_same"].notna()
-    ax.scatter(changed.loc[limits, "needed_same"], height[limits], marker="|", s=110,
-               color="black", linewidth=1.4, zorder=2, label="limit")  # fmt: skip
-    text = {"ha": "right", "va": "center", "textcoords": "offset points", "fontsize": 7.5}
-    for place, row in zip(height, changed.itertuples(), strict=True):
-        if not row.n:
-            ax.annotate("not tested", (0.12, place), (0, 0), color=_GREY, **text)
-        elif row.drop > row.allowed_drop + 1e-9:
-            drop = f"UAR −{row.drop:.2f}"
-            ax.annotate(drop, (row.same, place), (-8, 0), color=_ORANGE, **text)
-    ax.set_yticks(height, changed["condition"], fontsize=8)
-    ax.set_ylim(height.max() + 1, -1)
+        rows = changed[changed["group"].isin(groups)]
+        look = {"hue": "group", "style": "group", "palette": "colorblind", "markers": True}
+        seaborn.lineplot(rows, x="level", y="uar", ax=ax, **look)
+        for name, value, line in (("as recorded", recorded, "-"), ("chance", chance, ":")):
+            ax.axhline(value, color=_GREY, linewidth=1, linestyle=line)
+            ax.annotate(name, (1, value), xycoords=("axes fraction", "data"), ha="right",
+                        va="bottom", color=_GREY, fontsize=8)  # fmt: skip
+        ax.set(xlabel=label, ylabel="UAR", ylim=(0, 1.02))
+        ax.legend(loc="lower left", ncols=3, bbox_to_anchor=(0, 0.99), fontsize=8)
+    ax = figure.add_subplot(grid[:, 1])
+    kinds = changed["passed"].map(lambda passed: _PASSED[passed]).rename("")
+    palette = dict(zip(_PASSED.values(), (_BLUE, _ORANGE, _GREY), strict=True))
+    markers = dict(zip(_PASSED.values(), "oXD", strict=True))
+    look = {"hue": kinds, "style": kinds, "palette": palette, "markers": markers, "s": 45}
+    seaborn.scatterplot(changed, x="same", y="condition", ax=ax, zorder=3, **look)
+    ax.scatter(changed["needed_same"], changed["condition"], marker="|", s=110, color="black",
+               label="limit")  # fmt: skip
+    ax.tick_params(axis="y", labelsize=8)
     ax.grid(axis="y", color="#EEEEEE", zorder=0)
     ax.set(xlim=(0, 1.03), xlabel="share of clips whose predicted emotion stays the same")
+    ax.set(ylabel="", ylim=(len(changed), -1))
     ax.legend(loc="lower left", ncols=4, bbox_to_anchor=(-0.02, 1.0), fontsize=8)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+    return figure
 
 
 def plot_explanation(explanation: Explanation, *, title: str = ""):
     """The log-mel in grey, and over it in colour what spoke for the emotion and what against.
 
     For display only, the attribution is smoothed with a Gaussian (a standard deviation of two
-    frames and one band), and the colour is full at the strongest 0.2 % of the bins. The strips
-    above and at the side are its sums over frequency and over time.
+    frames and one band), and the colour is full at the strongest 0.2 % of the bins.
     """
     import librosa
     from matplotlib.colors import LinearSegmentedColormap
@@ -215,30 +169,19 @@ def plot_explanation(explanation: Explanation, *, title: str = ""):
     step_s = settings.hop / SAMPLE_RATE
     credit = gaussian_filter(explanation.attribution, (2, 1))
     full = np.quantile(np.abs(credit), 0.998) or 1.0
-    figure = Figure(figsize=(10, 4.6), layout="constrained")
-    axes = figure.subplots(
-        2, 2, height_ratios=(1, 4), width_ratios=(9, 1), sharex="col", sharey="row"
-    )
-    (above, empty), (picture, side) = axes
-    empty.set_axis_off()
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    ax = figure.subplots()
     extent = (-step_s / 2, (len(frames) - 0.5) * step_s, -0.5, frames.shape[1] - 0.5)
     look = {"origin": "lower", "aspect": "auto", "extent": extent}
     # Not down to black: the colours must be seen on the loudest bins as well.
-    picture.imshow(frames.T, cmap="Greys", vmin=0, vmax=1.35 * settings.range_db, **look)
+    ax.imshow(frames.T, cmap="Greys", vmin=0, vmax=1.35 * settings.range_db, **look)
     # What counts little leaves the grey below as it is.
     colors = LinearSegmentedColormap.from_list("", [_AGAINST, "#FFFFFF00", _FOR], N=255)
-    colored = picture.imshow(credit.T / full, cmap=colors, vmin=-1, vmax=1, **look)
-    time_s, bands = np.arange(len(frames)) * step_s, np.arange(frames.shape[1])
-    for limit, color in ((np.maximum, _FOR), (np.minimum, _AGAINST)):
-        look = {"color": color, "linewidth": 0}
-        above.fill_between(time_s, limit(credit.sum(axis=1), 0), **look)
-        side.fill_betweenx(bands, limit(credit.sum(axis=0), 0), **look)
+    colored = ax.imshow(credit.T / full, cmap=colors, vmin=-1, vmax=1, **look)
     band = librosa.hz_to_mel(SAMPLE_RATE / 2, htk=True) / (settings.n_mels + 1)
-    picture.set_yticks(librosa.hz_to_mel(_TICKS_HZ, htk=True) / band - 1, map(str, _TICKS_HZ))
-    picture.set(xlabel="time (s)", ylabel="mel frequency (Hz)", xlim=(0, settings.clip_s))
-    above.set(yticks=[], ylabel="over\nfrequency", title=title)
-    side.set(xticks=[], xlabel="over time")
-    bar = figure.colorbar(colored, ax=axes, pad=0.01, aspect=30, ticks=[-1, 0, 1])
+    ax.set_yticks(librosa.hz_to_mel(_TICKS_HZ, htk=True) / band - 1, map(str, _TICKS_HZ))
+    ax.set(xlabel="time (s)", ylabel="mel frequency (Hz)", xlim=(0, settings.clip_s), title=title)
+    bar = figure.colorbar(colored, ax=ax, pad=0.01, aspect=30, ticks=[-1, 0, 1])
     bar.ax.set_yticklabels(["against", "0", "for"])
     bar.set_label(f"what speaks for {explanation.emotion}, what against")
     return figure
@@ -247,19 +190,13 @@ def plot_explanation(explanation: Explanation, *, title: str = ""):
 def plot_profile(profile: pd.DataFrame, *, ax=None, title: str = ""):
     """Share of the attribution over frequency, one line per emotion in its colour.
 
-    The profile is that of :func:`helpers.evaluation.explanation.listening_profile`. For display
-    only, each line is smoothed with a Gaussian (a standard deviation of one band).
+    The profile is that of :func:`helpers.evaluation.explanation.listening_profile`.
     """
     import librosa
-    from scipy.ndimage import gaussian_filter1d
 
     ax = new_axes(ax, figsize=(9, 3.2))
-    for name, color in emotion_colors(list(profile)).items():
-        smooth = gaussian_filter1d(profile[name], 1.0, mode="nearest")
-        ax.plot(profile.index, 100 * smooth, color=color, label=name)
-    ax.axhline(100 / len(profile), color=_GREY, linestyle=":", linewidth=1)
-    ax.text(SAMPLE_RATE / 2, 100 / len(profile), "all alike ", color=_GREY, fontsize=8,
-            ha="right", va="bottom")  # fmt: skip
+    (100 * profile).plot(color=emotion_colors(list(profile)), ax=ax)
+    ax.axhline(100 / len(profile), color=_GREY, linestyle=":", label="all alike")
     to_mel, to_hz = partial(librosa.hz_to_mel, htk=True), partial(librosa.mel_to_hz, htk=True)
     ax.set_xscale("function", functions=(to_mel, to_hz))
     ax.set_xticks(_TICKS_HZ, map(str, _TICKS_HZ))

@@ -1,7 +1,12 @@
-"""Pages and notices from the templates beside this module; whatever text goes in is escaped."""
+"""Pages and notices from the templates beside this module; whatever text goes in is escaped.
+
+The index lists what a run has. The model card says what a model is, how good, for whom, for what,
+and for what not.
+"""
 
 from __future__ import annotations
 
+import json
 import re
 from contextlib import suppress
 from html import escape
@@ -9,9 +14,17 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from helpers.runs import NOTEBOOKS, Run
+from helpers.columns import PROTOCOLS
+from helpers.corpora import CORPORA
+from helpers.runs import NOTEBOOKS, Run, dump_json
 
 SYNTHETIC_NOTICE = "Synthetic demo voices: says nothing about real speech"
+_MAIN_MODEL = "model.keras"
+#: What the page says of a model.
+_MODEL = ("name", "input", "classes", "parameters", "sample_rate", "features", "protocol")
+_MODEL += ("temperature", "threshold", "target_accuracy", "training")
+_CORPUS = ("title", "voices", "language", "licence", "citation", "heard_by_people")
+_OF_EMOTIONS = ("by_emotion", "classes", "confusion")
 
 
 def render(template: str, **parts: object) -> str:
@@ -89,7 +102,7 @@ def _export_notebook(run: Run, step: str) -> None:
 
 
 def _describe_figure(run: Run, name: str) -> str:
-    """The titles of a saved figure, which :meth:`helpers.runs.Run.save_figure` wrote into it."""
+    """The titles of a figure of :func:`helpers.report.plots.save_figure`."""
     from PIL import Image
 
     path = run.path(f"figures/{name}.png")
@@ -97,6 +110,95 @@ def _describe_figure(run: Run, name: str) -> str:
         with suppress(OSError), Image.open(path) as image:
             return image.info.get("Description") or name.replace("_", " ")
     return name.replace("_", " ")
+
+
+def describe_model(card: dict, metrics: dict | None = None) -> dict:
+    """Gather the facts of a model card, for the template ``card.html``.
+
+    After Mitchell et al. 2019 (arXiv 1810.03993). What was not measured is called so; a score
+    always says its protocol, n and interval.
+
+    Parameters
+    ----------
+    card : dict
+        From :func:`helpers.models.modelfile.read_card`.
+    metrics : dict, optional
+        What notebook 06 writes to ``metrics.json``; any part may be missing.
+
+    Returns
+    -------
+    dict
+        Plain JSON. Figures are those of the metrics; what is missing there is empty or None here.
+    """
+    card, metrics = json.loads(dump_json([card, metrics or {}]))
+    data = {**metrics.get("data", {}), **card, "clips": metrics.get("data", {}).get("clips")}
+    main = card.get("protocol", PROTOCOLS[0])
+    scores = _list_scores(metrics, main)
+    synthetic = bool(data.get("synthetic"))
+    chosen = metrics.get("protocols", {}).get(main, {}).get(_MAIN_MODEL, {})
+    speakers = card.get("speakers", {})
+    return {
+        "title": f"Speech emotion recognition: {card.get('name', 'a model')}",
+        "synthetic": synthetic,
+        "warnings": [f"{SYNTHETIC_NOTICE}."] if synthetic else [],
+        "model": {key: card[key] for key in _MODEL if key in card},
+        "data": {
+            "corpora": [
+                _describe_corpus(name, data.get("licences", {}).get(name, ""))
+                for name in data.get("corpora", [])
+            ],
+            "sides": [
+                {"side": side, "clips": n, "speakers": len(speakers.get(side, [])) or None}
+                for side, n in card.get("clips", {}).items()
+            ],
+            **{key: data.get(key) for key in ("clips", "rejected", "fold", "fingerprint")},
+        },
+        "headline": next((score for score in scores if score["is_this"]), None),
+        "scores": scores,
+        "leakage": [{"name": name, **one} for name, one in metrics.get("leakage", {}).items()],
+        "cross_corpus": metrics.get("cross_corpus", []),
+        # Without a clip, a recall of 0 would be a slander.
+        "by_emotion": [
+            {"emotion": name, **(row if row["support"] else {"support": 0})}
+            for name in chosen.get("classes", [])
+            for row in [chosen["by_emotion"][name]]
+        ],
+        "confusion": chosen.get("confusion", []),
+        "calibration": {"protocol": main, **metrics.get("calibration", {})},
+        "groups": [
+            {**group, "protocol": main, "uar_interval": [group["low"], group["high"]]}
+            for group in metrics.get("groups", [])
+        ],
+        "gaps": metrics.get("gaps", []),
+        "checks": metrics.get("checks", []),
+        "versions": card.get("versions", {}),
+    }
+
+
+def _describe_corpus(name: str, licence: str) -> dict:
+    if name not in CORPORA:
+        return dict.fromkeys(_CORPUS, "") | {"name": name, "title": name, "licence": licence}
+    facts = {key: getattr(CORPORA[name], key) for key in _CORPUS}
+    facts["heard_by_people"] = list(facts["heard_by_people"] or ())
+    return facts | {"name": name, "licence": licence or facts["licence"]}
+
+
+def _list_scores(metrics: dict, main: str) -> list[dict]:
+    """This model first, then the others of its protocol by UAR, then the other protocols."""
+    scores = []
+    for protocol, models in metrics.get("protocols", {}).items():
+        for name, score in models.items():
+            is_main = protocol == main
+            if is_main and _MAIN_MODEL in models and name == metrics.get("selected"):
+                continue  # the same model, there under its own name
+            brief = {key: score[key] for key in score if key not in _OF_EMOTIONS}
+            scores.append({"name": name, "is_this": is_main and name == _MAIN_MODEL, **brief})
+
+    def place(score: dict) -> tuple:
+        protocol = score["protocol"]
+        return protocol != main, protocol, not score["is_this"], -score["uar"]
+
+    return sorted(scores, key=place)
 
 
 def _number(value: object, form: str = ".3f") -> str:

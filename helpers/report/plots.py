@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from helpers.report.pages import SYNTHETIC_NOTICE, render
-from helpers.runs import Run
+from helpers.runs import Run, atomic_write
 from helpers.sound.audio import SAMPLE_RATE
 
 #: Colour-blind safe (after Okabe & Ito 2008 and Paul Tol's muted scheme), as dark as text needs.
@@ -48,13 +48,10 @@ _AXES = {
 def use_style() -> None:
     """Set matplotlib's defaults for the notebooks; call it once at the top."""
     import matplotlib as mpl
-    from matplotlib import font_manager
 
-    # A font that has one weight only is used all the same.
+    # A font that is not there, or has one weight only, is nothing to speak of.
     logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
     pd.options.display.max_colwidth = 120  # titles and licences whole
-    fonts = _FONTS.replace("\n", " ").strip().split("; ")
-    installed = set(font_manager.get_font_names())
     mpl.rcParams.update(
         {
             "figure.figsize": (9, 3.2),
@@ -69,7 +66,7 @@ def use_style() -> None:
             "image.cmap": "magma",
             "font.size": 9.5,
             # Emotion names may be in any script; matplotlib falls back from font to font.
-            "font.family": [name for name in fonts if name in installed] or ["sans-serif"],
+            "font.family": [name.strip() for name in _FONTS.split(";")],
             # A label or text may hold dollar signs, which are no mathematics.
             "text.parse_math": False,
         }
@@ -140,12 +137,16 @@ def draw_image(figure, *, width: int):
 def save_figure(run: Run, figure, name: str) -> None:
     """Write a figure, or that of some axes, into the run folder; stamped if its data are synthetic.
 
-    ``name`` is that of the file under ``figures/``, without suffix.
+    Its titles are kept in the file, for those who cannot see it. ``name`` is that of the file under
+    ``figures/``, without suffix.
     """
     figure = getattr(figure, "figure", figure)
     if is_synthetic(run):
         figure.text(1, -0.01, SYNTHETIC_NOTICE, ha="right", va="top", color="#B00020", fontsize=8.5)
-    run.save_figure(figure, name)
+    titles = [figure.get_suptitle(), *(ax.get_title(loc="left") for ax in figure.axes)]
+    said = {"Description": "; ".join(" ".join(title.split()) for title in titles if title)}
+    with atomic_write(run.path(f"figures/{name}.png")) as temporary:
+        figure.savefig(temporary, dpi=110, bbox_inches="tight", metadata=said)
 
 
 def is_synthetic(run: Run) -> bool:
@@ -232,14 +233,14 @@ def plot_spread(
     The boxes stand in this ``order``, emotions in their own colours. ``label`` names the axis, with
     the unit.
     """
+    import seaborn
+
     ax = new_axes(ax, figsize=(5, 3.2))
-    values = [clips.loc[clips[by] == name, column].dropna() for name in order]
-    boxes = ax.boxplot(values, patch_artist=True, showfliers=False)
     colors = emotion_colors(order) if by == "emotion" else dict.fromkeys(order, "#7FA7C9")
-    for box, name in zip(boxes["boxes"], order, strict=True):
-        box.set(facecolor=colors[name], alpha=0.75)
-    ax.set_xticks(range(1, len(order) + 1), order, rotation=45)
-    ax.set_ylabel(label)
+    look = {"hue": by, "palette": colors, "legend": False, "showfliers": False}
+    seaborn.boxplot(clips, x=by, y=column, order=order, ax=ax, **look)
+    ax.tick_params(axis="x", rotation=45)
+    ax.set(xlabel="", ylabel=label)
     return ax
 
 
@@ -274,17 +275,14 @@ def plot_confusion(counts: np.ndarray, classes: list[str], *, ax=None, title: st
 def plot_recall(by_emotion: pd.DataFrame, *, ax=None, title: str = ""):
     """Recall, precision and F1 of each emotion as bars; recall in the emotion's colour."""
     ax = new_axes(ax, figsize=(9, 3.2))
-    place, recall = np.arange(len(by_emotion)), by_emotion["recall"].to_numpy(float)
-    colors = emotion_colors(list(by_emotion.index)).values()
+    bars = by_emotion[["recall", "precision", "f1"]].astype(float)
     low, high = np.array(by_emotion["recall_interval"].tolist(), dtype=float).T
-    ax.bar(place - 0.28, recall, 0.28, color=list(colors))
-    ax.errorbar(place - 0.28, recall, yerr=[recall - low, high - recall], fmt="none",
-                color="#444444", capsize=3, linewidth=1)  # fmt: skip
-    ax.bar(place, by_emotion["precision"], 0.28, color="#BBBBBB", label="precision")
-    ax.bar(place + 0.28, by_emotion["f1"], 0.28, color="#666666", label="F1")
-    ax.set_xticks(place, by_emotion.index)
+    errors = {"recall": [bars["recall"] - low, high - bars["recall"]]}
+    bars.plot.bar(yerr=errors, rot=0, width=0.8, capsize=3, color=["0.4", "0.75", "0.55"], ax=ax)
+    for bar, color in zip(ax.patches, emotion_colors(list(bars.index)).values(), strict=False):
+        bar.set_color(color)
     ax.set(ylim=(0, 1.02), ylabel="share", title=title)
-    ax.legend(title="recall in colour", loc="upper left", bbox_to_anchor=(1, 1))
+    ax.legend(["recall, in colour", "precision", "F1"], loc="upper left", bbox_to_anchor=(1, 1))
     return ax
 
 
@@ -301,26 +299,39 @@ def plot_probabilities(probabilities: pd.Series, *, ax=None, title: str = ""):
     return ax
 
 
+def plot_intervals(
+    values: pd.Series, low: pd.Series, high: pd.Series, *, chance=None, ax=None, title: str = ""
+):
+    """Values of 0 to 1 with their 95 % intervals, one row each from top to bottom.
+
+    The index names the rows, that of the axis is the name of ``values``; ``chance`` is a line.
+    """
+    places = np.arange(len(values))
+    ax = new_axes(ax, figsize=(9, 0.9 + 0.36 * len(values)))
+    ax.hlines(places, low, high, color="#0072B2", linewidth=5, alpha=0.35)
+    ax.plot(values, places, "o", color="#0072B2", markersize=8, clip_on=False)
+    for value, place in zip(values, places, strict=True):
+        ax.annotate(f"{value:.2f}", (value, place), (0, 6), textcoords="offset points", ha="center")
+    if chance is not None:
+        ax.axvline(chance, color="#999999", linestyle=":", linewidth=1)
+        ax.text(chance, len(values) - 0.45, " chance", color="#767676", va="bottom", fontsize=8)
+    ax.set_yticks(places, values.index)
+    ax.set(xlim=(0, 1), ylim=(len(values) - 0.4, -0.8), title=title)
+    ax.set_xlabel(f"{values.name}, with its 95 % interval")
+    return ax
+
+
 def plot_scores(scores: dict[str, dict], *, measure: str = "uar", ax=None, title: str = ""):
     """Models side by side: the measure (uar, accuracy or macro_f1) with its interval, and chance.
 
     The scores are label → result of :func:`helpers.evaluation.scores.score_predictions`.
     """
-    ax = new_axes(ax, figsize=(9, 0.8 + 0.42 * len(scores)))
-    places = range(len(scores))
-    values = [score[measure] for score in scores.values()]
-    low, high = zip(*(score[f"{measure}_interval"] for score in scores.values()), strict=True)
-    ax.hlines(places, low, high, color="#0072B2", linewidth=5, alpha=0.35)
-    ax.plot(values, places, "o", color="#0072B2", markersize=8, clip_on=False)
-    for value, place in zip(values, places, strict=True):
-        ax.annotate(f"{value:.2f}", (value, place), (0, 8), textcoords="offset points", ha="center")
-    chance = next(iter(scores.values()))["chance"]
-    ax.axvline(chance, color="#999999", linestyle=":", linewidth=1)
-    ax.text(chance, len(scores) - 0.45, " chance", color="#767676", va="bottom", fontsize=8)
-    ax.set_yticks(places, scores)
-    ax.set(xlim=(0, 1), ylim=(len(scores) - 0.4, -0.8), title=title)
-    ax.set_xlabel(f"{'UAR' if measure == 'uar' else measure}, with its 95 % interval")
-    return ax
+    table = pd.DataFrame(scores).T
+    values = table[measure].astype(float).rename("UAR" if measure == "uar" else measure)
+    ends = table[f"{measure}_interval"].str
+    return plot_intervals(
+        values, ends[0], ends[1], chance=table["chance"].iloc[0], ax=ax, title=title
+    )
 
 
 def plot_pitch(f0: np.ndarray, *, hop: int, ax=None):
