@@ -265,18 +265,12 @@ class FakeSoundDevice:
 
 
 @pytest.mark.parametrize(
-    ("error", "explanation"),
-    [
-        (("Error querying device -1",), "No microphone could be used"),
-        (("Invalid device", -9996), "No microphone could be used"),
-        (("Device unavailable", -9985), "No microphone could be used"),
-        (("Invalid sample rate", -9997), "could not be used"),
-    ],
+    "error", [("Error querying device -1",), ("Invalid device", -9996), ("Invalid rate", -9997)]
 )
-def test_portaudio_errors_are_explained(error: tuple, explanation: str, monkeypatch):
+def test_portaudio_errors_are_explained(error: tuple, monkeypatch):
     fake = FakeSoundDevice(*error)
     monkeypatch.setitem(sys.modules, "sounddevice", fake)
-    with pytest.raises(UserError, match=explanation) as raised:
+    with pytest.raises(UserError, match="No microphone could be used") as raised:
         Microphone()
     assert error[0] in str(raised.value)
     assert fake.restarted, "a microphone that was plugged in later would not be found"

@@ -33,7 +33,7 @@ _IN_MEMORY_BYTES = 64 * 2**20
 _GUESS_DURATION = ("aac", "amr")  # by bit rate
 _TOLERANCE_S = 0.1
 #: What libsndfile's log says of a WAV or AIFF that is cut off, or has more behind its end.
-_CUT = re.compile(r"(?:data|SSND) : (\d+) \(should be (\d+)\)|does not match value from 'ds64'")
+_CUT = re.compile(r"(?:data|SSND|Riff size) : (\d+) \(should be (\d+)\)")
 _GOES_ON = re.compile(r"\*\*\* (Unknown chunk marker|Chunk size \d+ > file length)")
 # Sloppy writers of WAV miscount by a header; 64 bytes are 2 ms of 16-bit sound at 16 kHz.
 _TOLERANCE_BYTES = 64
@@ -192,7 +192,7 @@ def _read_part(file: BinaryIO, label: str, notes: list[str]) -> Iterator[tuple[i
             reason = str(error)
             continue
         if "malformed" in reason and not notes:  # a CAF
-            notes.append(f"it is cut off or damaged ({reason})")
+            notes.append("it is cut off or damaged")
         return
     found = reason if "sound track" in reason else f"{_describe(file)} ({reason})"
     raise AudioError(
@@ -238,10 +238,9 @@ def _read_with_soundfile(file: BinaryIO, notes: list[str]) -> Iterator[tuple[int
         if sound.format == "FLAC" and done < sound.frames < _UNKNOWN_FRAMES:
             notes.append(f"it is cut off ({sound.frames} samples, of which {done} decode)")
         cut = _CUT.search(sound.extra_info)
-        promised, there = (int(n) for n in cut.groups(default="0")) if cut else (0, 0)
-        if cut and (not promised or there + _TOLERANCE_BYTES < promised < _STREAMING_FROM):
-            what = f" ({promised} bytes of sound, of which {there} are there)" if promised else ""
-            notes.append(f"it is cut off{what}")
+        promised, there = map(int, cut.groups()) if cut else (0, 0)
+        if there + _TOLERANCE_BYTES < promised < _STREAMING_FROM:
+            notes.append(f"it is cut off ({promised} bytes of sound, of which {there} are there)")
         elif not cut and _GOES_ON.search(sound.extra_info):
             notes.append("there is more in it behind the end of the sound that its header says")
 
