@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import os
 import resource
 import socket
@@ -98,10 +99,13 @@ def time_hour(predictor: Predictor, paths: list[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "hour.mp3")
         with soundfile.SoundFile(path, "w", SAMPLE_RATE, 1, format="MP3") as file:
-            place = 0
-            while file.tell() < 3600 * SAMPLE_RATE:
-                file.write(load_audio(paths[place % len(paths)]))
-                place += 1
+            written = 0
+            for clip in itertools.cycle(paths):
+                y = load_audio(clip)
+                file.write(y)
+                written += len(y)
+                if written >= 3600 * SAMPLE_RATE:
+                    break
         before = peak_mb()
         start = time.perf_counter()
         files, windows = predictor.follow_files(path)

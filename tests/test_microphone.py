@@ -27,7 +27,7 @@ SR = 16_000
 CELL = """
 from helpers.app.panel import Panel
 from helpers.models.prediction import Predictor
-panel = Panel(Predictor("model.keras"), record_s=2.0)
+panel = Panel(Predictor("model.keras"), record_s=4.0)
 panel
 """
 
@@ -107,21 +107,20 @@ def test_what_is_spoken_into_the_browser_arrives(speaking: Browser, lab: Lab, re
     panel = open_panel(page, lab)
     before = ""
     for _ in range(2):  # take after take
-        panel.get_by_role("button", name="Speak, 2 s").click()
+        panel.get_by_role("button", name="Speak, 4 s").click()
         expect(panel.get_by_text("s left")).to_be_visible()
         # Until the answer is there, the player is that of the take before.
         page.wait_for_function(f"({SOURCE})() && ({SOURCE})() !== {before!r}")
         before = page.evaluate(SOURCE)
-        expect(panel.get_by_text("Heard: the microphone, 2.0 s").first).to_be_visible()
+        expect(panel.get_by_text("Heard: the microphone, 4.0 s").first).to_be_visible()
         y = heard_by(page)
-        assert 2.0 <= len(y) / SR < 2.1
+        assert 4.0 <= len(y) / SR < 4.1
         assert match(y, recording) > 0.99
     page.locator(".ser-words").click()
     page.keyboard.press("Space")
     expect(panel.get_by_text("s left")).to_be_visible()
-    page.wait_for_timeout(700)
     page.keyboard.press("Space")  # a second press ends early
-    expect(panel.get_by_text("Heard: the microphone, 0")).to_be_visible()
+    expect(panel.get_by_text(re.compile("Heard: the microphone, [0-3]"))).to_be_visible()
     expect(panel.locator("audio")).to_have_count(1 + 3)  # the answer, and those before
     with page.expect_download() as download:
         panel.get_by_role("link", name="Answers so far (3)").click()
@@ -162,9 +161,9 @@ def test_a_browser_without_a_microphone_leaves_the_one_of_the_machine(lab: Lab):
         expect(panel.get_by_title("which microphone")).to_have_text("the kernel's machine")
         reason = why_no_microphone()
         if reason:  # never record the person who runs the tests
-            panel.get_by_role("button", name="Speak, 2 s").click()
+            panel.get_by_role("button", name="Speak, 4 s").click()
             expect(panel.get_by_text(reason)).to_be_visible()
-        expect(panel.get_by_role("button", name="Speak, 2 s")).to_be_enabled()
+        expect(panel.get_by_role("button", name="Speak, 4 s")).to_be_enabled()
 
 
 def why_no_microphone() -> str:
