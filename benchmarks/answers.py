@@ -84,7 +84,7 @@ def time_panel(predictor: Predictor, paths: list[str]) -> None:
     times, message = [], {"rate": RATE, "first": True, "last": False, "live": False}
     ended = message | {"first": False, "last": True}
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
-        for _ in range(30):
+        for _ in range(13):
             panel.recorder._receive(panel.recorder, message, [first])
             times += repeat(lambda: panel.recorder._receive(None, ended, [last]), 1)
         panel.recorder._receive(None, message | {"live": True}, [first])
@@ -111,7 +111,8 @@ def time_hour(predictor: Predictor, paths: list[str]) -> None:
         files, windows = predictor.follow_files(path)
         passed, worked = time.perf_counter() - start, time.process_time() - worked
         print(
-            f"an hour as MP3: {passed:.0f} s, {worked:.0f} s of a core, {len(windows)} windows, {peak_mb() - before:.0f} MB "
+            f"an hour as MP3: {passed:.0f} s, {worked:.0f} s of a core, "
+            f"{len(windows)} windows, {peak_mb() - before:.0f} MB "
             f"above the {before:.0f} MB of before, error {files['error'][0]!r}"
         )
 
