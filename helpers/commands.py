@@ -133,7 +133,9 @@ def live(arguments: argparse.Namespace) -> int:
     from helpers.sound.microphone import Microphone
 
     predictor = _open_predictor(_find_model(arguments))
-    with Microphone(arguments.device) as microphone:
+    predictor.warm_up()
+    device = arguments.device
+    with Microphone(int(device) if device and device.isdecimal() else device) as microphone:
         talk = Live(predictor, sr=microphone.rate)
         watch(talk, microphone, seconds=arguments.seconds)
     if arguments.save:

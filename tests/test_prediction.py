@@ -105,7 +105,7 @@ def test_patterns_that_no_shell_expanded(sounds, tmp_path):
 def test_windows_follow_what_is_heard(predictor, mfcc_path):
     low, high, silence = voice(150, duration_s=4.0), voice(3000, duration_s=4.0), np.zeros(64_000)
     y = np.concatenate([low, silence, high]).astype("float32")
-    found = predictor.predict_windows(y)
+    found = predictor.follow_audio(y)[1]
     half = SETTINGS.clip_s / 2
     np.testing.assert_allclose(found["start_s"], np.arange(len(found)) * half)
     assert found["end_s"].iloc[-1] == pytest.approx(12.0)
@@ -114,10 +114,10 @@ def test_windows_follow_what_is_heard(predictor, mfcc_path):
     quiet = found[(found["start_s"] > 4) & (found["end_s"] < 8)]
     assert len(quiet) and (quiet["emotion"] == "").all() and not quiet["sure"].any()
     assert quiet[CLASSES].isna().all(axis=None)
-    one = predictor.predict_windows(voice(800, duration_s=0.5))
+    one = predictor.follow_audio(voice(800, duration_s=0.5))[1]
     assert len(one) == 1 and one["end_s"][0] == 0.5
     # The whole clip in one row, as in training.
-    assert Predictor(mfcc_path).predict_windows(y)["end_s"].tolist() == [12.0]
+    assert Predictor(mfcc_path).follow_audio(y)[1]["end_s"].tolist() == [12.0]
 
 
 # ---------------------------------------------------------------------------- the table
@@ -212,7 +212,7 @@ def test_broken_files_are_rows_with_their_error(predictor, sounds, bad):
 
 @pytest.mark.parametrize("n", [2.01, 3, 3.51, 4.99])
 def test_windows_cover_a_long_recording(predictor, n):
-    found = predictor.predict_windows(voice(duration_s=n * SETTINGS.clip_s))
+    found = predictor.follow_audio(voice(duration_s=n * SETTINGS.clip_s))[1]
     assert found["end_s"].iloc[-1] == pytest.approx(n, abs=1e-3)
     # Half overlaps: each starts half a window after the one before, and none is a stub.
     np.testing.assert_allclose(found["start_s"], 0.5 * np.arange(len(found)))

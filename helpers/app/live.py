@@ -81,7 +81,7 @@ class Live:
         UserError
             The microphone is muted, or hardly anything was recorded.
         """
-        sound = np.concatenate(self._blocks)
+        sound = np.concatenate([self._last[:0], *self._blocks])
         check_muted(sound)
         return check_waveform(sound, sr=self.sr, name="the microphone")
 

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from IPython.display import HTML, Image, clear_output, display
 
-from helpers.app.live import Live
+from helpers.app.live import LONGEST_S, Live
 from helpers.app.recorder import Recorder
 from helpers.corpora import class_order
 from helpers.errors import UserError
@@ -167,7 +167,7 @@ class Panel(widgets.VBox):
         self._rows: list[pd.Series] = []
         self.upload.observe(self._upload, names="value")
         self.listen.on_click(self._listen)
-        hint = widgets.HTML(f"any format, up to {_MAX_UPLOAD_MB} MB")
+        hint = widgets.HTML(f"any format, up to {_MAX_UPLOAD_MB} MB and 10 minutes")
         rows = [self.recorder, widgets.HBox([self.upload, hint], layout=_WRAP)]
         if len(self.samples):
             rows.append(widgets.HBox([self.listen, self.sample], layout=_WRAP))
@@ -234,7 +234,11 @@ class Panel(widgets.VBox):
         if not change["new"]:
             return
         file = change["new"][0]
-        self.answer(lambda: load_audio(file["content"], name=file["name"]), name=file["name"])
+
+        def hear() -> np.ndarray:
+            return load_audio(file["content"], name=file["name"], longest_s=LONGEST_S)
+
+        self.answer(hear, name=file["name"])
         self.upload.value = ()  # so that the same file can be chosen again
 
     def _listen(self, _button: widgets.Button) -> None:

@@ -57,7 +57,7 @@ async function openBrowser(deviceId, limit_s, onBlock) {
     close() {
       tap.port.onmessage = null;
       stream.getTracks().forEach((track) => track.stop());
-      context.close();
+      if (context.state !== "closed") context.close();
     },
   };
 }
@@ -172,8 +172,10 @@ function render({ model, el }) {
 
   function press(isLive) {
     if (!session) start(isLive);
-    else if (session.source) session.last = true; // a second press ends early
-    else rest("");
+    else if (session.source) {
+      session.last = true; // a second press ends early, also where the kernel is busy
+      session.source.close();
+    } else rest("");
   }
 
   function draw(answer) {

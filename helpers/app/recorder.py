@@ -61,7 +61,11 @@ class Recorder(anywidget.AnyWidget):
             answer = {"heard_s": self._live.heard_s, "peak": peak_dbfs(block)}
             answer["last"] = bool(content.get("last"))
             if content.get("live"):
-                answer |= _describe(self._live.estimate(), self.predictor.classes)
+                row = self._live.estimate()
+                answer |= {"said": say(row), "emotion": row["emotion"]}
+                # NaN is no JSON.
+                known = [] if row["reason"] else self.predictor.classes
+                answer["probabilities"] = {name: round(row[name], 4) for name in known}
             self.send(answer)
             if answer["last"]:
                 live = self._live
@@ -89,9 +93,3 @@ class Recorder(anywidget.AnyWidget):
 def _to_samples(buffers: list) -> np.ndarray:
     sound = bytes(buffers[0]) if buffers else b""
     return np.frombuffer(sound[: len(sound) // 4 * 4], dtype="float32")
-
-
-def _describe(row: dict, classes: list[str]) -> dict:
-    """An estimate as a page can read it; NaN is no JSON."""
-    probabilities = {} if row["reason"] else {name: round(row[name], 4) for name in classes}
-    return {"said": say(row), "emotion": row["emotion"], "probabilities": probabilities}

@@ -53,16 +53,11 @@ def judge_speech(y: np.ndarray) -> str:
 
 
 def measure_speech(y: np.ndarray) -> tuple[float, float]:
-    """What a voice does all the time, and machines and instruments do not.
+    """For how many seconds the pitch glides, and by how many dB the spectrum changes.
 
-    Returns
-    -------
-    glide_s : float
-        For how long the pitch glides: 0.1 to 2 semitones in 20 ms. Noise has no pitch, that of a
-        hum or a string stands still.
-    movement_db : float
-        How much the shape of the spectrum changes within 100 ms: third quartile over the audible
-        frames of the root mean square over 20 mel bands. Syllables change it, hum and noise do not.
+    A voice glides by 0.1 to 2 semitones in 20 ms; noise has no pitch, and that of a hum or a string
+    stands still. Syllables change the shape of the spectrum, 20 mel bands, within 100 ms: the third
+    quartile over the audible frames of their root mean square.
     """
     hop = round(_HOP_S * SAMPLE_RATE)
     steps = np.abs(np.diff(12 * np.log2(track_pitch(y, hop=hop).f0)))

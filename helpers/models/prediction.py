@@ -131,10 +131,6 @@ class Predictor:
         """The first table of :meth:`follow_audio`, which has the parameters: one row."""
         return self.follow_audio(y, sr, name=name)[0]
 
-    def predict_windows(self, y: np.ndarray, sr: int = SAMPLE_RATE) -> pd.DataFrame:
-        """The second table of :meth:`follow_audio`, which has the parameters: answers over time."""
-        return self.follow_audio(y, sr)[1]
-
     def follow_audio(
         self, y: np.ndarray, sr: int = SAMPLE_RATE, *, name: str = ""
     ) -> tuple[pd.DataFrame, pd.DataFrame]:

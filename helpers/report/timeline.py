@@ -9,24 +9,10 @@ from helpers.report import plots
 
 
 def find_spells(windows: pd.DataFrame) -> pd.DataFrame:
-    """Stretches in which the likeliest emotion stays the same.
+    """Stretches of a recording in which the likeliest emotion stays the same, one row each.
 
-    Parameters
-    ----------
-    windows : pd.DataFrame
-        Of one recording, in order: ``start_s end_s emotion reason``.
-
-    Returns
-    -------
-    pd.DataFrame
-        One row per stretch: ``start_s end_s said``, an emotion or why there is none. Windows
-        overlap: a stretch ends where the next one begins.
-
-    Examples
-    --------
-    >>> windows = pd.DataFrame({"start_s": [0, 1, 2], "end_s": [2, 3, 4], "reason": ""})
-    >>> find_spells(windows.assign(emotion=["sad", "sad", "happy"])).to_numpy().tolist()
-    [[0, 2, 'sad'], [2, 4, 'happy']]
+    ``start_s end_s said``: an emotion, or why there is none. Windows overlap; a stretch ends where
+    the next one begins.
     """
     said = windows["emotion"].where(windows["reason"] == "", windows["reason"])
     first = said != said.shift()
