@@ -123,6 +123,15 @@ def test_the_panel_answers_in_jupyterlab(page: Page, lab: Lab, tmp_path: Path):
     assert "Traceback" not in page.locator(".jp-Notebook").inner_text()
 
 
+def test_no_page_is_wider_than_a_phone(browser: Browser, demo_run: Path):
+    context = browser.new_context(viewport={"width": 390, "height": 800}, offline=True)
+    page = context.new_page()
+    for path in sorted((demo_run / "demo").glob("*.html")):
+        page.goto(path.as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, path.name
+    context.close()
+
+
 def expect_answer(panel: Locator) -> None:
     """Words, a player that holds a sound, and the picture are on the page."""
     expect(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import shutil
 from pathlib import Path
 
 import nbformat
@@ -252,7 +253,10 @@ def test_answers_of_the_exercises_run(run, step, tmp_path, monkeypatch):
     assert len(answers) >= 3
     notebook.cells = notebook.cells[: set_up + 1] + [nbformat.v4.new_code_cell(a) for a in answers]
     nbformat.write(notebook, tmp_path / "answers.ipynb")
-    monkeypatch.setenv("SER_OUTPUTS", str(run.parent))
+    # In a copy of the run: the set-up of 01 begins a run anew.
+    shutil.copytree(run, tmp_path / "outputs/demo")
+    (tmp_path / "outputs/.cache").symlink_to(run.parent / ".cache")
+    monkeypatch.setenv("SER_OUTPUTS", str(tmp_path / "outputs"))
     monkeypatch.delenv("MPLBACKEND", raising=False)
     done = papermill.execute_notebook(
         str(tmp_path / "answers.ipynb"),
