@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from helpers.experiments import baselines
-from helpers.experiments.baselines import ablate, change_clips, draw_clips
+from helpers.experiments.baselines import ablate, change_clips
 from helpers.features.extract import compute_features
 from helpers.sound.audio import SAMPLE_RATE, load_audio
 from helpers.sound.augment import add_noise, change_gain
@@ -77,9 +77,3 @@ def test_the_test_side_is_never_heard_and_sides_do_not_mix(clips, monkeypatch):
     assert len(held) == 6 and set(held["speaker"]) == {"c"}
     assert found.loc["nothing", "as recorded"] == 1.0  # dark or bright: a child could tell
     assert ((found >= 0) & (found <= 1)).all(axis=None)
-
-
-def test_the_side_to_be_learned_is_drawn_evenly(clips):
-    few = draw_clips(clips[:18], 8, seed=0)  # 12 sad and angry of a, 6 sad of b
-    assert few["emotion"].value_counts().to_dict() == {"sad": 4, "angry": 4}
-    assert few.equals(draw_clips(clips[:18], 8, seed=0))

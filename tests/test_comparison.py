@@ -122,9 +122,3 @@ def test_what_cannot_be_compared_is_refused(answers, classes, message):
     first, second = make_run("a", GOOD), make_run("b", answers, classes=classes)
     with pytest.raises(UserError, match=message):
         compare_runs(first, second)
-
-
-def test_a_run_without_06_is_named(capsys):
-    make_run("a", GOOD)
-    assert main(["compare", "a", "none"]) == 2
-    assert "none" in capsys.readouterr().err

@@ -9,7 +9,6 @@ import pytest
 from helpers.experiments.baselines import group_importance
 from helpers.features.effects import (
     effect_intervals,
-    embed,
     group_columns,
     measure_effects,
 )
@@ -103,15 +102,3 @@ def test_importance_finds_the_group_that_tells_and_never_looks_at_the_test_side(
     features.loc[split == "test"] = np.nan
     again, _ = group_importance(features, clips["emotion"], split, groups)
     pd.testing.assert_frame_equal(found, again)
-
-
-def test_neighbours_stay_neighbours():
-    rng = np.random.default_rng(0)
-    far = 50 * rng.normal(size=(3, 8))
-    features = pd.DataFrame(np.repeat(far, 20, axis=0) + rng.normal(size=(60, 8)))
-    places = embed(features)
-    assert places.shape == (60, 2)
-    distance = np.linalg.norm(places[:, None] - places[None], axis=2)
-    np.fill_diagonal(distance, np.inf)
-    assert (distance.argmin(axis=1) // 20 == np.arange(60) // 20).all()
-    np.testing.assert_array_equal(places, embed(features))

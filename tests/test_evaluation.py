@@ -19,7 +19,6 @@ from helpers.evaluation.scores import (
     Bootstrap,
     accuracy,
     confusion_counts,
-    format_score,
     score_by_emotion,
     score_predictions,
     uar,
@@ -132,13 +131,6 @@ def test_two_kinds_of_speakers_give_the_interval_of_their_number():
     as_clips = score_predictions(clips.assign(speaker="own-0"), CLASSES, protocol="x")
     assert as_clips["interval_unit"] == "clip"
     np.testing.assert_allclose(as_clips["accuracy_interval"], [0.45, 0.55], atol=0.01)
-
-
-@pytest.mark.parametrize(("n_speakers", "unit"), [(1, "clip"), (2, "clip"), (3, "speaker")])
-def test_the_unit_of_the_interval_is_said(n_speakers, unit):
-    score = score_predictions(make_predictions(n_speakers), CLASSES, protocol="x", n_resamples=20)
-    assert score["interval_unit"] == unit
-    assert format_score(score).endswith(f"95 % interval over {unit}s")
 
 
 def test_counts_apart_add_up():

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
 from tiny import CLASSES, SETTINGS, build_tiny_body, tone
 
 from helpers.errors import UserError
@@ -26,8 +25,7 @@ from helpers.models.builders import build_cnn, build_lstm, with_front_end
 from helpers.models.modelfile import apply_temperature, make_card, save_model
 from helpers.models.prediction import Predictor
 from helpers.models.training import prepare_keras
-from helpers.report.figures import plot_explanation, plot_profile
-from helpers.report.plots import EMOTION_COLORS
+from helpers.report.figures import plot_explanation
 from helpers.sound.audio import fit_clip
 
 BAND = 5  # the only one that the one-eared body listens to
@@ -113,19 +111,6 @@ def test_credits_add_up_to_the_gain(predictors, kind):
         assert most > 0.1  # there is something to add up
         for credit, gain in every:
             assert credit.sum() == pytest.approx(gain, abs=0.04 * most)
-
-
-def test_many_clips_are_explained_as_each_alone(predictors):
-    front, body = predictors["cnn"].model.layers[-2:]
-    fitted = [fit_clip(y, SETTINGS.n_samples) for y in sounds()]
-    frames = np.concatenate([front(y[None]).numpy() for y in fitted] * 3)
-    targets = np.arange(len(frames)) % 3
-    options = {"temperature": 1.0, "steps": 16}
-    together = integrate_gradients(body, frames, targets, **options)
-    for place in (0, 5, len(frames) - 1):
-        one = slice(place, place + 1)
-        alone = integrate_gradients(body, frames[one], targets[one], **options)
-        np.testing.assert_allclose(together[place], alone[0], atol=1e-6)
 
 
 # ---------------------------------------------------------------------------- one clip
@@ -294,17 +279,3 @@ def test_frequency_ticks_stand_at_their_bands(made_up):
     left, right, *_ = picture.images[0].get_extent()
     step_s = SETTINGS.hop / 16_000
     assert left == -step_s / 2 and right == pytest.approx(1.0 + step_s / 2)
-
-
-def test_profile_is_drawn_in_the_colours_of_the_emotions():
-    hz = pd.Index([100.0, 500.0, 2000.0, 6000.0], name="band_hz")
-    profile = pd.DataFrame({"sad": [0.1, 0.2, 0.3, 0.4], "angry": 0.25}, index=hz)
-    ax = plot_profile(profile, ax=Figure().add_subplot(), title="low or high")
-    ax.figure.canvas.draw()
-    assert ax.get_title() == "low or high" and "Hz" in ax.get_xlabel() and "%" in ax.get_ylabel()
-    lines = {line.get_label(): line for line in ax.get_lines()}
-    for name in ("sad", "angry"):
-        assert lines[name].get_color() == EMOTION_COLORS[name]
-        np.testing.assert_array_equal(lines[name].get_xdata(), hz)
-    np.testing.assert_allclose(lines["angry"].get_ydata(), 25)
-    assert (np.diff(lines["sad"].get_ydata()) > 0).all()

@@ -297,16 +297,6 @@ def test_a_stopped_extraction_is_carried_on(clips, tmp_path, computed):
     assert len(computed) == len(clips) + 1
 
 
-def test_moved_and_copied_clips_are_found_again(clips, tmp_path, computed):
-    before = extract_features(clips, family="mfcc40", cache=tmp_path / "cache")
-    moved = clips.assign(
-        path=[shutil.copy(p, tmp_path / f"{i}.bin") for i, p in clips.path.items()]
-    )
-    after = extract_features(moved, family="mfcc40", cache=tmp_path / "cache")
-    assert len(computed) == len(clips)
-    pd.testing.assert_frame_equal(before, after)
-
-
 @pytest.mark.parametrize(
     ("module", "old", "new", "is_new"),
     [
@@ -393,27 +383,3 @@ def test_no_clips_give_an_empty_table(tmp_path):
     none = pd.DataFrame({"path": pd.Series([], dtype=str)})
     assert extract_features(none, family="logmel", cache=tmp_path).shape == (0, N_FRAMES, 64)
     assert extract_features(none, family="mfcc40", cache=tmp_path).shape == (0, 40)
-
-
-def test_processes_change_nothing(tmp_path):
-    folder = tmp_path / "clips"
-    folder.mkdir()
-    for seed in range(70):  # enough for several processes
-        soundfile.write(folder / f"{seed}.wav", make_voice(seed, seconds=0.3), SAMPLE_RATE)
-    table = pd.DataFrame({"path": sorted(map(str, folder.iterdir()))})
-
-    serial = extract_features(table, family="mfcc40", n_jobs=1, cache=tmp_path / "serial")
-    parallel = extract_features(table, family="mfcc40", n_jobs=2, cache=tmp_path / "parallel")
-    pd.testing.assert_frame_equal(serial, parallel, **TOLERANCE)
-
-
-@pytest.mark.corpora
-def test_real_speech_gives_human_pitch(real_data):
-    from helpers.corpora import load_corpora
-
-    clips = load_corpora("ravdess").groupby("gender").head(4)
-    rows = clips["path"].map(lambda p: compute_features(load_audio(p), family="functionals"))
-    table = pd.DataFrame(rows.tolist(), index=clips.index)
-    assert np.isfinite(table.to_numpy()).all()
-    pitch = table["f0_mean"].groupby(clips["gender"]).mean()
-    assert 80 < pitch["male"] < pitch["female"] < 400

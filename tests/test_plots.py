@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from matplotlib import font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -67,18 +66,6 @@ def test_dollar_signs_are_no_mathematics(text):
     ax.figure.canvas.draw()  # mathematics that is none raises here
     assert ax.title.get_parse_math() is False
     assert ax.get_xticklabels()[0].get_text() == text
-
-
-@pytest.mark.skipif(
-    not {"Noto Sans CJK JP", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei", "IPAGothic"}
-    & set(font_manager.get_font_names()),
-    reason="no font for Japanese here",
-)
-def test_letters_of_another_script_are_drawn(recwarn):
-    ax = make_axes()
-    ax.set_title("喜び")
-    ax.figure.canvas.draw()
-    assert not [warning for warning in recwarn if "missing from font" in str(warning.message)]
 
 
 def make_clips() -> pd.DataFrame:

@@ -26,7 +26,6 @@ from helpers.sound.disturbances import (
     keep_first,
     leave,
     make_music,
-    make_rng,
     tilt_spectrum,
 )
 
@@ -113,10 +112,6 @@ def test_what_is_drawn_hangs_on_seed_clip_and_group(white):
     np.testing.assert_allclose(noise("white noise 30 dB"), ten / 10, atol=1e-6)
     for other in (noise(clip="b.wav"), noise(seed=1), noise("music 10 dB")):
         assert abs(np.corrcoef(ten, other)[0, 1]) < 0.1
-
-
-def test_generators_are_the_same_on_any_machine():
-    assert make_rng(0, "03-01-01.wav", "room").integers(1000, size=3).tolist() == [8, 614, 207]
 
 
 def test_the_two_places_in_the_room_are_6_db_apart():
@@ -361,13 +356,6 @@ def test_neither_order_nor_company_of_clips_matters(predictor, clips):
     assert 0 < table["same"].min() < 1  # some clips change, and the same ones each time
 
 
-def test_all_conditions(predictor, clips):
-    table = measure_robustness(predictor, clips[:3], voices=clips)
-    assert table["note"].tolist() == [""] * (len(CONDITIONS) + 1)
-    assert (table["n"] == 3).all()
-    assert table["condition"].tolist() == ["as recorded", *BY_NAME]
-
-
 # ---------------------------------------------------------------------------- checks and figure
 
 
@@ -383,18 +371,6 @@ def make_table() -> pd.DataFrame:
         ("gain", "gain 2 dB", 2, 40, 0.61, -0.01, nan, 0.95, 0.95, True, ""),
     ]
     return pd.DataFrame(rows, columns=COLUMNS).astype({"passed": object})
-
-
-def test_checks_are_one_row_per_limit():
-    checks = to_checks(make_table())
-    assert checks.columns.tolist() == ["test", "measure", "found", "limit", "passed", "n"]
-    assert checks.astype(object).where(checks.notna(), None).to_numpy().tolist() == [
-        ["white noise 20 dB", "UAR drop", 0.1, 0.05, False, 40],
-        ["white noise 20 dB", "unchanged predictions", 0.92, 0.9, True, 40],
-        ["MP3 16 kbit/s", "UAR drop", None, 0.05, None, 0],
-        ["MP3 16 kbit/s", "unchanged predictions", None, 0.5, None, 0],
-        ["gain 2 dB", "unchanged predictions", 0.95, 0.95, True, 40],
-    ]
 
 
 def test_the_figure_shows_each_condition_and_curve():
