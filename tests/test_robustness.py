@@ -297,14 +297,6 @@ def test_what_fails_is_left_out_and_said(tmp_path):
     assert checks["passed"].tolist() == [True, None] and checks["n"].tolist() == [3, 0]
 
 
-def test_a_clip_that_cannot_be_read_is_left_out_everywhere(tmp_path):
-    clips = write_peaks(tmp_path, [0.1, 0.3, 0.5], ["sad", "neutral", "angry"])
-    Path(clips["path"][1]).write_text("no sound")
-    table = measure_robustness(Ear(), clips, voices=clips[:1], conditions=[SAME])
-    assert table["n"].tolist() == [2, 2] and table["uar"].tolist() == [1, 1]
-    assert table["note"].str.startswith("1 of 3 clips failed: " + clips["path"][1]).all()
-
-
 def test_babble_is_made_of_five_others(tmp_path):
     (tmp_path / "voices").mkdir()
     peaks = [0.01 * place for place in range(1, 13)]
@@ -386,7 +378,7 @@ def test_the_figure_shows_each_condition_and_curve():
     heights = {text.get_text(): text.xy[1] for text in noise.texts}
     assert heights == pytest.approx({"as recorded": 0.6, "chance": 0.125})
     points, limits = conditions.collections
-    np.testing.assert_allclose(points.get_offsets().data[:, 0], table["same"][1:])
+    np.testing.assert_allclose(points.get_offsets().data[:, 0], table["same"][1:].dropna())
     np.testing.assert_allclose(limits.get_offsets().data[:, 0], table["needed_same"][1:])
     names = [label.get_text() for label in conditions.get_yticklabels()]
     assert names == table["condition"].tolist()[1:]
