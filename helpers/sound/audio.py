@@ -239,7 +239,7 @@ def _mix_down(
         frames += len(block)
         if frames > longest_s * rate:
             found = f"more than {longest_s / 60:g} minutes of sound"
-            raise AudioError(label, found, "a shorter recording", "Split it.")
+            raise AudioError(label, found, "expected a shorter recording. Split it.")
         part = resampler.resample_chunk(mono) if resampler else mono
         sound += np.asarray(part, dtype="float32").tobytes()
     _check_length(frames, rate, label)
