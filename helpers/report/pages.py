@@ -77,9 +77,9 @@ def _export_notebook(run: Run, step: str) -> None:
                 output["data"].setdefault("text/html", "<p>This part needs JupyterLab.</p>")
                 image = f'<img alt="{escape(heading)}" '
                 output["data"]["text/html"] = output["data"]["text/html"].replace("<img ", image)
-    place = NOTEBOOKS.index(step) if step in NOTEBOOKS else 0
-    ways = [("← " + name, f"{name}.html") for name in NOTEBOOKS[max(place - 1, 0) : place]]
-    ways += [(name + " →", f"{name}.html") for name in NOTEBOOKS[place + 1 : place + 2]]
+    before, _, after = (" ".join(NOTEBOOKS) + " ").partition(f"{step} ")
+    ways = [(f"← {name}", f"{name}.html") for name in before.split()[-1:]]
+    ways += [(f"{name} →", f"{name}.html") for name in after.split()[:1]]
     resources = {"metadata": {"name": f"{step}, run {run.name}"}, "ways": ways}
     template = Path(__file__).with_name("templates") / "notebook.html"
     exporter = HTMLExporter(raw_template=template.read_text(encoding="utf-8"))
@@ -91,11 +91,10 @@ def _describe_figure(run: Run, name: str) -> str:
     """The titles of a saved figure, which :meth:`helpers.runs.Run.save_figure` wrote into it."""
     from PIL import Image
 
-    path = run.path(f"figures/{name}.png")
-    if path.exists():
-        with suppress(OSError), Image.open(path) as image:
-            return image.info.get("Description") or name.replace("_", " ")
-    return name.replace("_", " ")
+    described = ""
+    with suppress(OSError), Image.open(run.path(f"figures/{name}.png")) as image:
+        described = image.info.get("Description")
+    return described or name.replace("_", " ")
 
 
 def _number(value: object, form: str = ".3f") -> str:
