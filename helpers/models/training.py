@@ -71,6 +71,7 @@ def prepare_keras(seed: int) -> None:
     import keras
     import tensorflow as tf
 
+    tf.get_logger().setLevel("ERROR")  # it warns when several networks are trained in a row
     keras.utils.clear_session()
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()

@@ -91,9 +91,9 @@ def _export_notebook(run: Run, step: str) -> None:
                 shown = output["data"]["text/html"]
                 image = f'<img alt="{escape(heading)}" '
                 output["data"]["text/html"] = re.sub("<img (?!alt=)", image, shown)
-    place = NOTEBOOKS.index(step) if step in NOTEBOOKS else 0
-    ways = [("← " + name, f"{name}.html") for name in NOTEBOOKS[max(place - 1, 0) : place]]
-    ways += [(name + " →", f"{name}.html") for name in NOTEBOOKS[place + 1 : place + 2]]
+    before, _, after = (" ".join(NOTEBOOKS) + " ").partition(f"{step} ")
+    ways = [(f"← {name}", f"{name}.html") for name in before.split()[-1:]]
+    ways += [(f"{name} →", f"{name}.html") for name in after.split()[:1]]
     resources = {"metadata": {"name": f"{step}, run {run.name}"}, "ways": ways}
     template = Path(__file__).with_name("templates") / "notebook.html"
     exporter = HTMLExporter(raw_template=template.read_text(encoding="utf-8"))
@@ -105,11 +105,10 @@ def _describe_figure(run: Run, name: str) -> str:
     """The titles of a figure of :func:`helpers.report.plots.save_figure`."""
     from PIL import Image
 
-    path = run.path(f"figures/{name}.png")
-    if path.exists():
-        with suppress(OSError), Image.open(path) as image:
-            return image.info.get("Description") or name.replace("_", " ")
-    return name.replace("_", " ")
+    described = ""
+    with suppress(OSError), Image.open(run.path(f"figures/{name}.png")) as image:
+        described = image.info.get("Description")
+    return described or name.replace("_", " ")
 
 
 def describe_model(card: dict, metrics: dict | None = None) -> dict:
