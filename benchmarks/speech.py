@@ -1,7 +1,8 @@
 """How often a sound without speech gets an emotion, and how often speech gets none.
 
 Needs RAVDESS and TESS (`ser corpora get …`) in SER_DATA or data/; EmoDB and nEMO if they are there.
-The thresholds were chosen on TESS, EmoDB, nEMO and other draws of the same kinds of sounds.
+The thresholds were chosen on clips of TESS, EmoDB, nEMO and RAVDESS, and on other draws of the same
+kinds of sounds: on none of these corpora is the share of refused clips a clean test.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ REASONS = {
 _SHORTEST_S = 0.3
 _QUIET_PEAK = 0.003  # -50 dBFS; the softest of 2452 published clips has -46
 _FULL_SCALE, _CLIPPED = 0.98, 0.05  # share of the samples; of 9060 published clips at most 0.003
-# Chosen on EmoDB, nEMO and TESS, against synthesised noise, hum and music.
+# Chosen on EmoDB, nEMO, TESS and RAVDESS, against synthesised noise, hum and music.
 _GLIDE_S, _MOVEMENT_DB = 0.15, 4.0
 _LIVELY_DB = 12.0  # of movement: somebody speaks, though on one note or in a whisper
 _HOP_S, _FRAME = 0.02, 512
