@@ -142,7 +142,7 @@ def test_what_is_seen_is_what_is_heard(predictors):
 def test_the_likeliest_emotion_is_explained(predictors):
     for predictor in predictors.values():
         for y in sounds():
-            assert explain_clip(predictor, y).emotion == predictor.predict_audio(y)["emotion"][0]
+            assert explain_clip(predictor, y).emotion == predictor.predict_waves([y])["emotion"][0]
 
 
 def test_models_on_functionals_have_no_picture(tmp_path):
