@@ -296,7 +296,7 @@ def publish(run: Run, clips: pd.DataFrame) -> None:
     home = Run(outputs_home() / "pretrained")
     home.save_json(metrics, "metrics.json")
     description = describe_model(card, metrics)
-    description["limits"].append(NOTE)
+    description["warnings"].append(NOTE)
     home.save_text(render("card.html", **description), "model_card.html")
     update_card(path, home.path("model.keras"), note=NOTE, description=description)
     print(f"{home.folder}: model.keras, metrics.json, model_card.html")
