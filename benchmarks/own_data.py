@@ -11,6 +11,7 @@ installed (``benchmarks/requirements.txt``).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,7 @@ def main() -> None:
         run = Run(outputs_home() / "own_data")
         start = outputs_home() / "pretraining" / f"without {corpus}.keras"
         for setting, splits in choose_splits(clips).items():
-            for system, answers in ask_all(clips, splits, start, run, setting).items():
+            for system, answers in ask_all(clips, splits, start, run, setting):
                 score = score_predictions(answers, class_order(emotions), protocol=PROTOCOLS[0])
                 row = {"corpus": corpus, "learned from": setting, "system": system}
                 row |= {"uar": score["uar"], "n": score["n"], "speakers": score["n_speakers"]}
@@ -81,8 +82,10 @@ def choose_splits(clips: pd.DataFrame) -> dict[str, list[pd.Series]]:
     }
 
 
-def ask_all(clips, splits, start: Path, run: Run, setting: str) -> dict[str, pd.DataFrame]:
-    """Answers of each system on the test sides."""
+def ask_all(
+    clips, splits, start: Path, run: Run, setting: str
+) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Answers of each system on the test sides, the slow ones last."""
     for split in splits:
         check_split(clips, split)
     classes = class_order(clips["emotion"])
@@ -106,14 +109,12 @@ def ask_all(clips, splits, start: Path, run: Run, setting: str) -> dict[str, pd.
         systems["cnn from scratch"] = lambda split: RECIPES["cnn"].fit_predict(
             frames, clips, split, classes=classes, seed=0
         )
-    answers = {}
     for name, ask in systems.items():
         parts = []
         for split in splits:
             tested = clips.loc[split == "test", ["emotion", "speaker"]].reset_index(drop=True)
             parts.append(tested.assign(predicted=np.asarray(ask(split)["predicted"])))
-        answers[name] = pd.concat(parts, ignore_index=True)
-    return answers
+        yield name, pd.concat(parts, ignore_index=True)
 
 
 def ask_as_it_is(clips, split, start: Path, fine) -> pd.DataFrame:

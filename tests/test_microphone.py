@@ -176,7 +176,7 @@ def why_no_microphone() -> str:
     except OSError:  # the package is there, PortAudio is not
         return "sudo apt install libportaudio2"
     inputs = [device for device in sounddevice.query_devices() if device["max_input_channels"]]
-    return "" if inputs else "No microphone was found"
+    return "" if inputs else "No microphone could be used"
 
 
 # ---- The kernel's side ----
