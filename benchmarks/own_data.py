@@ -5,8 +5,8 @@
 EmoDB and nEMO are each taken as somebody's own clips. The model to begin from has never met the
 corpus: it is the part ``without <corpus>`` of ``pretrain.py``, which must have run. Everybody is
 tested by models that have not heard them: one speaker at a time, or all others where few are there
-to learn from. ``benchmarks/own_data.csv`` is the table. ComParE-2016 is asked where openSMILE is
-installed (``benchmarks/requirements.txt``).
+to learn from. ``benchmarks/own_data.csv`` is the table; a row that it has is not made again.
+ComParE-2016 is asked where openSMILE is installed (``benchmarks/requirements.txt``).
 """
 
 from __future__ import annotations
@@ -37,14 +37,15 @@ FEW_SPEAKERS, FEW_CLIPS = 4, 20  # to learn from; clips of an emotion
 
 
 def main() -> None:
-    rows = []
+    rows = pd.read_csv(TABLE).to_dict("records") if TABLE.is_file() else []
     for corpus, emotions in CORPORA.items():
         clips = load_corpora(corpus)
         clips = clips[clips["emotion"].isin(emotions)].reset_index(drop=True)
         run = Run(outputs_home() / "own_data")
         start = outputs_home() / "pretraining" / f"without {corpus}.keras"
         for setting, splits in choose_splits(clips).items():
-            for system, answers in ask_all(clips, splits, start, run, setting):
+            done = {row["system"] for row in rows if is_of(row, corpus, setting)}
+            for system, answers in ask_all(clips, splits, start, run, setting, done):
                 score = score_predictions(answers, class_order(emotions), protocol=PROTOCOLS[0])
                 row = {"corpus": corpus, "learned from": setting, "system": system}
                 row |= {"uar": score["uar"], "n": score["n"], "speakers": score["n_speakers"]}
@@ -52,6 +53,11 @@ def main() -> None:
                 rows.append(row)
                 pd.DataFrame(rows).to_csv(TABLE, index=False, float_format="%.3f")
                 print(row, flush=True)
+
+
+def is_of(row: dict, corpus: str, setting: str) -> bool:
+    """Whether a row of the table is of this corpus and this setting."""
+    return (row["corpus"], row["learned from"]) == (corpus, setting)
 
 
 def choose_splits(clips: pd.DataFrame) -> dict[str, list[pd.Series]]:
@@ -83,9 +89,9 @@ def choose_splits(clips: pd.DataFrame) -> dict[str, list[pd.Series]]:
 
 
 def ask_all(
-    clips, splits, start: Path, run: Run, setting: str
+    clips, splits, start: Path, run: Run, setting: str, done: set[str]
 ) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Answers of each system on the test sides, the slow ones last."""
+    """Answers on the test sides of each system that is not done, the slow ones last."""
     for split in splits:
         check_split(clips, split)
     classes = class_order(clips["emotion"])
@@ -109,8 +115,8 @@ def ask_all(
         systems["cnn from scratch"] = lambda split: RECIPES["cnn"].fit_predict(
             frames, clips, split, classes=classes, seed=0
         )
-    for name, ask in systems.items():
-        parts = []
+    for name in [name for name in systems if name not in done]:
+        ask, parts = systems[name], []
         for split in splits:
             tested = clips.loc[split == "test", ["emotion", "speaker"]].reset_index(drop=True)
             parts.append(tested.assign(predicted=np.asarray(ask(split)["predicted"])))
