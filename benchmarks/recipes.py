@@ -2,7 +2,7 @@
 
     python benchmarks/recipes.py
 
-Each network is trained and tested as its recipe has it, on clips dealt out by chance, in one case
+Each network is trained and tested as its recipe has it, on clips divided at random, in one case
 after augmentation; then so that every speaker is tested by a model that has not heard them. What is
 done is kept under ``outputs/recipes``; ``benchmarks/recipes.csv`` is the table.
 """

@@ -95,7 +95,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
 
     run = _add(group, "run", commands.run, corpora, labels, cutting)
-    run.add_argument("--run", help="name of the folder under outputs/; after the corpora if absent")
+    run.add_argument("--run", help="folder under outputs/; named after the corpora if absent")
     run.add_argument("--base", metavar="RUN", help="with --from: copy this run, go on under --run")
     part = run.add_mutually_exclusive_group()
     part.add_argument("--from", dest="start", metavar="NN", help="begin at this notebook, e.g. 04")
@@ -111,12 +111,12 @@ def build_parser() -> argparse.ArgumentParser:
 
     model = argparse.ArgumentParser(add_help=False)
     which = model.add_mutually_exclusive_group()
-    which.add_argument("--model", help="a model.keras; the one that comes along if not given")
+    which.add_argument("--model", help="a model.keras; the shipped one if not given")
     which.add_argument("--run", help="the model of this run: a folder, or its name in outputs/")
 
     predict = _add(group, "predict", commands.predict, model, csv)
     predict.add_argument("paths", nargs="+", metavar="FILE|FOLDER|PATTERN|-")
-    predict.add_argument("--json", action="store_true", help="one JSON object a line, not a table")
+    predict.add_argument("--json", action="store_true", help="one JSON object per line, no table")
     predict.add_argument(
         "--channel",
         choices=("mean", "left", "right"),
@@ -135,7 +135,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="OUT.png",
         help="a picture of the emotions over time",
     )
-    predict.add_argument("--labels", type=Path, help="CSV path,emotion: report how right it was")
+    predict.add_argument("--labels", type=Path, help="CSV path,emotion: also score the answers")
 
     live = _add(group, "live", commands.live, model, csv)
     live.add_argument("--device", metavar="N|NAME", help="a microphone; the system's if not given")
@@ -153,7 +153,7 @@ def build_parser() -> argparse.ArgumentParser:
     serve = _add(group, "serve", commands.serve_api, model)
     serve.add_argument("--port", type=int, default=8000, help="%(default)s if not given")
     serve.add_argument(
-        "--workers", type=int, default=os.cpu_count(), help="one a core if not given"
+        "--workers", type=int, default=os.cpu_count(), help="one per core if not given"
     )
 
     cv = _add(group, "cv", commands.cross_validate, corpora, labels, cutting)
@@ -167,14 +167,14 @@ def build_parser() -> argparse.ArgumentParser:
 
     compare = _add(group, "compare", commands.compare)
     compare.add_argument("first", metavar="RUN", help="a folder, or its name in outputs/")
-    compare.add_argument("second", metavar="RUN", help="the one to be judged")
+    compare.add_argument("second", metavar="RUN", help="the run to compare with it")
 
     features = _add(group, "features", commands.compute_features, corpora, labels, cutting, csv)
     families = "logmel,mfcc40,vector162,functionals"
     features.add_argument("--family", default=families, help="%(default)s if not given")
     features.add_argument("--scheduler", metavar="tcp://…", help="a Dask scheduler to compute on")
 
-    corpora = group.add_parser("corpora", help="which corpora are there, and are they sound")
+    corpora = group.add_parser("corpora", help="which corpora are there, and what is wrong in them")
     group = corpora.add_subparsers(required=True, metavar="list | validate | get")
     listing = _add(group, "list", commands.list_corpora, labels, csv)
     listing.add_argument("names", nargs="*", metavar="NAME|PATH", help="these only, with citation")

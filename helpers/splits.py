@@ -2,7 +2,7 @@
 
 The question is whether a model works for people it has never heard, so the default protocol,
 ``speaker-independent``, puts whole speakers on one side. ``random-80-20`` is the protocol of most
-published notebooks and is kept for comparison only: the same voices stand on both sides.
+published notebooks and is kept for comparison only: the same voices are in training and test.
 ``own-split`` is what a manifest of one's own says.
 
 Clips that name no speaker, in a corpus where others do, stand on no side of a split by speaker:
@@ -49,7 +49,7 @@ def make_split(
           of fewer than five files is only learned, since it cannot stand on every side.
         - ``own-split``: the sides that a manifest gives in its column ``split``. Without a
           validation side, about a tenth of the training side is set apart for it. A warning names
-          the speakers on both sides: the score is then not one on people never heard.
+          the speakers in both sets: the score is then not about people never heard.
     fold : int, default=1
         1-based; counted around where a corpus has fewer folds.
     seed : int, default=0
@@ -161,7 +161,7 @@ def _split_as_given(table: pd.DataFrame, seed: int) -> pd.Series:
         split[train.index[_pick_tenth(train, seed=seed)]] = "validation"
     speakers = _crossing(table, split, "speaker")
     if speakers:
-        _LOG.warning("own-split: speakers on both sides: %s", ", ".join(speakers[:8]))
+        _LOG.warning("own-split: speakers in training and test: %s", ", ".join(speakers[:8]))
     return split
 
 
@@ -196,17 +196,17 @@ def check_split(table: pd.DataFrame, split: pd.Series) -> None:
     _refuse_empty(split)
     speakers = _crossing(table, split, "speaker")
     if speakers:
-        raise UserError(f"speakers on both sides: {', '.join(speakers[:8])}")
+        raise UserError(f"speakers in training and test: {', '.join(speakers[:8])}")
     copies = _crossing(table, split, "sha256")
     if copies:
         names = table.loc[table["sha256"].isin(copies), "path"]
-        raise UserError(f"the same recording on both sides: {', '.join(names[:4])}")
+        raise UserError(f"the same recording in training and test: {', '.join(names[:4])}")
 
 
 def _refuse_empty(split: pd.Series) -> None:
     empty = [side for side in SIDES if not (split == side).any()]
     if empty:
-        raise UserError(f"no clips on the {' and '.join(empty)} side; the corpus is too small")
+        raise UserError(f"no clips in the {' and '.join(empty)} set; the corpus is too small")
 
 
 def _crossing(table: pd.DataFrame, split: pd.Series, column: str) -> list[str]:

@@ -137,7 +137,7 @@ def test_calibration_groups_and_checks():
     assert values["expected calibration error (ECE)"] == "0.032"
     assert values["Brier score"] == "0.432"
     assert values["share of the clips that it is sure of"] == "0.654"
-    assert values["share of these that is right"] == "0.812"
+    assert values["share of these answers that are right"] == "0.812"
     female, male = page.row("sex", "female"), page.row("sex", "male")
     assert female[2:] == [MAIN, "0.611 [0.522, 0.733]", "60 clips of 2 speakers 95 % interval"]
     assert male[3] == "0.711 [0.622, 0.833]"

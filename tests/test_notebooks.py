@@ -83,7 +83,7 @@ class TestCommitted:
         cells = read(FOLDER, step).cells
         number = step[:2]
         assert re.match(rf"# {number} · \w+", cells[0].source)
-        for word in ("**", "*Reads*", "*Writes*", "*Takes about*"):
+        for word in ("**", "*Reads*", "*Writes*"):
             assert word in cells[0].source
         assert cells[1].cell_type == "code" and cells[1].source.startswith(("import", "from"))
         following = [*NOTEBOOKS[1:], "last notebook"][NOTEBOOKS.index(step)]
@@ -171,6 +171,11 @@ def test_index_links_every_page(run):
     for step in NOTEBOOKS:
         assert f'href="{step}.html"' in page and (run / f"{step}.html").exists()
     assert "says nothing about real speech" in page and "speaker-independent" in page
+    record = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    for step, done in record["notebooks"].items():
+        assert f"{done['seconds']:.1f} s" in page
+        copy = (run / f"{step}.html").read_text(encoding="utf-8")
+        assert f"took {done['seconds']:.0f} s" in copy
 
 
 def test_metrics_name_their_protocol(run):

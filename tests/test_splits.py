@@ -301,8 +301,8 @@ def test_own_split_without_validation_takes_a_tenth_of_training(caplog):
     split = make_split(table, protocol="own-split")
     assert (split == "test").equals(table["split"] == "test")
     assert split.value_counts().to_dict() == {"train": 96, "test": 12, "validation": 12}
-    assert "speakers on both sides: own-a, own-b, own-c" in caplog.text
-    with pytest.raises(UserError, match="no clips on the test side"):
+    assert "speakers in training and test: own-a, own-b, own-c" in caplog.text
+    with pytest.raises(UserError, match="no clips in the test set"):
         make_split(table.assign(split="train"), protocol="own-split")
 
 
@@ -311,9 +311,9 @@ def test_check_split_names_who_crosses_and_which_side_is_empty():
     split = make_split(table)
     crossed = split.copy()
     crossed[table.index[table["speaker"] == "own-c"][0]] = "test"
-    with pytest.raises(UserError, match="speakers on both sides: own-c"):
+    with pytest.raises(UserError, match="speakers in training and test: own-c"):
         check_split(table, crossed)
-    with pytest.raises(UserError, match="no clips on the validation side"):
+    with pytest.raises(UserError, match="no clips in the validation set"):
         check_split(table, split.replace("validation", "train"))
     for protocol in (CHANCE, "speaker-independent"):
         with pytest.raises(UserError, match="train and validation and test"):
@@ -345,7 +345,7 @@ def test_a_recording_under_two_names_does_not_cross(caplog):
     assert UNUSED not in set(split) and not caplog.text
     tested, learned = (table.index[split == side][0] for side in ("test", "train"))
     table.loc[learned, "sha256"] = table.loc[tested, "sha256"]
-    with pytest.raises(UserError, match="the same recording on both sides: /own/"):
+    with pytest.raises(UserError, match="the same recording in training and test: /own/"):
         check_split(table, split)
     mended = make_split(table)
     assert mended[learned] == UNUSED and mended[tested] == "test"

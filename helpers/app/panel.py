@@ -223,7 +223,7 @@ class Panel(widgets.VBox):
     def _repr_mimebundle_(self, **kwargs) -> dict:
         """The panel, and beside it what a page without a kernel shows in its place."""
         words = "Open this notebook in JupyterLab (make lab) and run it: the panel needs a kernel."
-        page = message_html("Here stands the panel", words, color="#767676")
+        page = message_html("The panel appears here", words, color="#767676")
         return super()._repr_mimebundle_(**kwargs) | {"text/html": page}
 
     def _set_disabled(self, disabled: bool) -> None:

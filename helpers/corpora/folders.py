@@ -128,7 +128,7 @@ def _read_folders(root: Path, files: list[Path], pattern: str) -> list[dict[str,
     free = [names for names in levels if names is not side and names not in facts]
     has_test = "test" in map(read_side, side)
     if side is not nothing and not has_test:
-        _LOG.warning("%s: no folder for the test, so the validation side is taken for it", root)
+        _LOG.warning("%s: no folder for the test, so the validation folder is taken for it", root)
     emotion = max(free, key=_count_words, default=nothing)
     if free and _count_words(emotion) < _SHARE * len(files) and not pattern:
         emotion = _assume_emotion(root, files, free)

@@ -47,9 +47,9 @@ def write_index(run: Run) -> Path:
         No notebook of the run was executed yet.
     """
     record = run.read_json("run.json", made_by="01_explore")
-    for step in record["notebooks"]:
+    for step, done in record["notebooks"].items():
         if run.path(f"{step}.ipynb").exists():
-            _export_notebook(run, step)
+            _export_notebook(run, step, done["seconds"])
     metrics = {}
     if run.path("metrics.json").exists():
         metrics = run.read_json("metrics.json", made_by="06_evaluate")
@@ -69,7 +69,7 @@ def write_index(run: Run) -> Path:
     return run.save_text(page, "index.html")
 
 
-def _export_notebook(run: Run, step: str) -> None:
+def _export_notebook(run: Run, step: str, seconds: float) -> None:
     """Make a page of an executed notebook, unless there is one of this execution."""
     import nbformat
     from nbconvert import HTMLExporter
@@ -94,7 +94,8 @@ def _export_notebook(run: Run, step: str) -> None:
     before, _, after = (" ".join(NOTEBOOKS) + " ").partition(f"{step} ")
     ways = [(f"← {name}", f"{name}.html") for name in before.split()[-1:]]
     ways += [(f"{name} →", f"{name}.html") for name in after.split()[:1]]
-    resources = {"metadata": {"name": f"{step}, run {run.name}"}, "ways": ways}
+    names = {"metadata": {"name": f"{step}, run {run.name}"}}
+    resources = names | {"ways": ways, "seconds": seconds}
     template = Path(__file__).with_name("templates") / "notebook.html"
     exporter = HTMLExporter(raw_template=template.read_text(encoding="utf-8"))
     text, _ = exporter.from_notebook_node(notebook, resources=resources)
