@@ -293,7 +293,8 @@ def fingerprint(table: pd.DataFrame) -> str:
     True
     """
     rows = sorted(f"{row.sha256} {row.emotion}" for row in table.itertuples())
-    return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:16]
+    # A label may be the name of a folder, in bytes that are no UTF-8.
+    return hashlib.sha256("\n".join(rows).encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 def hash_code(*parts: Callable | ModuleType) -> str:
