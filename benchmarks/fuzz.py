@@ -114,7 +114,7 @@ TEXTS += [
 ]
 NAMES = ["a.wav", "b c.flac", "sub/c.wav", "./a.wav", "sub/../a.wav", "sub\\c.wav", "gone.wav"]
 NAMES += ["a.wav#t=0,0.2", "a.wav#t=9,1", "a.wav#channel=7", "a.wav#", "/etc/passwd", "/dev/zero"]
-NAMES += ["../../a.wav", "sub", "empty.wav", "a.wav\0", "pipe.wav", "C:\\a.wav", "http://x/a.wav"]
+NAMES += ["../../a.wav", "sub", "empty.wav", "a.wav\0", "pipe.wav", "D:\\a.wav", "http://x/a.wav"]
 
 MANY = [f"{place}.wav" for place in range(24)]
 
@@ -464,7 +464,7 @@ def _change_model(whole: Path, members: dict[str, bytes], rng: np.random.Generat
             tree = tree.replace('"module": "keras.layers"', f'"module": "{pick(rng, modules)}"')
         members["config.json"] = tree.encode()
     else:
-        strange = ["../evil.txt", "/tmp/evil.txt", "a/../../evil.txt", "assets/x", "C:\\evil.txt"]
+        strange = ["../evil.txt", "/etc/evil.txt", "a/../../evil.txt", "assets/x", "D:\\evil.txt"]
         name = pick(rng, [*strange, *members])
         size = pick(rng, [10, 10_000] * 5 + [2 * 10**8])
         return _add_zeros(_zip(members), name, size)

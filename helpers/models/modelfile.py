@@ -159,9 +159,9 @@ def _append_card(path: Path, card: dict) -> None:
 
 
 def _are_names(value: object) -> bool:
-    """Whether it is a list of texts that a terminal can show: a hostile one might rule it."""
-    are_texts = isinstance(value, list) and all(isinstance(name, str) for name in value)
-    return are_texts and all(name.isprintable() for name in value)
+    """Whether it is a list of texts without commands to a terminal."""
+    names = value if isinstance(value, list) else [None]
+    return all(isinstance(name, str) and "\x1b" not in name for name in names)
 
 
 def _find_mismatches(card: dict, model) -> list[str]:
