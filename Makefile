@@ -50,7 +50,7 @@ bench: $(READY)  ## Time features and answers, on RAVDESS; ARGS=--memory for 50 
 	    $(BIN)/python benchmarks/features.py $(ARGS)
 	@$(BIN)/python benchmarks/answers.py
 
-check: $(READY)  ## Check format, style, spelling and that notebooks hold no outputs
+check: $(READY)  ## Check format, style, docstrings, spelling, and that notebooks hold no outputs
 	@$(MAKE) --no-print-directory lint
 
 fix: $(READY)  ## Repair what `make check` finds and can be repaired by itself

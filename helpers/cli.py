@@ -8,7 +8,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from helpers import commands
+from helpers import __version__, commands, doctor
 from helpers.columns import PROTOCOLS
 from helpers.errors import UserError
 
@@ -47,6 +47,7 @@ def main(argv: list[str] | None = None) -> int:
 def build_parser() -> argparse.ArgumentParser:
     """The commands of ``ser`` and their options."""
     parser = argparse.ArgumentParser(prog="ser", description="Speech emotion recognition.")
+    parser.add_argument("--version", action="version", version=f"ser {__version__}")
     group = parser.add_subparsers(required=True, metavar="COMMAND")
     csv = argparse.ArgumentParser(add_help=False)
     csv.add_argument(
@@ -173,6 +174,8 @@ def build_parser() -> argparse.ArgumentParser:
     families = "logmel,mfcc40,vector162,functionals"
     features.add_argument("--family", default=families, help="%(default)s if not given")
     features.add_argument("--scheduler", metavar="tcp://…", help="a Dask scheduler to compute on")
+
+    _add(group, "doctor", doctor.report)
 
     corpora = group.add_parser("corpora", help="which corpora are there, and what is wrong in them")
     group = corpora.add_subparsers(required=True, metavar="list | validate | get")

@@ -27,6 +27,7 @@ from types import ModuleType
 import numpy as np
 import pandas as pd
 
+from helpers import __version__
 from helpers.columns import TEXT
 from helpers.errors import UserError
 
@@ -167,6 +168,7 @@ class Run:
 
     @property
     def name(self) -> str:
+        """That of its folder."""
         return self.folder.name
 
     def path(self, name: str) -> Path:
@@ -279,8 +281,9 @@ def _plain(value: object) -> object:
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of Python and of the packages that a score depends on."""
-    return {"python": platform.python_version()} | {name: version(name) for name in _VERSIONS_OF}
+    """Versions of Python, of this project, and of the packages that a score depends on."""
+    ours = {"python": platform.python_version(), "helpers": __version__}
+    return ours | {name: version(name) for name in _VERSIONS_OF}
 
 
 def fingerprint(table: pd.DataFrame) -> str:
@@ -293,7 +296,8 @@ def fingerprint(table: pd.DataFrame) -> str:
     True
     """
     rows = sorted(f"{row.sha256} {row.emotion}" for row in table.itertuples())
-    return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:16]
+    # A label may be the name of a folder, in bytes that are no UTF-8.
+    return hashlib.sha256("\n".join(rows).encode(errors="surrogateescape")).hexdigest()[:16]
 
 
 def hash_code(*parts: Callable | ModuleType) -> str:

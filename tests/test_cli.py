@@ -12,6 +12,7 @@ from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
 
+import av
 import nbformat
 import numpy as np
 import pandas as pd
@@ -19,13 +20,13 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from tiny import CLASSES, SETTINGS, build_tiny_model, write_tone, write_voice
 
-from helpers import pipeline
+from helpers import __version__, doctor, pipeline
 from helpers.cli import main
 from helpers.corpora import CORPORA
 from helpers.errors import UserError
 from helpers.models.modelfile import make_card, save_model, update_card
 from helpers.parallel import KEEP_MEMORY
-from helpers.runs import Run
+from helpers.runs import Run, package_versions
 from helpers.sound.check import FAULTS, NOTES
 
 STEPS = ("01_first", "02_second")
@@ -689,3 +690,21 @@ def test_an_old_keras_json_changes_nothing(tmp_path, sounds, model, settings, ca
     backend = settings.get("backend", "tensorflow")
     done = run_ser(*words, KERAS_HOME=str(tmp_path), KERAS_BACKEND=backend)
     assert done.stdout.decode() == capsys.readouterr().out
+
+
+def test_version_is_one_everywhere(capsys):
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out == f"ser {__version__}\n"
+    assert package_versions()["helpers"] == __version__
+
+
+def test_doctor_says_what_works_and_a_remedy_for_the_rest(capsys, monkeypatch):
+    monkeypatch.setattr(doctor, "find_spec", lambda name: None if name == "fastapi" else name)
+    monkeypatch.setattr(av, "codecs_available", av.codecs_available - {"aac"})
+    assert main(["doctor"]) == 0
+    said = capsys.readouterr().out
+    assert re.search(r"^ok  model .*pretrained.*neutral", said, re.M)
+    assert "no aac: pip install" in said and 'no serve: pip install -e ".[serve]"' in said
+    for line in re.findall(r"^--  .*\n(.*)$", said, re.M):
+        assert line.startswith(" " * 22)  # each has its remedy below it

@@ -200,11 +200,29 @@ def test_whatever_a_page_sends_is_taken(buffers, n):
     assert [live.heard_s for live in taken] == [n / 48_000] and sent[0]["last"]
 
 
-@pytest.mark.parametrize("rate", [None, 0, "fast"])
+@pytest.mark.parametrize("rate", [None, 0, "fast", float("nan"), 10**9, 1e-300])
 def test_a_page_that_does_not_say_its_rate_is_told_so(rate):
     recorder, taken, sent = make_recorder()
     recorder._receive(recorder, {"first": True, "last": True, "rate": rate}, [])
-    assert taken == [] and list(sent[0]) == ["error"]
+    assert taken == [] and "Load it again" in sent[0]["error"]
+
+
+@pytest.mark.parametrize("content", ["hello", 3, None, ["first"]])
+def test_a_message_that_is_none_is_answered_in_words(content):
+    recorder, taken, sent = make_recorder()
+    recorder._receive(recorder, content, [])
+    assert taken == [] and "Load it again" in sent[0]["error"]
+
+
+def test_sound_that_is_none_is_refused_and_endless_sound_ends():
+    recorder, taken, sent = make_recorder()
+    start = {"first": True, "rate": 2000}
+    recorder._receive(recorder, start, [np.full(9, np.nan, "<f4").tobytes()])
+    assert taken == [] and "Load it again" in sent[0]["error"]
+    ten_minutes = np.ones(2000 * 600, "<f4").tobytes()
+    for content in (start, {}):  # a page that never says that it is over
+        recorder._receive(recorder, content, [ten_minutes])
+    assert [live.heard_s for live in taken] == [1200.0] and recorder._live is None
 
 
 def test_each_piece_is_answered_with_the_newest_estimate(tmp_path):

@@ -6,7 +6,9 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +27,7 @@ from helpers.models.modelfile import (
     save_model,
     update_card,
 )
+from helpers.models.prediction import Predictor
 
 PRETRAINED = ROOT / "outputs" / "pretrained" / "model.keras"
 
@@ -211,3 +214,48 @@ def test_code_in_a_model_is_refused(card, tmp_path):
     path = save_model(keras.Model(wave, x), tmp_path / "model.keras", card)
     with pytest.raises(UserError, match="Keras cannot load it"):
         load_model(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"name": None}, "are no names"),
+        ({"corpora": [["ravdess"]]}, "are no names"),
+        ({"corpora": ["\x1b[2J"]}, "are no names"),
+        ({"description": []}, "description is no table"),
+        ({"licences": 3}, "licences is no table"),
+    ],
+)
+def test_a_card_of_other_things_is_refused(copy, change, message):
+    update_card(copy, copy, **change)
+    with pytest.raises(UserError, match=message):
+        load_model(copy)
+
+
+@pytest.mark.parametrize("headline", [{}, {"uar_interval": 3}, {"uar_interval": [0, "high"]}, 7])
+def test_a_score_that_is_none_is_not_told(copy, headline):
+    update_card(copy, copy, description={"headline": headline})
+    assert Predictor(copy).introduce().endswith("its score on other clips is not known")
+
+
+@pytest.mark.parametrize(
+    ("name", "size"), [("zeros", 10**7), (CARD_NAME, 10), ("model.weights.h5", 10)]
+)
+def test_an_archive_that_is_no_model_is_not_unpacked(copy, name, size):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the same name twice
+        with zipfile.ZipFile(copy, "a", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(name, bytes(size))
+    with pytest.raises(UserError, match="holds a part twice, or unpacks to far more"):
+        load_model(copy)
+
+
+def test_a_name_that_leads_out_of_the_archive_writes_nothing(copy, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "a" / "b"))
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    with zipfile.ZipFile(copy, "a") as archive:
+        archive.writestr("../evil.txt", "x")
+        archive.writestr("assets/../../evil.txt", "x")
+    with suppress(UserError):
+        load_model(copy)
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["model.keras"]

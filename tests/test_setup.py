@@ -16,6 +16,7 @@ import pytest
 import yaml
 from conftest import ROOT
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from test_structure import imported_names
 
@@ -172,6 +173,18 @@ def test_no_file_names_a_machine_or_a_registry():
             continue
         found += [f"{path.relative_to(ROOT)}: {w}" for w in words if w.encode() in content]
     assert found == []
+
+
+def test_the_workflow_tests_each_python_on_three_systems():
+    workflow = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text(encoding="utf-8"))
+    matrix = workflow["jobs"]["test"]["strategy"]["matrix"]
+    wanted = SpecifierSet(PROJECT["project"]["requires-python"])
+    assert matrix["python"] == [f"3.{n}" for n in range(30) if f"3.{n}" in wanted]
+    assert [name.partition("-")[0] for name in matrix["system"]] == ["ubuntu", "macos", "windows"]
+    steps = [step.get("run", "") for step in workflow["jobs"]["test"]["steps"]]
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for line in steps[-1].splitlines()[1:]:  # without make, as the README says it
+        assert line.partition(" -n ")[0] in readme
 
 
 # ---- The Makefile ----

@@ -26,7 +26,7 @@ HELPERS = ROOT / "helpers"
 ROOMS = ("corpora", "sound", "features", "models", "evaluation", "experiments", "report", "app")
 BESIDE = ("columns", "errors", "parallel", "parts", "runs", "splits")
 #: Nothing imports these.
-ON_TOP = ("pipeline", "commands", "cli")
+ON_TOP = ("pipeline", "commands", "doctor", "cli")
 HEAVY = {"tensorflow", "keras", "sounddevice", "ipywidgets", "matplotlib.pyplot", "seaborn"}
 #: What a notebook's first cell may take with it; everything else is imported where it is used.
 ALLOWED = {"app": {"ipywidgets"}}
@@ -36,7 +36,7 @@ FILES = sorted(HELPERS.rglob("*.py"))
 KNOWN = {
     "__init__": set(),
     **dict.fromkeys(BESIDE, set(BESIDE)),
-    **dict.fromkeys(ON_TOP, {*ROOMS, *BESIDE, "pipeline", "commands"}),
+    **dict.fromkeys(ON_TOP, {*ROOMS, *BESIDE, "pipeline", "commands", "doctor"}),
     **{name: {*ROOMS[:place], *BESIDE} for place, name in enumerate(ROOMS)},
 }
 # Splits know who speaks in a corpus.

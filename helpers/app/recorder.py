@@ -14,6 +14,9 @@ from helpers.errors import UserError
 from helpers.report.plots import emotion_colors
 from helpers.sound.microphone import Microphone, peak_dbfs
 
+_HIGHEST_RATE = 192_000  # Hz
+_STRANGE = "The page did not send its sound, or its sample rate. Load it again."
+
 
 class Recorder(anywidget.AnyWidget):
     """Buttons to record for some seconds or to speak freely, and a choice of microphones.
@@ -52,6 +55,8 @@ class Recorder(anywidget.AnyWidget):
 
     def _receive(self, _widget, content: dict, buffers: list) -> None:
         try:
+            if not isinstance(content, dict):
+                raise UserError(_STRANGE)
             if content.get("first"):
                 self._open(content)
             if self._live is None:
@@ -59,7 +64,8 @@ class Recorder(anywidget.AnyWidget):
             block = self._microphone.read() if self._microphone else _to_samples(buffers)
             self._live.hear(block)
             answer = {"heard_s": self._live.heard_s, "peak": peak_dbfs(block)}
-            answer["last"] = bool(content.get("last"))
+            # Our page ends by itself; memory is not to depend on it.
+            answer["last"] = bool(content.get("last")) or self._live.heard_s > LONGEST_S
             if content.get("live"):
                 row = self._live.estimate()
                 answer |= {"said": say(row), "emotion": row["emotion"]}
@@ -80,8 +86,8 @@ class Recorder(anywidget.AnyWidget):
         if content.get("machine") and self.machine:
             self._microphone = Microphone()
         rate = self._microphone.rate if self._microphone else content.get("rate")
-        if not isinstance(rate, int | float) or rate <= 0:
-            raise UserError("The page did not say its sample rate. Load it again.")
+        if not isinstance(rate, int | float) or not 1 <= rate <= _HIGHEST_RATE:
+            raise UserError(_STRANGE)
         self._live = Live(self.predictor, sr=rate)
 
     def _close(self) -> None:
@@ -92,4 +98,7 @@ class Recorder(anywidget.AnyWidget):
 
 def _to_samples(buffers: list) -> np.ndarray:
     sound = bytes(buffers[0]) if buffers else b""
-    return np.frombuffer(sound[: len(sound) // 4 * 4], dtype="float32")
+    block = np.frombuffer(sound[: len(sound) // 4 * 4], dtype="float32")
+    if not np.isfinite(block).all():
+        raise UserError(_STRANGE)
+    return block

@@ -187,7 +187,7 @@ def _read_sheet(path: Path) -> list[tuple[int, list[str]]]:
         sheets = pd.read_excel(
             path, sheet_name=None, header=None, dtype=str, keep_default_na=False, engine="calamine"
         )
-    except CalamineError as error:
+    except (CalamineError, ValueError) as error:  # ValueError: a book without a sheet
         raise UserError(f"{path}: no such table ({error}); save it as .xlsx or CSV") from error
     (_, first), *others = sheets.items()
     filled = [name for name, cells in others if len(cells)]

@@ -1,5 +1,6 @@
-"""Scores apart and together: of groups of people, with an allowance for their size; of all folds
-and seeds of one model, how much they vary, and the interval of all.
+"""Scores apart and together: of groups of people, and of all folds and seeds of one model.
+
+Groups get an allowance for their size; of folds and seeds, it is said how much they vary.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ Labels cannot be lost, and features at prediction cannot differ from those of tr
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 import zlib
 from dataclasses import asdict
@@ -24,6 +25,8 @@ from helpers.sound.audio import SAMPLE_RATE
 SHIPPED = PROJECT_ROOT / "outputs" / "pretrained" / "model.keras"
 CARD_NAME = "card.json"
 CARD_FORMAT = 1
+_LARGEST_RATIO = 20  # of what is in the file to its own size; weights hardly pack
+_TABLES = ("licences", "speakers", "clips", "versions", "training", "description")
 
 
 def make_card(
@@ -95,6 +98,9 @@ def read_card(path: str | Path) -> dict:
     """
     try:
         with zipfile.ZipFile(path) as archive:
+            names, sizes = archive.namelist(), [info.file_size for info in archive.infolist()]
+            if len(set(names)) < len(names) or sum(sizes) > _LARGEST_RATIO * os.stat(path).st_size:
+                raise ValueError("it holds a part twice, or unpacks to far more than it is")
             card = json.loads(archive.read(CARD_NAME))
         if not isinstance(card, dict):
             raise ValueError(f"{CARD_NAME} holds no object")
@@ -152,6 +158,12 @@ def _append_card(path: Path, card: dict) -> None:
         archive.writestr(CARD_NAME, dump_json(card))
 
 
+def _are_names(value: object) -> bool:
+    """Whether it is a list of texts without commands to a terminal."""
+    names = value if isinstance(value, list) else [None]
+    return all(isinstance(name, str) and "\x1b" not in name for name in names)
+
+
 def _find_mismatches(card: dict, model) -> list[str]:
     """What speaks against using ``model`` as ``card`` says, in words."""
     wrong = [
@@ -160,9 +172,11 @@ def _find_mismatches(card: dict, model) -> list[str]:
         if card.get(key) != expected
     ]
     classes, n_outputs = card.get("classes"), model.output_shape[-1]
-    are_names = isinstance(classes, list) and all(isinstance(name, str) for name in classes)
-    if not are_names or len(classes) != n_outputs or len(set(classes)) != n_outputs:
+    if not _are_names(classes) or not n_outputs == len(classes) == len(set(classes)):
         wrong.append(f"classes is {classes!r}, expected {n_outputs} names, one per output")
+    wrong += [f"{key} is no table" for key in _TABLES if not isinstance(card.get(key, {}), dict)]
+    if not _are_names([card.get("name")]) or not _are_names(card.get("corpora", [])):
+        wrong.append("its name, or its corpora, are no names")
     limits = {"temperature": (card.get("temperature"), 0.01, 100.0)}
     limits["threshold"] = (card.get("threshold", 0.5), 0.0, 1.0)
     for key, (value, low, high) in limits.items():

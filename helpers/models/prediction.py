@@ -75,13 +75,15 @@ class Predictor:
         if self.is_synthetic:
             line += ", synthetic voices, so that it says nothing about real speech"
         score = self.card.get("description", {}).get("headline")
-        if score is None:
+        try:
+            low, high = score["uar_interval"]
+            return (
+                f"{line}; UAR {score['uar']:.2f} [{low:.2f}, {high:.2f}] on {score['n']} clips of "
+                f"{score['n_speakers']} speakers, {score['protocol']} "
+                f"(guessing: {score['chance']:.2f})"
+            )
+        except (KeyError, TypeError, ValueError):  # none, or not as we write it
             return f"{line}; its score on other clips is not known"
-        low, high = score["uar_interval"]
-        return (
-            f"{line}; UAR {score['uar']:.2f} [{low:.2f}, {high:.2f}] on {score['n']} clips of "
-            f"{score['n_speakers']} speakers, {score['protocol']} (guessing: {score['chance']:.2f})"
-        )
 
     def _cut(self, y: np.ndarray, judge: Callable) -> Iterator[tuple[int, int, str, np.ndarray]]:
         """First and last sample of each window, why it gets no answer, and the model's input.
