@@ -1,4 +1,4 @@
-"""The voice in a clip: its pitch, how periodic it is, and how it wavers from cycle to cycle.
+"""The voice in a clip: its pitch, and how periodic it is.
 
 The pitch tracker is the autocorrelation method of Boersma (1993, "Accurate short-term analysis of
 the fundamental frequency and the harmonics-to-noise ratio of a sampled sound", Proceedings of the
@@ -24,7 +24,6 @@ _OCTAVE_JUMP = 0.35
 _TURN = 0.14  # between voiced and unvoiced
 _CANDIDATES = 4
 _PERIODS = 3  # of the lowest pitch in a window
-_REACH = 0.2  # of a period: the most that a cycle may be from where the contour puts it
 
 
 @dataclass(frozen=True)
@@ -142,65 +141,3 @@ def voiced_stretches(f0: np.ndarray) -> np.ndarray:
     """First frame of each stretch with a voice and the one after its last, shape (n, 2)."""
     voiced = np.concatenate([[False], np.isfinite(f0), [False]])
     return np.flatnonzero(voiced[1:] != voiced[:-1]).reshape(-1, 2)
-
-
-def measure_cycles(y: np.ndarray, f0: np.ndarray, *, hop: int) -> tuple[np.ndarray, np.ndarray]:
-    """Measure single cycles of the voice, wherever ``f0`` of :func:`track_pitch` has one.
-
-    Each cycle is laid over the next: where they match best is one period later.
-
-    Returns
-    -------
-    periods : np.ndarray, shape (n_cycles,)
-        Seconds.
-    amplitudes : np.ndarray, shape (n_cycles,)
-        Highest minus lowest sample. NaN in both separates one stretch of voice from the next.
-    """
-    # Python's own numbers: in a loop over single cycles they are quicker than NumPy's.
-    lags = (SAMPLE_RATE / f0).tolist()
-    energy = np.concatenate([[1e-12], y.astype("float64") ** 2]).cumsum()
-    periods, amplitudes = [], []
-    for start, end in voiced_stretches(f0).tolist():
-        place, stop = max(start * hop - hop // 2, 0), min((end - 1) * hop + hop // 2, len(y))
-        # On a peak, so that most of what is compared was excited by one closing of the glottis.
-        first = y[place : place + int(1.5 * lags[start])]
-        place += int(np.abs(first[len(first) // 3 :]).argmax()) + len(first) // 3
-        while True:
-            lag = lags[min(max((place + hop // 2) // hop, start), end - 1)]
-            half, whole, reach = int(lag / 2), int(lag), max(2, int(_REACH * lag))
-            # The cycle around `place`, and where the next one may lie.
-            left, near = place - half, place + whole - half - reach
-            if left < 0 or near + 2 * (half + reach) >= stop:
-                break
-            cycle = y[left : left + 2 * half]
-            match = np.correlate(y[near : near + 2 * (half + reach)], cycle)
-            power = energy[near + 2 * half :][: len(match)] - energy[near:][: len(match)]
-            match = match / np.sqrt(power + 1e-12)
-            best = int(match.argmax())
-            period = float(whole - reach + best)
-            if 0 < best < len(match) - 1:
-                before, here, after = match[best - 1 : best + 2].tolist()
-                period += 0.5 * (before - after) / (before - 2 * here + after - 1e-12)
-            periods.append(period / SAMPLE_RATE)
-            amplitudes.append(float(cycle.max() - cycle.min()))
-            place += int(period + 0.5)
-        periods.append(np.nan)
-        amplitudes.append(np.nan)
-    return np.array(periods), np.array(amplitudes)
-
-
-def perturbation(values: np.ndarray) -> float:
-    """Mean difference between neighbours over their mean: local jitter, or shimmer.
-
-    Neighbours that differ by more than a factor of 1.3 are not two cycles of one voice (Praat's
-    limit for periods), and are left out. 0 if none is left.
-
-    Examples
-    --------
-    >>> perturbation(np.array([10.0, 11.0, 10.0, np.nan, 30.0]))
-    0.0952...
-    """
-    pairs = np.stack([values[:-1], values[1:]])
-    with np.errstate(invalid="ignore"):
-        kept = pairs[:, (pairs.max(axis=0) <= 1.3 * pairs.min(axis=0))]
-    return float(np.abs(np.diff(kept, axis=0)).mean() / kept.mean()) if kept.size else 0.0
