@@ -36,7 +36,6 @@ def _label_parameters(arguments: argparse.Namespace) -> dict[str, str]:
         "PATTERN": arguments.pattern,
         "EMOTIONS": arguments.emotions,
         "MAP": arguments.map,
-        "RATERS": arguments.raters.replace("refuse", ""),
         "WINDOW_S": str(arguments.window or ""),
     }
     return {name: value for name, value in given.items() if value}
@@ -45,7 +44,7 @@ def _label_parameters(arguments: argparse.Namespace) -> dict[str, str]:
 def _reading(arguments: argparse.Namespace):
     from helpers.corpora import Reading
 
-    return Reading(arguments.pattern, arguments.emotions, arguments.map, arguments.raters)
+    return Reading(arguments.pattern, arguments.emotions, arguments.map)
 
 
 def predict(arguments: argparse.Namespace) -> int:
@@ -309,7 +308,7 @@ def get_corpus(arguments: argparse.Namespace) -> int:
     from helpers.corpora.download import download_corpus
     from helpers.sound.check import survey_corpora
 
-    folder = download_corpus(arguments.name, source=arguments.source, force=arguments.force)
+    folder = download_corpus(arguments.name)
     (row,) = survey_corpora([arguments.name]).itertuples()
     print(f"{row.corpus} is in {folder}: {row.clips} clips, {row.state}")
     return 0 if row.state == "complete" else 1

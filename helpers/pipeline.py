@@ -75,8 +75,7 @@ def run_notebooks(
     if steps[0] == NOTEBOOKS[0]:
         if given.get("MAP") and os.path.isfile(given["MAP"]):
             given["MAP"] = os.path.abspath(given["MAP"])
-        words = (given.get(name, "") for name in ("PATTERN", "EMOTIONS", "MAP"))
-        reading = Reading(*words, given.get("RATERS", "refuse"))
+        reading = Reading(*(given.get(name, "") for name in ("PATTERN", "EMOTIONS", "MAP")))
         # Before the first notebook starts: a missing corpus is explained here, in the terminal.
         check_enough(load_corpora(names, reading))
         given["CORPORA"] = ",".join(names)

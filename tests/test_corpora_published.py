@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from helpers.corpora import (
     CORPORA,
     EMOTIONS,
-    four_in_one,
     load_corpora,
     load_listing,
     locate,
@@ -239,17 +238,17 @@ def test_a_corpus_is_not_taken_for_another(home):
 # --- four in one ---
 
 
-@pytest.mark.parametrize(
-    "folder", ["four-in-one", "Four in One", "speech-emotion-recognition-en", "."]
-)
-def test_four_in_one_keeps_the_names_of_its_corpora(home, folder):
-    touch(home / folder, *FOUR.values(), "Savee/stray.wav", "Tess/again/OAF_back_ps.wav")
-    listing = load_listing("four-in-one")
-    table = listing.clips
-    assert sorted(table["corpus"]) == sorted(FOUR)
-    assert sorted(table["path"]) == sorted(str(home / folder / path) for path in FOUR.values())
-    assert listing.paths("unparsed") == [str(home / folder / "Savee/stray.wav")]
+def test_a_folder_of_four_corpora_keeps_their_names(home):
+    touch(home / "four-in-one", *FOUR.values(), "Savee/stray.wav", "Tess/again/OAF_back_ps.wav")
+    (name,) = parse_names("four-in-one")
+    listing = load_listing(name)
+    assert sorted(listing.clips["corpus"]) == sorted(FOUR)
+    assert sorted(listing.clips["path"]) == sorted(f"{name}/{path}" for path in FOUR.values())
+    assert listing.paths("unparsed") == [f"{name}/Savee/stray.wav"]
     assert len(listing.paths("copy")) == 1
+    touch(home, "tess/OAF_back_ps.wav")
+    with pytest.raises(UserError, match="given twice"):
+        load_corpora("four-in-one,tess")
 
 
 def test_corpora_are_found_by_name_in_the_four_in_one_layout(home):
@@ -257,20 +256,7 @@ def test_corpora_are_found_by_name_in_the_four_in_one_layout(home):
     for name, path in FOUR.items():
         assert load_corpora(name)["path"].tolist() == [str(home / path)]
     assert parse_names("all") == sorted(FOUR)
-    assert load_corpora("all").equals(load_corpora("four-in-one"))
-
-
-def test_four_in_one_is_not_counted_beside_its_corpora(home):
-    touch(home, *FOUR.values())
-    for names in ("four-in-one,tess", "ravdess,four-in-one"):
-        with pytest.raises(UserError, match="given twice"):
-            load_corpora(names)
-
-
-def test_four_in_one_needs_all_four_where_no_folder_is_called_so(home):
-    touch(home, *list(FOUR.values())[:3])
-    with pytest.raises(UserError, match="four-in-one"):
-        load_corpora("four-in-one")
+    assert load_corpora("all").equals(load_corpora(str(home)))
 
 
 def test_four_in_one_splits_by_the_published_folds_of_its_corpora(home):
@@ -278,9 +264,9 @@ def test_four_in_one_splits_by_the_published_folds_of_its_corpora(home):
     names += [f"Crema/10{who:02}_DFA_{e}_XX.wav" for e in ("HAP", "SAD") for who in range(1, 92)]
     names += [f"Savee/{who}_{e}01.wav" for e in ("h", "sa") for who in ("DC", "JE", "JK", "KL")]
     names += [f"Tess/{who}_dog_{e}.wav" for e in ("happy", "sad") for who in ("OAF", "YAF")]
-    touch(home, *names)
+    touch(home / "four-in-one", *names)
     table = load_corpora("four-in-one")
-    assert len(table) == len(names) and four_in_one.CORPUS.n_clips == 12162
+    assert len(table) == len(names)
     tested = table[make_split(table, fold=1) == "test"]
     assert set(tested.loc[tested["corpus"] == "ravdess", "speaker"]) == {
         *("ravdess-01", "ravdess-11", "ravdess-20", "ravdess-21")

@@ -95,7 +95,7 @@ def load_folders(
 
 def _list_published(root: Path, files: list[Path], published: Iterable[Corpus]) -> Listing | None:
     """Clips of published corpora, where at least half of the files are named by their rules."""
-    found = [corpus.list_files(files) for corpus in published if corpus.parse]
+    found = [corpus.list_files(files) for corpus in published]
     found = [listing for listing in found if len(listing.clips)]
     if 2 * sum(len(listing.clips) for listing in found) < len(files):
         return None
