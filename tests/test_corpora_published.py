@@ -17,7 +17,7 @@ from helpers.corpora import (
     locate,
     parse_names,
 )
-from helpers.corpora.overview import describe_corpora, map_emotions
+from helpers.corpora.overview import map_emotions, survey_corpora
 from helpers.errors import UserError
 from helpers.splits import make_split
 
@@ -283,7 +283,7 @@ def test_all_is_every_corpus_of_people_that_is_there(home):
     names = parse_names("all")
     assert names == ["cremad", "emodb", "ravdess-song", "tess"]
     assert sorted(set(load_corpora("all")["corpus"])) == names
-    assert describe_corpora("all").index.tolist() == names
+    assert survey_corpora("all").index.tolist() == names
     with pytest.raises(UserError, match="given twice"):
         load_corpora("all,tess")
 
