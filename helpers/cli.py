@@ -76,7 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--map",
         default="",
         metavar="anger=angry,joy=happy",
-        help="rename emotions; or a file with one such pair per line",
+        help="rename emotions",
     )
 
     cutting = argparse.ArgumentParser(add_help=False)

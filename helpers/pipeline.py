@@ -73,8 +73,6 @@ def run_notebooks(
         _copy_base(base, run_name, steps[0])
     run = open_run(run_name or _default_name(names))
     if steps[0] == NOTEBOOKS[0]:
-        if given.get("MAP") and os.path.isfile(given["MAP"]):
-            given["MAP"] = os.path.abspath(given["MAP"])
         reading = Reading(*(given.get(name, "") for name in ("PATTERN", "EMOTIONS", "MAP")))
         # Before the first notebook starts: a missing corpus is explained here, in the terminal.
         check_enough(load_corpora(names, reading))

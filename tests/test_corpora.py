@@ -277,17 +277,13 @@ def test_parts_and_channels_of_a_file_are_clips_of_their_own(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("column", "values", "advice"),
-    [
-        ("speaker", ("anna", "ben"), "Only one of them can be true.*channel_index"),
-        ("split", ("train", "test"), "Keep one of the rows"),
-        ("text", ("Hi", "Ho"), "Keep one of the rows"),
-    ],
+    ("column", "values"),
+    [("speaker", ("anna", "ben")), ("split", ("train", "test")), ("text", ("Hi", "Ho"))],
 )
-def test_rows_that_contradict_each_other_are_named(tmp_path, column, values, advice):
+def test_rows_that_contradict_each_other_are_named(tmp_path, column, values):
     touch(tmp_path, "a.wav")
     rows = "".join(f"a.wav,sad,{value}\n" for value in values)
-    said = f"a.wav is {column} {values[0]} in row 2 and {values[1]} in row 3. {advice}"
+    said = f"a.wav is {column} {values[0]} in row 2 and {values[1]} in row 3. Keep one of the rows"
     with pytest.raises(UserError, match=said):
         load_manifest(write_csv(tmp_path, f"path,emotion,{column}\n{rows}"))
 

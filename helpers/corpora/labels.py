@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 
@@ -72,7 +70,7 @@ class Reading:
     emotions : str
         Comma-separated; only clips of these are kept. Empty for all.
     mapping : str
-        ``anger=angry,joy=happy``, or the path of a text file with one such pair per line.
+        Such as ``anger=angry,joy=happy``.
 
     Raises
     ------
@@ -89,16 +87,7 @@ class Reading:
 
     def renamed(self) -> dict[str, str]:
         """New name of each emotion that ``mapping`` names."""
-        text = self.mapping
-        try:
-            is_file = os.path.isfile(text) or (text and "=" not in text)
-            lines = Path(text).read_text("utf-8-sig").splitlines() if is_file else text.split(",")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(
-                f"map {text!r}: expected pairs such as anger=angry,joy=happy, or a text file in "
-                f"UTF-8 with one pair per line ({error})"
-            ) from error
-        lines = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+        lines = [line for line in self.mapping.split(",") if line.strip()]
         pairs = [[normalize(word) for word in line.split("=", 1)] for line in lines]
         for line, pair in zip(lines, pairs, strict=True):
             if len(pair) < 2 or not all(pair):

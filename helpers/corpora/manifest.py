@@ -226,14 +226,6 @@ def _name_clip(file: str, row: dict[str, str]) -> str | None:
     return name_part(file, start_s, end_s if end else None, index if channel else None)
 
 
-_ADVICE = {
-    "emotion": "If it has parts of several emotions, add the columns start_s,end_s; if several "
-    "people judged it, write down what most of them said",
-    "speaker": "Only one of them can be true; if two people speak in it, add the columns "
-    "start_s,end_s or channel_index",
-}
-
-
 def _agree(path: Path, same: list[tuple[int, dict]]) -> dict[str, str]:
     """Labels of a clip from all rows about it, which may not contradict each other."""
     row = {}
@@ -246,7 +238,8 @@ def _agree(path: Path, same: list[tuple[int, dict]]) -> dict[str, str]:
             (one, first), (other, second), *_ = said.items()
             raise UserError(
                 f"{path}: {same[0][1]['path']} is {name} {one} in row {first} and {other} in row "
-                f"{second}. " + _ADVICE.get(name, "Keep one of the rows")
+                f"{second}. Keep one of the rows, or say by start_s,end_s or channel_index which "
+                "part of the file is meant"
             )
         row[name] = next(iter(said), "")
     if not row["split"]:
