@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 from helpers.columns import UTTERANCES
 from helpers.corpora import (
     CORPORA,
-    EMOTIONS,
     load_corpora,
     load_listing,
     locate,
@@ -27,7 +26,7 @@ from helpers.corpora import (
 from helpers.corpora.folders import load_folders
 from helpers.corpora.manifest import load_manifest
 from helpers.corpora.overview import pick_contrast
-from helpers.corpora.table import find_audio
+from helpers.corpora.table import EMOTIONS, find_audio
 from helpers.errors import UserError
 
 SPEECH = "03-01-06-01-02-01-12"  # fear, normal, Dogs, actor 12

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from helpers.corpora import (
     CORPORA,
-    EMOTIONS,
     load_corpora,
     load_listing,
     locate,
     parse_names,
 )
 from helpers.corpora.overview import map_emotions, survey_corpora
+from helpers.corpora.table import EMOTIONS
 from helpers.errors import UserError
 from helpers.splits import make_split
 

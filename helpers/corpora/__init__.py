@@ -23,31 +23,14 @@ from helpers.corpora.labels import AS_WRITTEN, Reading, unify_labels
 from helpers.corpora.manifest import find_unnamed, load_manifest
 from helpers.corpora.table import (
     COMPANIONS,
-    EMOTIONS,
     REASONS,
     Listing,
     class_order,
-    find_audio,
     merge_listings,
     name_few,
 )
 from helpers.errors import UserError
 from helpers.runs import PROJECT_ROOT, data_home
-
-__all__ = [
-    "CORPORA",
-    "EMOTIONS",
-    "Corpus",
-    "Listing",
-    "Reading",
-    "class_order",
-    "find_audio",
-    "load_corpora",
-    "load_listing",
-    "load_manifest",
-    "locate",
-    "parse_names",
-]
 
 _CORPORA = (
     demo.CORPUS,

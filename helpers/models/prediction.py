@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from helpers.columns import FACTS
-from helpers.corpora import find_audio
+from helpers.corpora.table import find_audio
 from helpers.errors import UserError
 from helpers.features.extract import FeatureSettings, compute_features
 from helpers.features.voice import judge_speech

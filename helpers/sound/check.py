@@ -9,7 +9,7 @@ import pandas as pd
 from helpers.corpora import CORPORA, Listing, Reading, parse_names
 from helpers.corpora.labels import AS_WRITTEN
 from helpers.corpora.overview import count_missing, find_clips
-from helpers.corpora.table import name_few
+from helpers.corpora.table import REASONS, name_few
 from helpers.parallel import map_clips
 from helpers.sound.inspection import check_sound
 
@@ -23,9 +23,7 @@ FAULTS = {
 }
 #: Checks whose findings are worth knowing; published corpora have some.
 NOTES = {
-    "unparsed": "no label in its name or folders, so not used",
-    "copy": "a further file of a clip, so not used",
-    "repeated": "listed more than once, and used once",
+    **{why: REASONS[why] for why in ("unparsed", "copy", "repeated")},
     "duplicate": "the same sound as another clip of the same emotion",
     "short": "under 0.3 s",
     "quiet": "95 % of its 25 ms frames are below -50 dBFS",
