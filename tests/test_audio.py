@@ -305,26 +305,6 @@ def test_of_what_is_cut_off_the_rest_is_used_and_it_is_said(suffix, part, caplog
     assert heard(y)[0] == pytest.approx(FREQUENCY, abs=3)
 
 
-def test_a_page_that_ends_the_stream_may_be_missing(caplog):
-    content = bytearray(encode(tone(), suffix=".ogg"))
-    last = content.rfind(b"OggS")
-    content[last + 5] &= ~4
-    content[last + 22 : last + 26] = ogg_sum(
-        content[last : last + 22] + bytes(4) + content[last + 26 :]
-    )
-    assert_tone(load_audio(content))
-    assert not caplog.text
-
-
-def ogg_sum(page: bytes) -> bytes:
-    crc = 0
-    for byte in page:
-        crc ^= byte << 24
-        for _ in range(8):
-            crc = (crc << 1 ^ 0x04C11DB7 if crc & 0x80000000 else crc << 1) & 0xFFFFFFFF
-    return crc.to_bytes(4, "little")
-
-
 # --- several recordings in one file ---
 
 
@@ -359,12 +339,6 @@ def assert_two_tones(y: np.ndarray) -> None:
 def test_a_header_that_promises_too_little_is_said(caplog):
     load_audio(wav(PCM, promised=len(PCM) // 3))
     assert "more in it behind the end of the sound that its header says" in caplog.text
-
-
-def test_mp3_with_a_tag_in_the_middle():
-    tag = b"ID3\x04\x00\x00" + bytes([0, 0, 0, 100]) + bytes(100)
-    mp3 = encode(tone(), suffix=".mp3")
-    assert_two_tones(load_audio(tag + mp3 + tag + mp3 + b"TAG" + bytes(125)))
 
 
 @pytest.mark.parametrize("junk", [bytes(500), b"HTTP/1.1 200 OK\r\n\r\n", "random"])
@@ -477,7 +451,6 @@ def test_arrays_of_another_rate_are_resampled():
         (np.zeros((2, 16_000, 2)), "shape"),
         (WAVE > 0, "bool"),
         (np.array(["a"] * 16_000), "<U1"),
-        ([[0.1], [0.1, 0.2]], "object"),
         (None, "object"),
     ],
 )

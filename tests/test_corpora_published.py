@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny import touch
 
 from helpers.corpora import (
     CORPORA,
@@ -19,7 +20,6 @@ from helpers.corpora import (
 from helpers.corpora.overview import map_emotions, survey_corpora
 from helpers.corpora.table import EMOTIONS
 from helpers.errors import UserError
-from helpers.splits import make_split
 
 FIELDS = ["speaker", "gender", "emotion", "intensity", "text", "channel", "language"]
 #: One clip of each corpus as the four-in-one archive has it.
@@ -37,13 +37,6 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setenv("SER_DATA", str(tmp_path / "data"))
     (tmp_path / "data").mkdir()
     return tmp_path / "data"
-
-
-def touch(root: Path, *names: str) -> Path:
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).touch()
-    return root
 
 
 # --- names that are right, and nearly right ---
@@ -257,21 +250,6 @@ def test_corpora_are_found_by_name_in_the_four_in_one_layout(home):
         assert load_corpora(name)["path"].tolist() == [str(home / path)]
     assert parse_names("all") == sorted(FOUR)
     assert load_corpora("all").equals(load_corpora(str(home)))
-
-
-def test_four_in_one_splits_by_the_published_folds_of_its_corpora(home):
-    names = [f"Ravdess/03-01-0{e}-01-01-01-{who:02}.wav" for e in (3, 4) for who in range(1, 25)]
-    names += [f"Crema/10{who:02}_DFA_{e}_XX.wav" for e in ("HAP", "SAD") for who in range(1, 92)]
-    names += [f"Savee/{who}_{e}01.wav" for e in ("h", "sa") for who in ("DC", "JE", "JK", "KL")]
-    names += [f"Tess/{who}_dog_{e}.wav" for e in ("happy", "sad") for who in ("OAF", "YAF")]
-    touch(home / "four-in-one", *names)
-    table = load_corpora("four-in-one")
-    assert len(table) == len(names)
-    tested = table[make_split(table, fold=1) == "test"]
-    assert set(tested.loc[tested["corpus"] == "ravdess", "speaker"]) == {
-        *("ravdess-01", "ravdess-11", "ravdess-20", "ravdess-21")
-    }
-    assert set(tested["corpus"]) == set(FOUR)
 
 
 # --- all of them ---

@@ -64,29 +64,19 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64
 
 
 class Publisher(ThreadingHTTPServer):
-    """Serves ``files`` by address; ``acts`` says how: a list of what goes wrong, one per request.
-
-    An act is a status, ``truncate`` (half of the file), or ``corrupt``.
-    """
+    """Serves ``content``, half of it if it is to be ``truncated``, or an error."""
 
     daemon_threads = True
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Reply)
-        self.files, self.acts, self.paths = {"/tiny.zip": GOOD}, {}, []
-
-    def handle_error(self, *_):
-        """A client that hangs up is part of the play."""
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
+        self.content, self.status, self.truncated, self.n_asked = GOOD, 200, False, 0
 
     def offer(self, content: bytes) -> dict[str, str]:
         """Serve this archive; gives where it is and its checksum."""
-        self.files["/tiny.zip"] = content
+        self.content = content
         checksum = f"md5:{hashlib.md5(content).hexdigest()}"
-        return {"archive": f"{self.address}/tiny.zip", "checksum": checksum}
+        return {"archive": f"http://127.0.0.1:{self.server_port}/x", "checksum": checksum}
 
 
 class Reply(BaseHTTPRequestHandler):
@@ -96,19 +86,12 @@ class Reply(BaseHTTPRequestHandler):
         """Not into the tests' output."""
 
     def do_GET(self):  # noqa: N802, the server's name for it
-        self.server.paths.append(self.path)
-        acts = self.server.acts.get(self.path)
-        act = acts.pop(0) if acts else "well"
-        if isinstance(act, int):
-            self.send_error(act)
-            return
-        body = self.server.files[self.path]
-        self.send_response(200)
+        self.server.n_asked += 1
+        body = self.server.content
+        self.send_response(self.server.status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        if act == "corrupt":
-            body = body[:100] + bytes(100) + body[200:]
-        self.wfile.write(body[: len(body) // 2] if act == "truncate" else body)
+        self.wfile.write(body[: len(body) // 2] if self.server.truncated else body)
 
 
 @pytest.fixture
@@ -166,7 +149,7 @@ def test_corpus_is_fetched_once(home, site, offer, capsys):
     home.chmod(0o555)
     download_corpus("tiny")
     home.chmod(0o755)
-    assert len(site.paths) == 1
+    assert site.n_asked == 1
     assert capsys.readouterr().err == "tiny: already complete, nothing to fetch\n"
 
 
@@ -187,20 +170,20 @@ def test_what_is_there_stays_and_what_is_hidden_does_not_come(home, offer):
 
 
 @pytest.mark.parametrize(
-    ("act", "message"),
+    ("trouble", "message"),
     [
-        ("corrupt", "expected md5:.* but got .* replaced the file"),
-        ("truncate", "cannot be fetched: .*run the same again"),
-        (404, "cannot be fetched: 404 .*https://example.org/tiny"),
-        (503, "cannot be fetched: 503 .*Check the connection"),
+        ({"content": GOOD[:-9]}, "expected md5:.* but got .* replaced the file"),
+        ({"truncated": True}, "cannot be fetched: .*run the same again"),
+        ({"status": 404}, "cannot be fetched: 404 .*https://example.org/tiny"),
     ],
 )
-def test_trouble_that_stays_is_said(home, site, offer, act, message):
+def test_trouble_is_said_and_the_next_call_is_whole(home, site, offer, trouble, message):
     offer()
-    site.acts["/tiny.zip"] = [act]
+    vars(site).update(trouble)
     with pytest.raises(UserError, match=message):
         download_corpus("tiny")
     assert not (home / "tiny").exists()
+    vars(site).update(content=GOOD, truncated=False, status=200)
     download_corpus("tiny")
     assert_whole(home)
 

@@ -11,6 +11,7 @@ import pytest
 from conftest import ROOT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tiny import touch
 
 from helpers.corpora import Reading, load_corpora, load_listing
 from helpers.corpora.folders import load_folders
@@ -18,13 +19,6 @@ from helpers.corpora.labels import AS_WRITTEN
 from helpers.errors import UserError
 
 FOUR = ("angry", "happy", "neutral", "sad")
-
-
-def touch(root: Path, *names: str) -> Path:
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).touch()
-    return root
 
 
 def read(root: Path, reading: Reading = AS_WRITTEN, column: str = "emotion") -> dict[str, str]:
