@@ -22,7 +22,8 @@ import numpy as np
 import pandas as pd
 
 from helpers.columns import PROTOCOLS
-from helpers.corpora import CORPORA, EMOTIONS, load_corpora
+from helpers.corpora import CORPORA, load_corpora
+from helpers.corpora.table import EMOTIONS
 from helpers.evaluation.calibration import (
     choose_threshold,
     fit_temperature,

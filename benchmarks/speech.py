@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from helpers.corpora import load_corpora
-from helpers.features.speech import judge_speech
+from helpers.features.voice import judge_speech
 from helpers.models.prediction import Predictor, find_model
 from helpers.parallel import map_clips
 from helpers.sound.audio import SAMPLE_RATE, load_audio

@@ -77,13 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--map",
         default="",
         metavar="anger=angry,joy=happy",
-        help="rename emotions; or a file with one such pair per line",
-    )
-    labels.add_argument(
-        "--raters",
-        default="refuse",
-        metavar="refuse|share",
-        help="rows of a list that disagree about a clip: refuse them (if not given), or share it",
+        help="rename emotions",
     )
 
     cutting = argparse.ArgumentParser(add_help=False)
@@ -186,8 +180,6 @@ def build_parser() -> argparse.ArgumentParser:
     validate.add_argument("names", nargs="+", metavar="NAME|PATH")
     get = _add(group, "get", commands.get_corpus)
     get.add_argument("name", metavar="NAME")
-    get.add_argument("--source", choices=("publisher", "kaggle"), default="publisher")
-    get.add_argument("--force", action="store_true", help="again, although it is complete")
     return parser
 
 

@@ -36,7 +36,6 @@ def _label_parameters(arguments: argparse.Namespace) -> dict[str, str]:
         "PATTERN": arguments.pattern,
         "EMOTIONS": arguments.emotions,
         "MAP": arguments.map,
-        "RATERS": arguments.raters.replace("refuse", ""),
         "WINDOW_S": str(arguments.window or ""),
     }
     return {name: value for name, value in given.items() if value}
@@ -45,7 +44,7 @@ def _label_parameters(arguments: argparse.Namespace) -> dict[str, str]:
 def _reading(arguments: argparse.Namespace):
     from helpers.corpora import Reading
 
-    return Reading(arguments.pattern, arguments.emotions, arguments.map, arguments.raters)
+    return Reading(arguments.pattern, arguments.emotions, arguments.map)
 
 
 def predict(arguments: argparse.Namespace) -> int:
@@ -251,17 +250,16 @@ def compute_features(arguments: argparse.Namespace) -> int:
 
 
 def list_corpora(arguments: argparse.Namespace) -> int:
-    """Clips, speakers, hours and licence of each corpus; `ser corpora` alone does the same."""
+    """Clips, speakers and licence of each corpus; `ser corpora` alone does the same."""
     from helpers.corpora import CORPORA
-    from helpers.sound.check import survey_corpora
+    from helpers.corpora.overview import survey_corpora
 
     table = survey_corpora(arguments.names, _reading(arguments))
     _write_csv(table, arguments.csv, excel=arguments.excel)
     for part in ("clips", "speakers"):
         expected = ("/" + table[f"expected_{part}"].astype("string")).fillna("")
         table[part] = table[part].astype("string") + expected
-    table["hours"] = table["hours"].map("{:.2f}".format)
-    print(_align(table[["corpus", "clips", "speakers", "hours", "state", "licence"]]))
+    print(_align(table[["corpus", "clips", "speakers", "state", "licence"]]))
     missing = table.loc[table["state"] == "not there", "corpus"]
     if len(missing):
         print(f"not there: {', '.join(missing)}. `ser corpora get NAME` fetches one or says how")
@@ -275,7 +273,7 @@ def validate_corpora(arguments: argparse.Namespace) -> int:
     """Decode every clip and list what is odd or wrong.
 
     Exit code 1 with any fault: missing, unreadable, damaged, silent, conflict (one sound under two
-    emotions), mislabelled-by-folder. Exit code 0 with notes only: unparsed, copy, repeated,
+    emotions). Exit code 0 with notes only: unparsed, copy, repeated,
     duplicate, short (under 0.3 s), quiet (95 % of its frames below -50 dBFS), clipped.
     """
     import pandas as pd
@@ -307,9 +305,9 @@ def get_corpus(arguments: argparse.Namespace) -> int:
     What is complete is left as it is. Exit code 1 when clips are missing after all.
     """
     from helpers.corpora.download import download_corpus
-    from helpers.sound.check import survey_corpora
+    from helpers.corpora.overview import survey_corpora
 
-    folder = download_corpus(arguments.name, source=arguments.source, force=arguments.force)
+    folder = download_corpus(arguments.name)
     (row,) = survey_corpora([arguments.name]).itertuples()
     print(f"{row.corpus} is in {folder}: {row.clips} clips, {row.state}")
     return 0 if row.state == "complete" else 1

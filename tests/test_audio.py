@@ -305,38 +305,29 @@ def test_of_what_is_cut_off_the_rest_is_used_and_it_is_said(suffix, part, caplog
     assert heard(y)[0] == pytest.approx(FREQUENCY, abs=3)
 
 
-def test_a_page_that_ends_the_stream_may_be_missing(caplog):
-    content = bytearray(encode(tone(), suffix=".ogg"))
-    last = content.rfind(b"OggS")
-    content[last + 5] &= ~4
-    content[last + 22 : last + 26] = ogg_sum(
-        content[last : last + 22] + bytes(4) + content[last + 26 :]
-    )
-    assert_tone(load_audio(content))
-    assert not caplog.text
-
-
-def ogg_sum(page: bytes) -> bytes:
-    crc = 0
-    for byte in page:
-        crc ^= byte << 24
-        for _ in range(8):
-            crc = (crc << 1 ^ 0x04C11DB7 if crc & 0x80000000 else crc << 1) & 0xFFFFFFFF
-    return crc.to_bytes(4, "little")
-
-
 # --- several recordings in one file ---
 
 
-@pytest.mark.parametrize("suffix", [".wav", ".flac", ".mp3", ".lame.mp3", ".ogg", ".opus", ".aac"])
-@pytest.mark.parametrize("second", ["same", "rate", "stereo"])
-def test_recordings_that_were_joined_are_all_decoded(suffix, second):
-    y = tone(sr=24_000)
-    first = encode(y, sr=24_000, suffix=suffix)
-    second_sr = 48_000 if second == "rate" else 24_000
-    y = tone(sr=second_sr)
-    other = encode(np.stack([y, y], 1) if second == "stereo" else y, sr=second_sr, suffix=suffix)
-    assert_two_tones(load_audio(first + other))
+@pytest.mark.parametrize("suffix", [".flac", ".mp3", ".lame.mp3", ".ogg", ".opus", ".aac"])
+def test_recordings_that_were_joined_are_all_decoded(suffix):
+    assert_two_tones(load_audio(2 * encode(tone(), suffix=suffix)))
+
+
+@pytest.mark.parametrize(
+    ("suffix", "second"),
+    [
+        (".wav", ".wav"),
+        (".aiff", ".aiff"),
+        (".ogg", ".stereo.ogg"),
+        (".opus", ".ogg"),
+        (".ogg", ".opus"),
+    ],
+)
+def test_what_does_not_go_on_in_one_format_is_said(suffix, second, caplog):
+    y = np.stack([tone(), tone()], 1) if "stereo" in second else tone()
+    y = load_audio(encode(tone(), suffix=suffix) + encode(y, suffix=second.replace(".stereo", "")))
+    assert_tone(y)
+    assert "it ends in an error" in caplog.text or "goes on behind its end" in caplog.text
 
 
 def assert_two_tones(y: np.ndarray) -> None:
@@ -345,23 +336,9 @@ def assert_two_tones(y: np.ndarray) -> None:
         assert heard(half)[0] == pytest.approx(FREQUENCY, abs=1)
 
 
-def test_of_joined_recordings_the_good_ones_are_used(caplog):
-    good = encode(tone(), suffix=".ogg")
-    head = encode(tone(), suffix=".opus")[:60]  # begins a stream that holds nothing
-    assert_two_tones(load_audio(good + head + good))
-    assert "of 3 recordings in it, one was left out" in caplog.text
-
-
 def test_a_header_that_promises_too_little_is_said(caplog):
     load_audio(wav(PCM, promised=len(PCM) // 3))
     assert "more in it behind the end of the sound that its header says" in caplog.text
-
-
-def test_ogg_of_two_codecs_and_mp3_with_a_tag_in_the_middle():
-    assert_two_tones(load_audio(encode(tone(), suffix=".opus") + encode(tone(), suffix=".ogg")))
-    tag = b"ID3\x04\x00\x00" + bytes([0, 0, 0, 100]) + bytes(100)
-    mp3 = encode(tone(), suffix=".mp3")
-    assert_two_tones(load_audio(tag + mp3 + tag + mp3 + b"TAG" + bytes(125)))
 
 
 @pytest.mark.parametrize("junk", [bytes(500), b"HTTP/1.1 200 OK\r\n\r\n", "random"])
@@ -474,7 +451,6 @@ def test_arrays_of_another_rate_are_resampled():
         (np.zeros((2, 16_000, 2)), "shape"),
         (WAVE > 0, "bool"),
         (np.array(["a"] * 16_000), "<U1"),
-        ([[0.1], [0.1, 0.2]], "object"),
         (None, "object"),
     ],
 )

@@ -146,7 +146,7 @@ def test_help_lists_commands_and_options(capsys, command, words):
 @pytest.mark.parametrize(
     "command",
     ["", "fly", "predict", "run --epochs 3", "run -p", "run --from 1 --only 2", "corpora --fast"]
-    + ["corpora validate", "corpora get", "corpora get tess --source ftp"],
+    + ["corpora validate", "corpora get", "corpora get tess --fast"],
 )
 def test_what_the_parser_does_not_know(capsys, command):
     assert "usage: ser" in refused(capsys, *command.split())
@@ -482,13 +482,13 @@ def test_corpora_lists_all_that_is_known(capsys, corpora):
     assert ser("corpora") == 0
     said, err = capsys.readouterr()
     header, *lines = said.splitlines()
-    assert header.split() == ["corpus", "clips", "speakers", "hours", "state", "licence"]
+    assert header.split() == ["corpus", "clips", "speakers", "state", "licence"]
     rows = {line.split()[0]: line for line in lines[: len(CORPORA)]}
     assert list(rows) == list(CORPORA) and err == ""
-    assert rows["tess"].split()[1:6] == ["1/2800", "1/2", "0.00", "2799", "missing"]
+    assert rows["tess"].split()[1:5] == ["1/2800", "1/2", "2799", "missing"]
     assert "CC BY-NC-ND 4.0" in rows["tess"] and "made at first use" in rows["demo"]
     assert "not there" in rows["savee"] and CORPORA["savee"].citation not in said
-    missing = "cremad, emodb, nemo, ravdess, ravdess-song, savee, four-in-one"
+    missing = "cremad, emodb, nemo, ravdess, ravdess-song, savee"
     assert lines[-1] == f"not there: {missing}. `ser corpora get NAME` fetches one or says how"
     assert not (corpora / "demo").exists()
     assert ser("corpora", "--cite") == 0
@@ -501,7 +501,7 @@ def test_corpora_can_be_named_and_own(capsys, corpora, home):
     said, err = capsys.readouterr()
     _, savee, mine, *rest = said.splitlines()
     assert savee.split()[:3] == ["savee", "0/480", "0/4"]
-    assert mine.split()[:4] == ["mine", "4", "2", "0.00"] and "own data" in mine
+    assert mine.split()[:3] == ["mine", "4", "2"] and "own data" in mine
     assert f"savee: {CORPORA['savee'].citation}" in rest and CORPORA["tess"].citation not in said
     table = pd.read_csv(home / "new" / "out.csv")
     assert table["corpus"].tolist() == ["savee", "mine"] and table["clips"].tolist() == [0, 4]
@@ -555,20 +555,13 @@ def test_a_long_list_is_cut_on_the_terminal_and_whole_in_the_csv(capsys, corpora
 
 
 def test_get_says_where_it_landed_and_what_is_there(capsys, corpora, monkeypatch):
-    asked = []
-
-    def download(name, *, force=False, source="publisher", progress=True):
-        asked.append((name, force, source))
-        return corpora / name
-
-    monkeypatch.setattr("helpers.corpora.download.download_corpus", download)
+    monkeypatch.setattr("helpers.corpora.download.download_corpus", lambda name: corpora / name)
     assert ser("corpora", "get", "tess") == 1  # most is missing still
     said = capsys.readouterr().out
     assert said == f"tess is in {corpora / 'tess'}: 1 clips, 2799 missing\n"
     monkeypatch.setitem(CORPORA, "tess", replace(CORPORA["tess"], counts={"sad": 1}, speakers=1))
-    assert ser("corpora", "get", "tess", "--source", "kaggle", "--force") == 0
+    assert ser("corpora", "get", "tess") == 0
     assert "1 clips, complete" in capsys.readouterr().out
-    assert asked == [("tess", False, "publisher"), ("tess", True, "kaggle")]
 
 
 def test_what_cannot_be_fetched_is_explained(capsys, corpora):

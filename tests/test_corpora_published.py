@@ -8,19 +8,18 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny import touch
 
 from helpers.corpora import (
     CORPORA,
-    EMOTIONS,
-    four_in_one,
     load_corpora,
     load_listing,
     locate,
     parse_names,
 )
-from helpers.corpora.overview import describe_corpora, map_emotions
+from helpers.corpora.overview import map_emotions, survey_corpora
+from helpers.corpora.table import EMOTIONS
 from helpers.errors import UserError
-from helpers.splits import make_split
 
 FIELDS = ["speaker", "gender", "emotion", "intensity", "text", "channel", "language"]
 #: One clip of each corpus as the four-in-one archive has it.
@@ -38,13 +37,6 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setenv("SER_DATA", str(tmp_path / "data"))
     (tmp_path / "data").mkdir()
     return tmp_path / "data"
-
-
-def touch(root: Path, *names: str) -> Path:
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).touch()
-    return root
 
 
 # --- names that are right, and nearly right ---
@@ -239,17 +231,17 @@ def test_a_corpus_is_not_taken_for_another(home):
 # --- four in one ---
 
 
-@pytest.mark.parametrize(
-    "folder", ["four-in-one", "Four in One", "speech-emotion-recognition-en", "."]
-)
-def test_four_in_one_keeps_the_names_of_its_corpora(home, folder):
-    touch(home / folder, *FOUR.values(), "Savee/stray.wav", "Tess/again/OAF_back_ps.wav")
-    listing = load_listing("four-in-one")
-    table = listing.clips
-    assert sorted(table["corpus"]) == sorted(FOUR)
-    assert sorted(table["path"]) == sorted(str(home / folder / path) for path in FOUR.values())
-    assert listing.paths("unparsed") == [str(home / folder / "Savee/stray.wav")]
+def test_a_folder_of_four_corpora_keeps_their_names(home):
+    touch(home / "four-in-one", *FOUR.values(), "Savee/stray.wav", "Tess/again/OAF_back_ps.wav")
+    (name,) = parse_names("four-in-one")
+    listing = load_listing(name)
+    assert sorted(listing.clips["corpus"]) == sorted(FOUR)
+    assert sorted(listing.clips["path"]) == sorted(f"{name}/{path}" for path in FOUR.values())
+    assert listing.paths("unparsed") == [f"{name}/Savee/stray.wav"]
     assert len(listing.paths("copy")) == 1
+    touch(home, "tess/OAF_back_ps.wav")
+    with pytest.raises(UserError, match="given twice"):
+        load_corpora("four-in-one,tess")
 
 
 def test_corpora_are_found_by_name_in_the_four_in_one_layout(home):
@@ -257,35 +249,7 @@ def test_corpora_are_found_by_name_in_the_four_in_one_layout(home):
     for name, path in FOUR.items():
         assert load_corpora(name)["path"].tolist() == [str(home / path)]
     assert parse_names("all") == sorted(FOUR)
-    assert load_corpora("all").equals(load_corpora("four-in-one"))
-
-
-def test_four_in_one_is_not_counted_beside_its_corpora(home):
-    touch(home, *FOUR.values())
-    for names in ("four-in-one,tess", "ravdess,four-in-one"):
-        with pytest.raises(UserError, match="given twice"):
-            load_corpora(names)
-
-
-def test_four_in_one_needs_all_four_where_no_folder_is_called_so(home):
-    touch(home, *list(FOUR.values())[:3])
-    with pytest.raises(UserError, match="four-in-one"):
-        load_corpora("four-in-one")
-
-
-def test_four_in_one_splits_by_the_published_folds_of_its_corpora(home):
-    names = [f"Ravdess/03-01-0{e}-01-01-01-{who:02}.wav" for e in (3, 4) for who in range(1, 25)]
-    names += [f"Crema/10{who:02}_DFA_{e}_XX.wav" for e in ("HAP", "SAD") for who in range(1, 92)]
-    names += [f"Savee/{who}_{e}01.wav" for e in ("h", "sa") for who in ("DC", "JE", "JK", "KL")]
-    names += [f"Tess/{who}_dog_{e}.wav" for e in ("happy", "sad") for who in ("OAF", "YAF")]
-    touch(home, *names)
-    table = load_corpora("four-in-one")
-    assert len(table) == len(names) and four_in_one.CORPUS.n_clips == 12162
-    tested = table[make_split(table, fold=1) == "test"]
-    assert set(tested.loc[tested["corpus"] == "ravdess", "speaker"]) == {
-        *("ravdess-01", "ravdess-11", "ravdess-20", "ravdess-21")
-    }
-    assert set(tested["corpus"]) == set(FOUR)
+    assert load_corpora("all").equals(load_corpora(str(home)))
 
 
 # --- all of them ---
@@ -297,7 +261,7 @@ def test_all_is_every_corpus_of_people_that_is_there(home):
     names = parse_names("all")
     assert names == ["cremad", "emodb", "ravdess-song", "tess"]
     assert sorted(set(load_corpora("all")["corpus"])) == names
-    assert describe_corpora("all").index.tolist() == names
+    assert survey_corpora("all").index.tolist() == names
     with pytest.raises(UserError, match="given twice"):
         load_corpora("all,tess")
 

@@ -177,7 +177,7 @@ def test_frames_are_what_librosa_computes(voice):
 
 @pytest.mark.parametrize(
     ("family", "n"),
-    [("mfcc40", 40), ("vector162", 162), ("vector180", 180), ("functionals", 254), ("prosody", 19)],
+    [("mfcc40", 40), ("vector162", 162), ("vector180", 180), ("functionals", 254), ("prosody", 17)],
 )
 def test_columns_are_named_once(family, n, voice):
     names = feature_names(family)

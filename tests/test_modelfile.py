@@ -16,7 +16,7 @@ import pytest
 from conftest import ROOT
 from tiny import CLASSES, SETTINGS, build_tiny_body, build_tiny_model, tone
 
-from helpers.corpora import EMOTIONS
+from helpers.corpora.table import EMOTIONS
 from helpers.errors import UserError
 from helpers.features.extract import FeatureSettings
 from helpers.models.modelfile import (

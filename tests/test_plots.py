@@ -14,7 +14,7 @@ import soundfile
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from helpers.corpora import EMOTIONS
+from helpers.corpora.table import EMOTIONS
 from helpers.report import plots
 from helpers.report.plots import (
     EMOTION_COLORS,

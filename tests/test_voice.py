@@ -1,4 +1,4 @@
-"""The pitch tracker and what is measured from cycle to cycle, on voices whose truth is known."""
+"""The pitch tracker and the columns of prosody, on voices whose truth is known."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from scipy.signal import lfilter
 
 from helpers.features.extract import compute_features
-from helpers.features.voice import measure_cycles, perturbation, track_pitch
+from helpers.features.voice import track_pitch
 from helpers.sound.audio import SAMPLE_RATE
 
 HOP = 160
@@ -23,20 +23,6 @@ def make_voice(f0: np.ndarray | float, *, seconds: float = 1.0) -> np.ndarray:
         hz = k * f0
         gain = 1 / (1 + ((hz - 500) / 200) ** 2) + 0.5 / (1 + ((hz - 1500) / 200) ** 2) + 0.05
         y += np.where(hz < 7000, gain, 0) * np.sin(k * phase)
-    return (0.3 * y / np.abs(y).max()).astype("float32")
-
-
-def make_pulses(periods: np.ndarray, heights: np.ndarray) -> np.ndarray:
-    """Pulses at the given distances in samples (fractions too), rung by two formants."""
-    ends = np.cumsum(periods)
-    y = np.zeros(int(ends[-1]) + 400)
-    for place, height in zip(ends, heights, strict=True):
-        near = np.arange(int(place) - 16, int(place) + 17)
-        near = near[(near >= 0) & (near < len(y))]
-        y[near] += height * np.sinc(near - place) * np.cos(np.pi * (near - place) / 34) ** 2
-    for hz, bandwidth in ((600, 80), (1400, 120)):
-        radius = np.exp(-np.pi * bandwidth / SAMPLE_RATE)
-        y = lfilter([1], [1, -2 * radius * np.cos(2 * np.pi * hz / SAMPLE_RATE), radius**2], y)
     return (0.3 * y / np.abs(y).max()).astype("float32")
 
 
@@ -79,33 +65,6 @@ def test_periodicity_is_the_harmonics_to_noise_ratio(snr_db):
     share = track_pitch((y + noise).astype("float32"), hop=HOP).periodicity
     share = share[np.isfinite(share)]
     assert np.mean(10 * np.log10(share / (1 - share))) == pytest.approx(snr_db, abs=1.5)
-
-
-@pytest.mark.parametrize("jitter", [0.0, 0.005, 0.015])
-def test_jitter_is_measured(jitter):
-    draws = np.random.default_rng(0).normal(size=200)
-    periods = 120.3 * (1 + jitter * draws * np.sqrt(np.pi) / 2)
-    y = make_pulses(periods, np.ones(200))
-    found, _ = measure_cycles(y, track_pitch(y, hop=HOP).f0, hop=HOP)
-    assert np.isfinite(found).sum() > 150
-    assert np.nanmean(found) == pytest.approx(periods.mean() / SAMPLE_RATE, rel=0.005)
-    assert perturbation(periods) == pytest.approx(jitter, rel=0.15)
-    assert perturbation(found) == pytest.approx(perturbation(periods), rel=0.2, abs=0.002)
-
-
-@pytest.mark.parametrize("shimmer", [0.0, 0.05, 0.15])
-def test_shimmer_is_measured(shimmer):
-    heights = 1 + shimmer * np.random.default_rng(0).normal(size=200) * np.sqrt(np.pi) / 2
-    y = make_pulses(np.full(200, 120.0), heights)
-    _, found = measure_cycles(y, track_pitch(y, hop=HOP).f0, hop=HOP)
-    # A formant still rings from the cycle before, which evens out a little.
-    assert perturbation(found) == pytest.approx(perturbation(heights), rel=0.25, abs=0.005)
-
-
-def test_what_differs_too_much_is_no_pair_of_cycles():
-    assert perturbation(np.array([])) == perturbation(np.array([1.0])) == 0
-    assert perturbation(np.array([1.0, 2.0, np.nan, 1.0])) == 0
-    assert perturbation(np.array([1.0, 1.1, 5.0])) == pytest.approx(0.1 / 1.05)
 
 
 # --- prosody ---------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from helpers.app.live import LONGEST_S, Live
 from helpers.app.recorder import Recorder
 from helpers.corpora import class_order
 from helpers.errors import UserError
-from helpers.features.speech import REASONS
+from helpers.features.voice import REASONS
 from helpers.report import plots
 from helpers.report.pages import render
 from helpers.report.timeline import plot_timeline

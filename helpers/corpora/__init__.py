@@ -16,38 +16,21 @@ from pathlib import Path
 import pandas as pd
 
 from helpers.columns import RESERVED
-from helpers.corpora import cremad, demo, emodb, four_in_one, nemo, ravdess, savee, tess
+from helpers.corpora import cremad, demo, emodb, nemo, ravdess, savee, tess
 from helpers.corpora.corpus import Corpus, locate, not_found
 from helpers.corpora.folders import load_folders
-from helpers.corpora.labels import AS_WRITTEN, Reading, rename_emotions, unify_labels
+from helpers.corpora.labels import AS_WRITTEN, Reading, unify_labels
 from helpers.corpora.manifest import find_unnamed, load_manifest
 from helpers.corpora.table import (
     COMPANIONS,
-    EMOTIONS,
     REASONS,
     Listing,
     class_order,
-    find_audio,
     merge_listings,
     name_few,
 )
 from helpers.errors import UserError
 from helpers.runs import PROJECT_ROOT, data_home
-
-__all__ = [
-    "CORPORA",
-    "EMOTIONS",
-    "Corpus",
-    "Listing",
-    "Reading",
-    "class_order",
-    "find_audio",
-    "load_corpora",
-    "load_listing",
-    "load_manifest",
-    "locate",
-    "parse_names",
-]
 
 _CORPORA = (
     demo.CORPUS,
@@ -58,7 +41,6 @@ _CORPORA = (
     ravdess.SONG,
     savee.CORPUS,
     tess.CORPUS,
-    four_in_one.CORPUS,  # only gathers others
 )
 #: Every corpus by its name. A new one is a line above.
 CORPORA: dict[str, Corpus] = {corpus.name: corpus for corpus in _CORPORA}
@@ -104,7 +86,7 @@ def load_corpora(names: str | Iterable[str], reading: Reading = AS_WRITTEN) -> p
     helpers.errors.UserError: unknown corpus 'ravdes': known are demo, ...
     """
     listings = {name: load_listing(name, reading) for name in parse_names(names)}
-    # A gathered one holds several.
+    # A folder of several published corpora holds several.
     _refuse_twice([c for listing in listings.values() for c in listing.clips["corpus"].unique()])
     for name, listing in listings.items():
         _warn_of(name, listing.clips)
@@ -150,11 +132,11 @@ def load_listing(name: str, reading: Reading = AS_WRITTEN) -> Listing:
             raise not_found(corpus, root, listing.paths("unparsed"))
     else:
         if Path(name).is_file():
-            listing = load_manifest(name, reading)
+            listing = load_manifest(name)
         else:
             listing = load_folders(name, _CORPORA, reading)
         _refuse_name(name, listing)
-    clips = rename_emotions(listing.clips, reading.renamed())
+    clips = listing.clips.assign(emotion=listing.clips["emotion"].replace(reading.renamed()))
     reserved = sorted(set(clips["emotion"]) & RESERVED)
     if reserved:
         raise UserError(
@@ -168,7 +150,7 @@ def _refuse_name(path: str, listing: Listing) -> None:
     """Refuse own data called like a corpus whose rule its files do not follow."""
     first = listing.clips.iloc[0]
     corpus = CORPORA.get(first["corpus"])
-    follows = corpus and corpus.parse and corpus.parse(corpus.named(Path(first["path"])))
+    follows = corpus and corpus.parse(corpus.named(Path(first["path"])))
     if corpus and not follows:
         raise UserError(
             f"{path}: own data may not be called {corpus.name!r}, which is {corpus.title}, and its "
@@ -220,8 +202,8 @@ def parse_names(names: str | Iterable[str]) -> list[str]:
 
 
 def _all_there() -> list[str]:
-    """Names of the corpora of people that have clips here; a gathered one would repeat them."""
-    wanted = [corpus for corpus in _CORPORA if not (corpus.generated or corpus.parts)]
+    """Names of the corpora of people that have clips here."""
+    wanted = [corpus for corpus in _CORPORA if not corpus.generated]
     names = [c.name for c in wanted if not c.load(locate(c)).clips.empty]
     if not names:
         raise UserError(
@@ -244,8 +226,8 @@ def _refuse_twice(names: list[str]) -> None:
     twice = [name for name, n in Counter(names).items() if n > 1]
     if twice:
         raise UserError(
-            f"corpus name {twice[0]!r} is given twice: name each corpus once (a gathered one holds "
-            "others), and rename your own data (its CSV or folder) if it is called like another"
+            f"corpus name {twice[0]!r} is given twice: name each corpus once (a folder may hold "
+            "several), and rename your own data (its CSV or folder) if it is called like another"
         )
 
 

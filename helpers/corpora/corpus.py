@@ -11,7 +11,6 @@ from helpers.corpora.table import (
     Listing,
     find_audio,
     make_listing,
-    merge_listings,
     name_few,
 )
 from helpers.errors import UserError
@@ -38,9 +37,9 @@ class Corpus:
         Clips of each emotion in the complete corpus; empty when there is no fixed number.
     speakers : int
         Speakers of the complete corpus.
-    parse : callable, optional
+    parse : callable
         ``parse(name)`` gives a key that is unique to the clip and a row of the utterance table, or
-        None when the name does not follow the rule. Only a gathered corpus has none.
+        None when the name does not follow the rule.
     named : callable
         Name of a file as ``parse`` reads it; the file name without suffix, if not given.
     make : callable, optional
@@ -58,13 +57,12 @@ class Corpus:
         ``md5:…`` of the archive, as the publisher states it; empty when none is stated: then the
         archive's own sums and the number of clips are what is checked.
     kaggle : str
-        ``owner/dataset`` of a copy on Kaggle, if the corpus is known from there.
+        ``owner/dataset`` of a copy on Kaggle, if the corpus is known from there: named in the
+        message of a missing corpus, and a name of its folder.
     codes : mapping of str to str
         The publisher's code for each emotion and what it became; empty for the same words.
     aliases : tuple of str
         What the folder is called in copies that go around.
-    parts : tuple of Corpus
-        The corpora that this one only gathers; each keeps its own name in the table.
     """
 
     name: str
@@ -76,7 +74,7 @@ class Corpus:
     folder: str
     counts: Mapping[str, int]
     speakers: int
-    parse: Callable[[str], tuple[str, dict] | None] | None = None
+    parse: Callable[[str], tuple[str, dict] | None]
     named: Callable[[Path], str] = lambda path: path.stem
     make: Callable[[Path], None] | None = None
     language: str = ""
@@ -88,7 +86,6 @@ class Corpus:
     kaggle: str = ""
     codes: Mapping[str, str] = field(default_factory=dict)
     aliases: tuple[str, ...] = ()
-    parts: tuple[Corpus, ...] = ()
 
     @property
     def generated(self) -> bool:
@@ -107,10 +104,7 @@ class Corpus:
         """
         if self.make and make:
             self.make(root)
-        if not self.parts:
-            return self.list_files(find_audio(root))
-        folders = [find_folder(root, part) or root / part.folder for part in self.parts]
-        return merge_listings(map(Corpus.load, self.parts, folders))
+        return self.list_files(find_audio(root))
 
     def list_files(self, files: Iterable[Path]) -> Listing:
         """List those of some audio files that are its clips; labels are read off the names.
@@ -138,20 +132,13 @@ def locate(corpus: Corpus) -> Path:
     """Folder where a corpus lies under :func:`helpers.runs.data_home`, or where it is to lie.
 
     It is found however it is spelled. A generated corpus lies among the other made things, never
-    where people keep their recordings. The folder of a gathered corpus may also be the one in
-    which its parts lie, and ``SER_DATA`` may be the folder of the corpus itself.
+    where people keep their recordings. ``SER_DATA`` may be the folder of
+    the corpus itself.
     """
     if corpus.generated:
         return cache_home() / corpus.folder
     home = data_home()
-    root = find_folder(home, corpus)
-    if root:
-        return root
-    if corpus.parts:
-        is_home = all(find_folder(home, part) for part in corpus.parts)
-    else:
-        is_home = _lies_in(home, corpus)
-    return home if is_home else home / corpus.folder
+    return find_folder(home, corpus) or (home if _lies_in(home, corpus) else home / corpus.folder)
 
 
 def find_folder(home: Path, corpus: Corpus) -> Path | None:

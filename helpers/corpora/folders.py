@@ -12,7 +12,7 @@ import functools
 import logging
 import os
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -95,7 +95,7 @@ def load_folders(
 
 def _list_published(root: Path, files: list[Path], published: Iterable[Corpus]) -> Listing | None:
     """Clips of published corpora, where at least half of the files are named by their rules."""
-    found = [corpus.list_files(files) for corpus in published if corpus.parse]
+    found = [corpus.list_files(files) for corpus in published]
     found = [listing for listing in found if len(listing.clips)]
     if 2 * sum(len(listing.clips) for listing in found) < len(files):
         return None
@@ -234,11 +234,10 @@ def _are_labelled(files: list[Path]) -> bool:
 
 
 def _say_empty(root: Path, others: list[Path]) -> str:
-    suffixes = Counter(path.suffix.lower() or "no suffix" for path in others)
-    found = ", ".join(f"{n} × {suffix}" for suffix, n in suffixes.most_common(4)) or "no files"
     return (
         f"{root}: expected one folder per emotion with audio files in it, such as "
-        f"{root.name}/happy/clip.wav; found no audio files ({found})"
+        f"{root.name}/happy/clip.wav; found no audio files, but "
+        f"{name_few(path.name for path in others) or 'nothing'}"
     )
 
 

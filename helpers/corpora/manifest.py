@@ -1,4 +1,4 @@
-"""A list of one's own recordings: a CSV, or a table of Excel, with one row per clip.
+"""A list of one's own recordings: a CSV with one row per clip.
 
 The corpus is called like the file, or like its folder where the file is called ``manifest`` or the
 like. Emotion names are your own, in any script; the names of :data:`helpers.corpora.EMOTIONS` are
@@ -13,21 +13,18 @@ is impossible. Where some have one, the others stand on no side of it: see
 from __future__ import annotations
 
 import csv
-import functools
 import io
-import json
 import logging
 import os
-from collections import Counter, defaultdict
-from collections.abc import Callable
+import unicodedata
+from collections import defaultdict
 from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
-from python_calamine import CalamineError
 
 from helpers.columns import MEASURED, PROTOCOLS
-from helpers.corpora.labels import AS_WRITTEN, Reading, normalize, read_field
+from helpers.corpora.labels import normalize, read_field
 from helpers.corpora.table import UNKNOWN_SPEAKER, Listing, name_few, name_own
 from helpers.errors import UserError
 from helpers.parts import name_part
@@ -50,13 +47,12 @@ _COLUMNS = {
 _NAMED = {word: name for name, others in _COLUMNS.items() for word in (name, *others.split())}
 _WHICH = ("path", "start_s", "end_s", "channel_index")  # say which clip it is
 _IGNORED = {"corpus", "duration_s", *MEASURED, *PROTOCOLS}  # what notebook 01 adds
-_SHEETS = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods")
 _TOO_GENERAL = frozenset("manifest metadata labels list index".split())
 _LOG = logging.getLogger(__name__)
 
 
-def load_manifest(path: str | Path, reading: Reading = AS_WRITTEN) -> Listing:
-    """List the clips of a CSV, or of the first sheet of an Excel or LibreOffice file.
+def load_manifest(path: str | Path) -> Listing:
+    """List the clips of a CSV.
 
     Parameters
     ----------
@@ -67,8 +63,6 @@ def load_manifest(path: str | Path, reading: Reading = AS_WRITTEN) -> Listing:
         tabs, in UTF-8, UTF-16 or Windows-1252. ``split`` says on which side a clip is: ``train``,
         ``validation`` or ``test``. ``start_s`` and ``end_s`` make a clip of a part of a file,
         ``channel_index`` (0 is the left one) of one of its channels.
-    reading : Reading
-        ``raters`` is read here.
 
     Returns
     -------
@@ -86,11 +80,10 @@ def load_manifest(path: str | Path, reading: Reading = AS_WRITTEN) -> Listing:
     """
     path = Path(os.path.abspath(path))
     listed = _read_rows(path)
-    names_in = functools.cache(_composed_names)
     by_clip: dict[str, list[tuple[int, dict]]] = defaultdict(list)
     left_out = []
     for number, row in listed:
-        file = _find_file(path.parent, row["path"], names_in)
+        file = _find_file(path.parent, row["path"])
         if file is None:
             left_out.append((os.path.join(path.parent, row["path"]), "missing"))
         else:
@@ -102,10 +95,8 @@ def load_manifest(path: str | Path, reading: Reading = AS_WRITTEN) -> Listing:
         )
     rows = []
     for clip, same in by_clip.items():
-        row = {"path": clip, **_agree(path, same, reading.raters)}
-        if reading.raters == "refuse":  # else each row is a vote
-            left_out += [(clip, "repeated")] * (len(same) - 1)
-        rows.append(row)
+        rows.append({"path": clip, **_agree(path, same)})
+        left_out += [(clip, "repeated")] * (len(same) - 1)
     return name_own(name_list(path), rows, left_out)
 
 
@@ -146,9 +137,7 @@ def find_unnamed(clips: pd.DataFrame) -> pd.Series:
 
 def _read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
     """Rows of the list with their numbers, in our words; every known column is there."""
-    is_sheet = path.suffix.lower() in _SHEETS
-    lines = _read_sheet(path) if is_sheet else _read_text(path)
-    lines = [(number, [normalize(cell) for cell in line]) for number, line in lines]
+    lines = [(n, [normalize(cell) for cell in line]) for n, line in _read_text(path)]
     header = lines[0][1] if lines else []
     columns = [_NAMED.get(cell.lower(), cell) for cell in header]
     _check_columns(path, header, columns)
@@ -205,7 +194,7 @@ def _read_text(path: Path) -> list[tuple[int, list[str]]]:
     if "\0" in text:
         raise UserError(
             f"{path}: expected a list with the columns path,emotion; this is no text in UTF-8, "
-            "UTF-16 or Windows-1252. Save it as 'CSV UTF-8', or as .xlsx"
+            "UTF-16 or Windows-1252. Save it as 'CSV UTF-8'"
         )
     if read_as == "cp1252":
         _LOG.warning("%s: not in UTF-8, so it was read as Windows-1252", path)
@@ -251,15 +240,7 @@ def _name_clip(file: str, row: dict[str, str]) -> str | None:
     return name_part(file, start_s, end_s if end else None, index if channel else None)
 
 
-_ADVICE = {
-    "emotion": "If it has parts of several emotions, add the columns start_s,end_s; if several "
-    "people judged it, say --raters share",
-    "speaker": "Only one of them can be true; if two people speak in it, add the columns "
-    "start_s,end_s or channel_index",
-}
-
-
-def _agree(path: Path, same: list[tuple[int, dict]], raters: str) -> dict[str, str]:
+def _agree(path: Path, same: list[tuple[int, dict]]) -> dict[str, str]:
     """Labels of a clip from all rows about it, which may not contradict each other."""
     row = {}
     for name in (name for name in _COLUMNS if name not in _WHICH):
@@ -267,40 +248,26 @@ def _agree(path: Path, same: list[tuple[int, dict]], raters: str) -> dict[str, s
         for number, other in same:
             if other[name]:
                 said.setdefault(other[name], number)
-        if len(said) > 1 and not (name == "emotion" and raters == "share"):
+        if len(said) > 1:
             (one, first), (other, second), *_ = said.items()
             raise UserError(
                 f"{path}: {same[0][1]['path']} is {name} {one} in row {first} and {other} in row "
-                f"{second}. " + _ADVICE.get(name, "Keep one of the rows")
+                f"{second}. Keep one of the rows, or say by start_s,end_s or channel_index which "
+                "part of the file is meant"
             )
         row[name] = next(iter(said), "")
     if not row["split"]:
         del row["split"]
     row["channel"] = row["channel"].lower() or "speech"
-    if raters == "share":
-        votes = Counter(label["emotion"] for _, label in same)
-        row["emotion"] = votes.most_common(1)[0][0]
-        row["shares"] = json.dumps(votes, ensure_ascii=False)
     return row
 
 
-def _find_file(folder: Path, written: str, names_in: Callable[[str], dict[str, str]]) -> str | None:
+def _find_file(folder: Path, written: str) -> str | None:
     """Absolute path of a listed file; a Mac decomposes letters, Windows writes backslashes."""
-    for text in (written, written.replace("\\", "/")):
-        path = os.path.abspath(os.path.join(folder, text))
-        if os.path.isfile(path):
-            return path
-        found = Path(path).anchor
-        for part in Path(path).parts[1:]:
-            found = names_in(found).get(normalize(part), os.path.join(found, part))
-        if os.path.isfile(found):
-            return found
+    for form in ("NFC", "NFD"):
+        text = unicodedata.normalize(form, written)
+        for name in (text, text.replace("\\", "/")):
+            path = os.path.abspath(os.path.join(folder, name))
+            if os.path.isfile(path):
+                return path
     return None
-
-
-def _composed_names(folder: str) -> dict[str, str]:
-    """Path of each entry of a folder, by its name in composed letters."""
-    try:
-        return {normalize(name): os.path.join(folder, name) for name in os.listdir(folder)}
-    except (OSError, ValueError):  # ValueError: a NUL in the name
-        return {}

@@ -1,13 +1,22 @@
-"""Looking at corpora: what was asked for, whose codes mean what, and clips worth comparing."""
+"""Looking at corpora: how much is there, whose codes mean what, and clips worth comparing."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from helpers.corpora import CORPORA, Reading, class_order, load_listing, parse_names
+from helpers.corpora import (
+    CORPORA,
+    Listing,
+    Reading,
+    class_order,
+    load_listing,
+    locate,
+    parse_names,
+)
 from helpers.corpora.labels import AS_WRITTEN
 
 #: From calm to expressive, in the words of CREMA-D and of RAVDESS.
@@ -50,32 +59,77 @@ def pick_contrast(clips: pd.DataFrame) -> pd.DataFrame:
     return chosen.drop_duplicates("emotion").set_index("emotion", drop=False).loc[order]
 
 
-def describe_corpora(names: str | Iterable[str], reading: Reading = AS_WRITTEN) -> pd.DataFrame:
-    """What is known of each named corpus, and how much of it is there.
+def survey_corpora(names: str | Iterable[str] = (), reading: Reading = AS_WRITTEN) -> pd.DataFrame:
+    """What is known of each corpus, and how much of it is there by its file names; makes nothing.
 
     Parameters
     ----------
     names, reading
-        As for :func:`helpers.corpora.load_corpora`.
+        As for :func:`helpers.corpora.load_corpora`; all of :data:`CORPORA` if none is named.
 
     Returns
     -------
     pd.DataFrame
-        Indexed by the names as given (own data by absolute path): ``title licence clips speakers
-        synthetic``.
+        Indexed by the names as given (own data by absolute path): ``corpus title clips
+        expected_clips speakers expected_speakers licence state synthetic``. Nothing is expected of
+        own data. The state is ``complete``, ``n missing``, ``not there``, ``made at first use`` or
+        ``own data``.
+
+    Raises
+    ------
+    helpers.errors.UserError
+        A name that is neither known nor a path, or own data that cannot be read as such.
+
+    Examples
+    --------
+    >>> survey_corpora("tess")["expected_clips"].tolist()
+    [2800]
     """
     rows = {}
-    for name in parse_names(names):
-        clips = load_listing(name, reading).clips
-        corpus = CORPORA.get(clips["corpus"].iloc[0])
+    for name in parse_names(names or CORPORA):
+        _, listing = find_clips(name, reading, make=False)
+        clips, corpus = listing.clips, CORPORA.get(name)
+        own = "" if corpus else clips["corpus"].iloc[0]
+        # A folder of one's own may hold a published corpus.
+        known = corpus or CORPORA.get(own)
         rows[name] = {
-            "title": corpus.title if corpus else f"own data: {clips['corpus'].iloc[0]}",
-            "licence": corpus.licence if corpus else "yours to know",
+            "corpus": own or name,
+            "title": known.title if known else f"own data: {own}",
             "clips": len(clips),
+            "expected_clips": corpus and corpus.n_clips,
             "speakers": clips["speaker"].nunique(),
-            "synthetic": bool(corpus and corpus.generated),
+            "expected_speakers": corpus and corpus.speakers,
+            "licence": known.licence if known else "yours to know",
+            "state": _state(name, listing),
+            "synthetic": bool(known and known.generated),
         }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("corpus")
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    return table.astype({"expected_clips": "Int64", "expected_speakers": "Int64"})
+
+
+def find_clips(name: str, reading: Reading = AS_WRITTEN, *, make: bool) -> tuple[Path, Listing]:
+    """Folder and clips of a corpus, perhaps none; ``make`` lets a generated one make itself."""
+    if name not in CORPORA:
+        return Path(name), load_listing(name, reading)
+    folder = locate(CORPORA[name])
+    return folder, CORPORA[name].load(folder, make=make)
+
+
+def count_missing(name: str, listing: Listing) -> dict[str, tuple[int, int]]:
+    """Emotions of which a published corpus lacks clips: how many are there, and how many ought."""
+    found = listing.clips["emotion"].value_counts()
+    counts = {e: (int(found.get(e, 0)), n) for e, n in CORPORA[name].counts.items()}
+    return {emotion: (there, n) for emotion, (there, n) in counts.items() if there < n}
+
+
+def _state(name: str, listing: Listing) -> str:
+    if name not in CORPORA:
+        absent = len(listing.paths("missing"))
+        return f"{absent} missing" if absent else "own data"
+    if listing.clips.empty:
+        return "made at first use" if CORPORA[name].generated else "not there"
+    absent = sum(n - there for there, n in count_missing(name, listing).values())
+    return f"{absent} missing" if absent else "complete"
 
 
 def map_emotions(clips: pd.DataFrame) -> pd.DataFrame:

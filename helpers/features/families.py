@@ -14,13 +14,7 @@ from functools import cached_property, lru_cache
 import librosa
 import numpy as np
 
-from helpers.features.voice import (
-    Pitch,
-    measure_cycles,
-    perturbation,
-    track_pitch,
-    voiced_stretches,
-)
+from helpers.features.voice import Pitch, track_pitch, voiced_stretches
 from helpers.sound.audio import SAMPLE_RATE
 
 N_MFCC = 40
@@ -258,7 +252,6 @@ def prosody(clip: Analysis) -> dict[str, float]:
     # Syllables have a peak of level, 2 dB deep on both sides, and a voice (de Jong & Wempe 2009,
     # Behavior Research Methods 41: 385-390).
     syllables, _ = find_peaks(np.where(voiced, level, -80.0)[spoken], prominence=2, height=-25)
-    periods, amplitudes = measure_cycles(clip.y, f0, hop=clip.settings.hop)
     periodic = clip.pitch.periodicity[voiced] if voiced.any() else np.full(1, 0.5)
     hnr = 10 * np.log10(periodic / (1 - periodic))
     return {
@@ -275,8 +268,6 @@ def prosody(clip: Analysis) -> dict[str, float]:
         "level_db_range": np.ptp(np.percentile(level[spoken], [5, 95])),
         "level_db_s_rise": slopes.clip(min=0).mean(),
         "level_db_s_fall": slopes.clip(max=0).mean(),
-        "jitter": perturbation(periods),
-        "shimmer": perturbation(amplitudes),
         "hnr_db_mean": hnr.mean(),
         "hnr_db_std": hnr.std(),
         "alpha_ratio_db": _band_ratio_db(clip, (50, 1000), (1000, 5000), np.sum),

@@ -1,4 +1,4 @@
-"""The voice in a clip: its pitch, how periodic it is, and how it wavers from cycle to cycle.
+"""The voice in a clip: its pitch, how periodic it is, and whether it speaks at all.
 
 The pitch tracker is the autocorrelation method of Boersma (1993, "Accurate short-term analysis of
 the fundamental frequency and the harmonics-to-noise ratio of a sampled sound", Proceedings of the
@@ -9,6 +9,7 @@ go what the pitch is, whether there is one, and how much of the sound is periodi
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -24,7 +25,6 @@ _OCTAVE_JUMP = 0.35
 _TURN = 0.14  # between voiced and unvoiced
 _CANDIDATES = 4
 _PERIODS = 3  # of the lowest pitch in a window
-_REACH = 0.2  # of a period: the most that a cycle may be from where the contour puts it
 
 
 @dataclass(frozen=True)
@@ -144,63 +144,75 @@ def voiced_stretches(f0: np.ndarray) -> np.ndarray:
     return np.flatnonzero(voiced[1:] != voiced[:-1]).reshape(-1, 2)
 
 
-def measure_cycles(y: np.ndarray, f0: np.ndarray, *, hop: int) -> tuple[np.ndarray, np.ndarray]:
-    """Measure single cycles of the voice, wherever ``f0`` of :func:`track_pitch` has one.
+# --- does anybody speak? A model would name an emotion for a fan as well ------------------------
 
-    Each cycle is laid over the next: where they match best is one period later.
-
-    Returns
-    -------
-    periods : np.ndarray, shape (n_cycles,)
-        Seconds.
-    amplitudes : np.ndarray, shape (n_cycles,)
-        Highest minus lowest sample. NaN in both separates one stretch of voice from the next.
-    """
-    # Python's own numbers: in a loop over single cycles they are quicker than NumPy's.
-    lags = (SAMPLE_RATE / f0).tolist()
-    energy = np.concatenate([[1e-12], y.astype("float64") ** 2]).cumsum()
-    periods, amplitudes = [], []
-    for start, end in voiced_stretches(f0).tolist():
-        place, stop = max(start * hop - hop // 2, 0), min((end - 1) * hop + hop // 2, len(y))
-        # On a peak, so that most of what is compared was excited by one closing of the glottis.
-        first = y[place : place + int(1.5 * lags[start])]
-        place += int(np.abs(first[len(first) // 3 :]).argmax()) + len(first) // 3
-        while True:
-            lag = lags[min(max((place + hop // 2) // hop, start), end - 1)]
-            half, whole, reach = int(lag / 2), int(lag), max(2, int(_REACH * lag))
-            # The cycle around `place`, and where the next one may lie.
-            left, near = place - half, place + whole - half - reach
-            if left < 0 or near + 2 * (half + reach) >= stop:
-                break
-            cycle = y[left : left + 2 * half]
-            match = np.correlate(y[near : near + 2 * (half + reach)], cycle)
-            power = energy[near + 2 * half :][: len(match)] - energy[near:][: len(match)]
-            match = match / np.sqrt(power + 1e-12)
-            best = int(match.argmax())
-            period = float(whole - reach + best)
-            if 0 < best < len(match) - 1:
-                before, here, after = match[best - 1 : best + 2].tolist()
-                period += 0.5 * (before - after) / (before - 2 * here + after - 1e-12)
-            periods.append(period / SAMPLE_RATE)
-            amplitudes.append(float(cycle.max() - cycle.min()))
-            place += int(period + 0.5)
-        periods.append(np.nan)
-        amplitudes.append(np.nan)
-    return np.array(periods), np.array(amplitudes)
+#: Why a sound gets no emotion, and what a person can do about it.
+REASONS = {
+    "too short": "Say a whole sentence.",
+    "too quiet": "Come closer to the microphone, or raise its level.",
+    "clipped": "It was too loud for the microphone: lower its level, or step back.",
+    "no speech": "There may be noise or music, but no voice that could be told from it.",
+}
+_SHORTEST_S = 0.3
+_QUIET_PEAK = 0.003  # -50 dBFS; the softest of 2452 published clips has -46
+_FULL_SCALE, _CLIPPED = 0.98, 0.05  # share of the samples; of 9060 published clips at most 0.003
+# Chosen on EmoDB, nEMO, TESS and RAVDESS, against synthesised noise, hum and music.
+_GLIDE_S, _MOVEMENT_DB = 0.15, 4.0
+_LIVELY_DB = 12.0  # of movement: somebody speaks, though on one note or in a whisper
+_HOP_S, _FRAME = 0.02, 512
+_STEPS = 5  # of a hop: what a syllable takes to change
+_AUDIBLE_DB = -30  # below the loudest frame
 
 
-def perturbation(values: np.ndarray) -> float:
-    """Mean difference between neighbours over their mean: local jitter, or shimmer.
+def judge_speech(y: np.ndarray) -> str:
+    """Why no emotion is named: one of :data:`REASONS`, or nothing if somebody speaks.
 
-    Neighbours that differ by more than a factor of 1.3 are not two cycles of one voice (Praat's
-    limit for periods), and are left out. 0 if none is left.
+    Parameters
+    ----------
+    y : np.ndarray, shape (n_samples,), float32
+        16 kHz waveform.
 
     Examples
     --------
-    >>> perturbation(np.array([10.0, 11.0, 10.0, np.nan, 30.0]))
-    0.0952...
+    >>> judge_speech(np.random.default_rng(0).normal(0, 0.1, 16000).astype("float32"))
+    'no speech'
     """
-    pairs = np.stack([values[:-1], values[1:]])
-    with np.errstate(invalid="ignore"):
-        kept = pairs[:, (pairs.max(axis=0) <= 1.3 * pairs.min(axis=0))]
-    return float(np.abs(np.diff(kept, axis=0)).mean() / kept.mean()) if kept.size else 0.0
+    level = np.abs(y)
+    if len(y) < _SHORTEST_S * SAMPLE_RATE:
+        return "too short"
+    if level.max() < _QUIET_PEAK:
+        return "too quiet"
+    if np.mean(level >= _FULL_SCALE) > _CLIPPED:
+        return "clipped"
+    glide_s, movement_db = measure_speech(y)
+    speaks = movement_db >= (_MOVEMENT_DB if glide_s >= _GLIDE_S else _LIVELY_DB)
+    return "" if speaks else "no speech"
+
+
+def measure_speech(y: np.ndarray) -> tuple[float, float]:
+    """For how many seconds the pitch glides, and by how many dB the spectrum changes.
+
+    A voice glides by 0.1 to 2 semitones in 20 ms; noise has no pitch, and that of a hum or a string
+    stands still. Syllables change the shape of the spectrum, 20 mel bands, within 100 ms: the third
+    quartile over the audible frames of their root mean square.
+    """
+    hop = round(_HOP_S * SAMPLE_RATE)
+    steps = np.abs(np.diff(12 * np.log2(track_pitch(y, hop=hop).f0)))
+    glide_s = _HOP_S * np.count_nonzero((steps > 0.1) & (steps < 2))
+    frames = np.lib.stride_tricks.sliding_window_view(y, _FRAME)[::hop]
+    power = np.abs(np.fft.rfft(frames * np.hanning(_FRAME))) ** 2 @ _mel_bands()
+    loudness = power.sum(axis=1)
+    power = power[loudness > loudness.max() * 10 ** (_AUDIBLE_DB / 10)]
+    if len(power) <= _STEPS:
+        return glide_s, 0.0
+    bands = 10 * np.log10(power + 1e-6 * power.max())
+    shape = bands - bands.mean(axis=1, keepdims=True)
+    changes = np.sqrt(np.mean((shape[_STEPS:] - shape[:-_STEPS]) ** 2, axis=1))
+    return glide_s, float(np.percentile(changes, 75))
+
+
+@cache
+def _mel_bands() -> np.ndarray:
+    import librosa
+
+    return librosa.filters.mel(sr=SAMPLE_RATE, n_fft=_FRAME, n_mels=20).T

@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 
 from helpers.columns import FACTS
-from helpers.corpora import find_audio
+from helpers.corpora.table import find_audio
 from helpers.errors import UserError
 from helpers.features.extract import FeatureSettings, compute_features
-from helpers.features.speech import judge_speech
+from helpers.features.voice import judge_speech
 from helpers.models.modelfile import SHIPPED, apply_temperature, load_model
 from helpers.runs import outputs_home
 from helpers.sound.audio import (
@@ -153,7 +153,7 @@ class Predictor:
             One row: ``file start_s end_s emotion confidence sure``, one column per emotion with
             its probability, ``reason error``. Where it is not ``sure``, the emotion is only the
             likeliest of several. Where nobody can be heard to speak, the emotion is empty and the
-            ``reason`` is one of :data:`helpers.features.speech.REASONS`. The figures are the mean
+            ``reason`` is one of :data:`helpers.features.voice.REASONS`. The figures are the mean
             of those of its windows in which somebody speaks.
         windows : pd.DataFrame
             The same columns but for ``error``, one row per window: ``clip_s`` seconds, each half

@@ -1,6 +1,6 @@
 """An audio file as blocks of samples: soundfile for exact formats, PyAV for all others.
 
-soundfile reads WAV, FLAC, AIFF, CAF, AU and W64. It stops at the first stream of an OGG or MP3, so
+soundfile reads WAV, AIFF, CAF, AU and W64. It stops at the first stream of a FLAC, OGG or MP3, so
 PyAV reads these, and AAC, M4A, MP4, 3GP, WebM, WMA, AMR and what else is sound. Both give blocks,
 so that a long recording needs no more memory than a short one.
 """
@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 import soundfile
-import soxr
 
 from helpers.errors import UserError
 
@@ -25,8 +24,7 @@ if TYPE_CHECKING:
     import av
 
 _BLOCK_FRAMES = 2**18
-_UNKNOWN_FRAMES = 2**63 - 1  # soundfile's word for a FLAC whose recorder could not fill it in
-_PYAV_READS = ("OGG", "MP3")
+_PYAV_READS = ("FLAC", "OGG", "MP3")
 # PyAV may guess among these only: left alone, it also follows playlists to other files and hosts.
 _PYAV_GUESSES = "mp3,aac,ogg,flac,wav,aiff,caf,amr,mov,matroska,asf,au,w64,ac3,eac3,avi,flv,mpegts"
 _IN_MEMORY_BYTES = 64 * 2**20
@@ -40,13 +38,6 @@ _TOLERANCE_BYTES = 64
 # "Size unknown": a recorder that wrote into a pipe could not come back to fill it in.
 _STREAMING_FROM = 0x7FFFF000
 _OGG_PAGE_MAX = 27 + 255 + 255 * 255
-_OGG_BEGINS = 2
-#: What each recording in a file of several begins with; of OGG each page, with its flags.
-_PARTS = {
-    b"RIFF": rb"RIFF.{4}WAVE",
-    b"fLaC": rb"fLaC[\x00\x80]\x00\x00\x22",
-    b"OggS": rb"OggS\x00(.)",
-}
 _FORMATS = "WAV, FLAC, MP3, OGG, Opus, AIFF, CAF, AAC, M4A, MP4, 3GP, WebM, WMA"
 
 
@@ -116,7 +107,7 @@ def read_blocks(file: BinaryIO, label: str, notes: list[str]) -> Iterator[tuple[
     """Decode a seekable file from its beginning to its end; errors call it ``label``.
 
     What can be decoded is: of a file that is cut off, what is there; of recordings that were joined
-    one after the other, all, at the rate and with the channels of the first.
+    one after the other, all as long as their format goes on.
 
     Parameters
     ----------
@@ -135,55 +126,6 @@ def read_blocks(file: BinaryIO, label: str, notes: list[str]) -> Iterator[tuple[
     AudioError
         Not audio, no sound track in it, or nothing of it can be decoded.
     """
-    parts = _find_parts(file)
-    if len(parts) == 1:
-        yield from _read_part(file, label, notes)
-        return
-    first = refused = None
-    for start, end in parts:
-        file.seek(start)
-        part = io.BytesIO(file.read(end - start))
-        try:
-            for rate, block in _read_part(part, label, notes):
-                first = first or (rate, block.shape[1])
-                yield first[0], _conform(block, rate, *first)
-        except AudioError as error:
-            refused = error
-            notes.append(f"of {len(parts)} recordings in it, one was left out: {error.found}")
-    if first is None:
-        raise refused
-
-
-def _conform(block: np.ndarray, rate: int, to_rate: int, channels: int) -> np.ndarray:
-    """Block with another rate and number of channels."""
-    if block.shape[1] != channels:
-        block = np.repeat(block.mean(axis=1, keepdims=True), channels, axis=1)
-    return block if rate == to_rate else soxr.resample(block, rate, to_rate)
-
-
-def _find_parts(file: BinaryIO) -> list[tuple[int, int]]:
-    """Where each of several recordings in one file begins and ends; mostly it is only one.
-
-    An internet radio begins a new OGG stream for each piece, and people join files with ``cat``.
-    Formats that read on by themselves, such as MP3, are one part, and so is a large file.
-    """
-    size = file.seek(0, os.SEEK_END)
-    file.seek(0)
-    pattern = _PARTS.get(file.read(4))
-    if pattern is None or size > _IN_MEMORY_BYTES:
-        return [(0, size)]
-    file.seek(0)
-    starts, follows = [], False
-    for found in re.finditer(pattern, file.read(), re.DOTALL):
-        begins = not found.groups() or bool(found[1][0] & _OGG_BEGINS)
-        if begins and not follows:  # tracks side by side begin in a row
-            starts.append(found.start())
-        follows = begins and bool(found.groups())
-    starts[:1] = [0]
-    return list(zip(starts, [*starts[1:], size], strict=True))
-
-
-def _read_part(file: BinaryIO, label: str, notes: list[str]) -> Iterator[tuple[int, np.ndarray]]:
     reason = ""
     for read in (_read_with_soundfile, _read_with_pyav):
         try:
@@ -191,8 +133,8 @@ def _read_part(file: BinaryIO, label: str, notes: list[str]) -> Iterator[tuple[i
         except _UnreadableError as error:
             reason = str(error)
             continue
-        if "malformed" in reason and not notes:  # a CAF
-            notes.append("it is cut off or damaged")
+        if ("malformed" in reason or "marker" in reason) and not notes:
+            notes.append("it is cut off, damaged, or goes on behind its end")
         return
     found = reason if "sound track" in reason else f"{_describe(file)} ({reason})"
     raise AudioError(
@@ -235,8 +177,6 @@ def _read_with_soundfile(file: BinaryIO, notes: list[str]) -> Iterator[tuple[int
         if not done:
             # A recorder that wrote into a pipe may leave the length at 0; PyAV reads to the end.
             raise _UnreadableError("0 samples")
-        if sound.format == "FLAC" and done < sound.frames < _UNKNOWN_FRAMES:
-            notes.append(f"it is cut off ({sound.frames} samples, of which {done} decode)")
         cut = _CUT.search(sound.extra_info)
         promised, there = map(int, cut.groups()) if cut else (0, 0)
         if there + _TOLERANCE_BYTES < promised < _STREAMING_FROM:

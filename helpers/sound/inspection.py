@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 _SHORTEST_WINDOW_S = 0.5
 _FULL_SCALE = 32767 / 32768  # the largest 16-bit sample
-_UNKNOWN_FRAMES = 2**62  # who records into a pipe leaves 0 in the header, or nearly 2**63
 _LOG = logging.getLogger(__name__)
 
 
@@ -136,18 +135,16 @@ def _mean_spectrum(frames: np.ndarray) -> np.ndarray:
     return np.square(np.abs(np.fft.rfft(frames * window))).mean(axis=0)
 
 
-def read_header(path: str) -> tuple[int, float]:
-    """Sample rate in Hz (else the project's) and length in s (else NaN) as the header says."""
+def _own_rate(path: str) -> int:
+    """Sample rate in Hz as the header says, or the project's."""
+    if not os.path.isfile(path):  # a part of a file, or a pipe, which could go on for ever
+        return SAMPLE_RATE
     try:
-        if os.path.isfile(path):  # a pipe could go on for ever
-            # Opened here: soundfile refuses names that are not UTF-8.
-            with open(path, "rb") as file:
-                info = soundfile.info(file)
-            known = 0 < info.frames < _UNKNOWN_FRAMES
-            return info.samplerate, info.duration if known else np.nan
+        # Opened here: soundfile refuses names that are not UTF-8.
+        with open(path, "rb") as file:
+            return soundfile.info(file).samplerate
     except (soundfile.SoundFileError, TypeError, OSError):  # a format of PyAV's, or no sound
-        pass
-    return SAMPLE_RATE, np.nan
+        return SAMPLE_RATE
 
 
 def check_sound(path: str) -> tuple[list[tuple[str, str]], str]:
@@ -157,7 +154,7 @@ def check_sound(path: str) -> tuple[list[tuple[str, str]], str]:
     """
     try:
         # At its own rate: resampling takes most of the time, and rounds off what is clipped.
-        sr, _ = read_header(path)
+        sr = _own_rate(path)
         y, notes = decode_audio(path, sr=sr)
     except AudioError as error:
         if error.found.startswith("digital silence"):
