@@ -77,7 +77,13 @@ def build_parser() -> argparse.ArgumentParser:
         "--map",
         default="",
         metavar="anger=angry,joy=happy",
-        help="rename emotions",
+        help="rename emotions; or a file with one such pair per line",
+    )
+    labels.add_argument(
+        "--raters",
+        default="refuse",
+        metavar="refuse|share",
+        help="rows of a list that disagree about a clip: refuse them (if not given), or share it",
     )
 
     cutting = argparse.ArgumentParser(add_help=False)

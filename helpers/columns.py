@@ -25,11 +25,12 @@ FLAGS = "path corpus speaker emotion note".split()
 #: What a model has to pass, and whether it does.
 CHECKS = "test measure found limit passed n".split()
 #: Columns that hold text, even where all of it looks like numbers.
-TEXT = [*UTTERANCES[:-1], "sha256", "error", "file", "predicted", "split"]
+TEXT = [*UTTERANCES[:-1], "sha256", "error", "file", "predicted", "split", "shares"]
 #: What no emotion may be called, since one table would then have two columns of one name.
 RESERVED = {
     *UTTERANCES,
     "split",  # in the table of a manifest that says the sides
+    "shares",  # where raters disagreed
     *MEASURED,
     *PROTOCOLS,
     *CV_FACTS,

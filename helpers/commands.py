@@ -36,6 +36,7 @@ def _label_parameters(arguments: argparse.Namespace) -> dict[str, str]:
         "PATTERN": arguments.pattern,
         "EMOTIONS": arguments.emotions,
         "MAP": arguments.map,
+        "RATERS": arguments.raters.replace("refuse", ""),
         "WINDOW_S": str(arguments.window or ""),
     }
     return {name: value for name, value in given.items() if value}
@@ -44,7 +45,7 @@ def _label_parameters(arguments: argparse.Namespace) -> dict[str, str]:
 def _reading(arguments: argparse.Namespace):
     from helpers.corpora import Reading
 
-    return Reading(arguments.pattern, arguments.emotions, arguments.map)
+    return Reading(arguments.pattern, arguments.emotions, arguments.map, arguments.raters)
 
 
 def predict(arguments: argparse.Namespace) -> int:

@@ -73,7 +73,10 @@ def run_notebooks(
         _copy_base(base, run_name, steps[0])
     run = open_run(run_name or _default_name(names))
     if steps[0] == NOTEBOOKS[0]:
-        reading = Reading(*(given.get(name, "") for name in ("PATTERN", "EMOTIONS", "MAP")))
+        if given.get("MAP") and os.path.isfile(given["MAP"]):
+            given["MAP"] = os.path.abspath(given["MAP"])
+        words = (given.get(name, "") for name in ("PATTERN", "EMOTIONS", "MAP"))
+        reading = Reading(*words, given.get("RATERS", "refuse"))
         # Before the first notebook starts: a missing corpus is explained here, in the terminal.
         check_enough(load_corpora(names, reading))
         given["CORPORA"] = ",".join(names)

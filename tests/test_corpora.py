@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import logging
+import os
 import sys
 import unicodedata
+import zipfile
 from pathlib import Path
 
 import pandas as pd
@@ -18,12 +20,14 @@ from tiny import touch
 from helpers.columns import UTTERANCES
 from helpers.corpora import (
     CORPORA,
+    Reading,
     load_corpora,
     load_listing,
     locate,
     parse_names,
 )
 from helpers.corpora.folders import load_folders
+from helpers.corpora.labels import share_matrix
 from helpers.corpora.manifest import load_manifest
 from helpers.corpora.overview import pick_contrast
 from helpers.corpora.table import EMOTIONS, find_audio
@@ -43,6 +47,34 @@ def home(tmp_path, monkeypatch):
 def write_csv(root: Path, text: str, *, name: str = "own.csv", encoding: str = "utf-8") -> Path:
     (root / name).write_bytes(text.encode(encoding))
     return root / name
+
+
+def write_sheet(path: Path, rows: list[list[str]]) -> None:
+    """The least that Excel would open."""
+    main = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+    relations = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+    package = "http://schemas.openxmlformats.org/package/2006/relationships"
+    cell = '<c t="inlineStr"><is><t>{}</t></is></c>'.format
+    lines = "".join(f"<row>{''.join(map(cell, row))}</row>" for row in rows)
+    sheets = "".join(f'<sheet name="{n}" sheetId="{n}" r:id="r{n}"/>' for n in "12")
+    files = {
+        "_rels/.rels": f'<Relationships xmlns="{package}"><Relationship Id="r" Type="{relations}'
+        '/officeDocument" Target="xl/workbook.xml"/></Relationships>',
+        "xl/workbook.xml": f'<workbook xmlns="{main}" xmlns:r="{relations}"><sheets>{sheets}'
+        "</sheets></workbook>",
+        "xl/_rels/workbook.xml.rels": f'<Relationships xmlns="{package}">'
+        + "".join(
+            f'<Relationship Id="r{n}" Type="{relations}/worksheet" Target="sheet{n}.xml"/>'
+            for n in "12"
+        )
+        + "</Relationships>",
+    }
+    for n in "12":
+        body = f"<sheetData>{lines}</sheetData>"
+        files[f"xl/sheet{n}.xml"] = f'<worksheet xmlns="{main}">{body}</worksheet>'
+    with zipfile.ZipFile(path, "w") as book:
+        for name, text in files.items():
+            book.writestr(name, f'<?xml version="1.0" encoding="UTF-8"?>{text}')
 
 
 # --- the registry ---
@@ -213,21 +245,29 @@ def test_manifest_errors_name_the_file_and_the_row(tmp_path, text, message):
     assert str(tmp_path / "own.csv") in str(raised.value)
 
 
-@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "cp1252", "xlsx"])
 @pytest.mark.parametrize("first", ["", "sep=;\n"])
-def test_manifest_as_german_excel_writes_it(tmp_path, encoding, first):
+def test_manifest_as_german_excel_writes_it(tmp_path, caplog, encoding, first):
     touch(tmp_path, "ben/fröhlich.wav", "ben/müde.wav")
-    rows = "path;emotion;start_s\nben\\fröhlich.wav;fröhlich;\nben\\müde.wav;müde;0,5\n"
-    clips = load_manifest(write_csv(tmp_path, first + rows, encoding=encoding)).clips
+    rows = [["path", "emotion", "start_s"], ["ben\\fröhlich.wav", "fröhlich", ""]]
+    rows += [["ben\\müde.wav", "müde", "0,5"]]
+    path = tmp_path / f"own.{encoding if encoding == 'xlsx' else 'csv'}"
+    if encoding == "xlsx":
+        write_sheet(path, rows)
+    else:
+        path.write_bytes((first + "\n".join(map(";".join, rows))).encode(encoding))
+    clips = load_manifest(path).clips
     assert clips["emotion"].tolist() == ["fröhlich", "müde"]
     assert clips["path"][1].endswith("müde.wav#t=0.5")
+    assert ("sheets that are not used: 2" in caplog.text) == (encoding == "xlsx")
 
 
 @pytest.mark.parametrize("content", [b"\0\1\2", b"path,emotion\na.wav,\x81\n", b"PK\3\4 cut off"])
 def test_what_is_no_list_says_how_to_save_it(tmp_path, content):
-    (tmp_path / "own.csv").write_bytes(content)
-    with pytest.raises(UserError, match="no column path|Save it"):
-        load_manifest(tmp_path / "own.csv")
+    for name in ("own.csv", "own.xlsx") if content.startswith(b"PK") else ("own.csv",):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(UserError, match="no column path|Save it|save it"):
+            load_manifest(tmp_path / name)
 
 
 def test_columns_have_several_names_and_the_unknown_are_named(tmp_path, caplog):
@@ -269,6 +309,34 @@ def test_rows_that_contradict_each_other_are_named(tmp_path, column, values):
     said = f"a.wav is {column} {values[0]} in row 2 and {values[1]} in row 3. Keep one of the rows"
     with pytest.raises(UserError, match=said):
         load_manifest(write_csv(tmp_path, f"path,emotion,{column}\n{rows}"))
+
+
+def test_raters_who_disagree_become_shares_when_asked_for(tmp_path):
+    touch(tmp_path, "a.wav", "b.wav")
+    path = write_csv(tmp_path, "path,emotion\na.wav,sad\na.wav,fear\na.wav,sad\nb.wav,happy\n")
+    with pytest.raises(UserError, match="a.wav is emotion sad in row 2 and fear .*--raters share"):
+        load_manifest(path)
+    assert load_listing(str(path), reading=Reading(raters="share")).left_out.empty
+    clips = load_corpora(str(path), Reading(raters="share"))
+    assert clips["emotion"].tolist() == ["sad", "happy"]
+    assert share_matrix(clips, ["happy", "fear", "sad"]).round(2).tolist() == [
+        [0, pytest.approx(0.33), pytest.approx(0.67)],
+        [1, 0, 0],
+    ]
+
+
+@given(text=st.text(max_size=200))
+def test_any_text_is_a_manifest_or_a_corpus_error(tmp_path_factory, text):
+    root = tmp_path_factory.mktemp("csv")
+    touch(root, "a.wav")
+    for start in ("", "path,emotion\na.wav,sad\n", "path;emotion\na.wav;"):
+        path = root / "own.csv"
+        path.write_text(start + text, encoding="utf-8", errors="replace", newline="")
+        try:
+            table = load_manifest(path).clips
+        except UserError:
+            continue
+        assert (table["emotion"] != "").all() and table["path"].map(os.path.isfile).all()
 
 
 def test_manifest_is_called_after_its_folder(tmp_path):

@@ -345,3 +345,19 @@ def test_models_of_a_protocol_that_the_clips_no_longer_have_are_left_out(run):
     found = list_candidates(run, ["speaker-independent", "random-80-20"])
     assert list(found) == [("random-80-20", "a"), ("random-80-20", "b")]
     assert found["random-80-20", "b"] == run.path("models/random-80-20/b.keras")
+
+
+# ---------------------------------------------------------------------------- raters
+
+
+def test_shares_of_raters_are_learned_as_shares():
+    x = np.eye(2, dtype="float32").repeat(60, axis=0)
+    votes = ['{"sad": 3, "angry": 1}'] * 60 + ['{"angry": 2}'] * 60
+    clips = pd.DataFrame({"emotion": ["sad"] * 60 + ["angry"] * 60, "shares": votes})
+    split = pd.Series((["train"] * 5 + ["validation"]) * 20)
+    classes = ["sad", "angry"]
+    model = build_small(2, 2)
+    chosen = settings(epochs=60, label_smoothing=0.0)
+    fit_model(model, x, clips, split, classes=classes, settings=chosen)
+    said = model.predict(np.eye(2, dtype="float32"), verbose=0)
+    np.testing.assert_allclose(said, [[0.75, 0.25], [0, 1]], atol=0.07)

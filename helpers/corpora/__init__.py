@@ -19,7 +19,7 @@ from helpers.columns import RESERVED
 from helpers.corpora import cremad, demo, emodb, nemo, ravdess, savee, tess
 from helpers.corpora.corpus import Corpus, locate, not_found
 from helpers.corpora.folders import load_folders
-from helpers.corpora.labels import AS_WRITTEN, Reading, unify_labels
+from helpers.corpora.labels import AS_WRITTEN, Reading, rename_emotions, unify_labels
 from helpers.corpora.manifest import find_unnamed, load_manifest
 from helpers.corpora.table import (
     COMPANIONS,
@@ -132,11 +132,11 @@ def load_listing(name: str, reading: Reading = AS_WRITTEN) -> Listing:
             raise not_found(corpus, root, listing.paths("unparsed"))
     else:
         if Path(name).is_file():
-            listing = load_manifest(name)
+            listing = load_manifest(name, reading)
         else:
             listing = load_folders(name, _CORPORA, reading)
         _refuse_name(name, listing)
-    clips = listing.clips.assign(emotion=listing.clips["emotion"].replace(reading.renamed()))
+    clips = rename_emotions(listing.clips, reading.renamed())
     reserved = sorted(set(clips["emotion"]) & RESERVED)
     if reserved:
         raise UserError(

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from helpers.corpora.table import EMOTIONS
@@ -45,6 +50,7 @@ _FILLERS = frozenset(
     "emotion pleasant pleasantly".split()
 )
 _WORD = re.compile(r"[^\W_]+")
+RATERS = ("refuse", "share")
 
 
 def _look_up(table: dict[str, str]) -> dict[str, str]:
@@ -70,24 +76,39 @@ class Reading:
     emotions : str
         Comma-separated; only clips of these are kept. Empty for all.
     mapping : str
-        Such as ``anger=angry,joy=happy``.
+        ``anger=angry,joy=happy``, or the path of a text file with one such pair per line.
+    raters : {"refuse", "share"}
+        What to do where rows of a list disagree about a clip: refuse them, or keep the share of
+        each emotion in the column ``shares`` and the most frequent one as the label.
 
     Raises
     ------
     UserError
-        A mapping that is none.
+        A mapping that is none, or another word for ``raters``.
     """
 
     pattern: str = ""
     emotions: str = ""
     mapping: str = ""
+    raters: str = "refuse"
 
     def __post_init__(self) -> None:
+        if self.raters not in RATERS:
+            raise UserError(f"raters {self.raters!r}: expected one of {', '.join(RATERS)}")
         self.renamed()
 
     def renamed(self) -> dict[str, str]:
         """New name of each emotion that ``mapping`` names."""
-        lines = [line for line in self.mapping.split(",") if line.strip()]
+        text = self.mapping
+        try:
+            is_file = os.path.isfile(text) or (text and "=" not in text)
+            lines = Path(text).read_text("utf-8-sig").splitlines() if is_file else text.split(",")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(
+                f"map {text!r}: expected pairs such as anger=angry,joy=happy, or a text file in "
+                f"UTF-8 with one pair per line ({error})"
+            ) from error
+        lines = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
         pairs = [[normalize(word) for word in line.split("=", 1)] for line in lines]
         for line, pair in zip(lines, pairs, strict=True):
             if len(pair) < 2 or not all(pair):
@@ -216,11 +237,49 @@ def unify_labels(clips: pd.DataFrame, keep: Iterable[str] = ()) -> tuple[pd.Data
             if (same or means_same) and label not in keep and earlier not in renamed:
                 renamed[label] = earlier
                 break
-    return clips.assign(emotion=clips["emotion"].replace(renamed)), renamed
+    return rename_emotions(clips, renamed), renamed
+
+
+def rename_emotions(clips: pd.DataFrame, renamed: dict[str, str]) -> pd.DataFrame:
+    """Utterance table with other names for some emotions, in ``shares`` too."""
+    clips = clips.assign(emotion=clips["emotion"].replace(renamed))
+    if "shares" in clips:
+        clips["shares"] = [_rename_votes(text, renamed) for text in clips["shares"]]
+    return clips
+
+
+def _rename_votes(text: str, renamed: dict[str, str]) -> str:
+    votes: Counter[str] = Counter()
+    for label, n in json.loads(text).items():
+        votes[renamed.get(label, label)] += n
+    return json.dumps(votes, ensure_ascii=False)
 
 
 def _meaning(label: str) -> str:
     return EMOTION_OF.get(label.casefold(), label.casefold())
+
+
+def share_matrix(clips: pd.DataFrame, classes: list[str]) -> np.ndarray:
+    """What a network is to answer: the share of each class, from raters or the one label.
+
+    Parameters
+    ----------
+    clips : pd.DataFrame
+        Utterance table; ``emotion`` is read, and ``shares`` where raters disagreed.
+    classes : list of str
+
+    Returns
+    -------
+    np.ndarray of float32, shape (n_clips, n_classes)
+        Rows add up to 1.
+    """
+    if "shares" in clips:
+        votes = [json.loads(text) for text in clips["shares"]]
+    else:
+        votes = [{label: 1} for label in clips["emotion"]]
+    # Of classes that were left out nobody asks.
+    shares = pd.DataFrame(votes).reindex(columns=classes).fillna(0).to_numpy("float32")
+    return shares / shares.sum(axis=1, keepdims=True)
 
 
 def _words(text: str) -> list[str]:

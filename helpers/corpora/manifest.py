@@ -1,4 +1,4 @@
-"""A list of one's own recordings: a CSV with one row per clip.
+"""A list of one's own recordings: a CSV, or a table of Excel, with one row per clip.
 
 The corpus is called like the file, or like its folder where the file is called ``manifest`` or the
 like. Emotion names are your own, in any script; the names of :data:`helpers.corpora.EMOTIONS` are
@@ -13,18 +13,21 @@ is impossible. Where some have one, the others stand on no side of it: see
 from __future__ import annotations
 
 import csv
+import functools
 import io
+import json
 import logging
 import os
-import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import pandas as pd
+from python_calamine import CalamineError
 
 from helpers.columns import MEASURED, PROTOCOLS
-from helpers.corpora.labels import normalize, read_field
+from helpers.corpora.labels import AS_WRITTEN, Reading, normalize, read_field
 from helpers.corpora.table import UNKNOWN_SPEAKER, Listing, name_few, name_own
 from helpers.errors import UserError
 from helpers.parts import name_part
@@ -47,12 +50,13 @@ _COLUMNS = {
 _NAMED = {word: name for name, others in _COLUMNS.items() for word in (name, *others.split())}
 _WHICH = ("path", "start_s", "end_s", "channel_index")  # say which clip it is
 _IGNORED = {"corpus", "duration_s", *MEASURED, *PROTOCOLS}  # what notebook 01 adds
+_SHEETS = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods")
 _TOO_GENERAL = frozenset("manifest metadata labels list index".split())
 _LOG = logging.getLogger(__name__)
 
 
-def load_manifest(path: str | Path) -> Listing:
-    """List the clips of a CSV.
+def load_manifest(path: str | Path, reading: Reading = AS_WRITTEN) -> Listing:
+    """List the clips of a CSV, or of the first sheet of an Excel or LibreOffice file.
 
     Parameters
     ----------
@@ -63,6 +67,8 @@ def load_manifest(path: str | Path) -> Listing:
         tabs, in UTF-8, UTF-16 or Windows-1252. ``split`` says on which side a clip is: ``train``,
         ``validation`` or ``test``. ``start_s`` and ``end_s`` make a clip of a part of a file,
         ``channel_index`` (0 is the left one) of one of its channels.
+    reading : Reading
+        ``raters`` is read here.
 
     Returns
     -------
@@ -80,10 +86,11 @@ def load_manifest(path: str | Path) -> Listing:
     """
     path = Path(os.path.abspath(path))
     listed = _read_rows(path)
+    names_in = functools.cache(_composed_names)
     by_clip: dict[str, list[tuple[int, dict]]] = defaultdict(list)
     left_out = []
     for number, row in listed:
-        file = _find_file(path.parent, row["path"])
+        file = _find_file(path.parent, row["path"], names_in)
         if file is None:
             left_out.append((os.path.join(path.parent, row["path"]), "missing"))
         else:
@@ -95,8 +102,10 @@ def load_manifest(path: str | Path) -> Listing:
         )
     rows = []
     for clip, same in by_clip.items():
-        rows.append({"path": clip, **_agree(path, same)})
-        left_out += [(clip, "repeated")] * (len(same) - 1)
+        row = {"path": clip, **_agree(path, same, reading.raters)}
+        if reading.raters == "refuse":  # else each row is a vote
+            left_out += [(clip, "repeated")] * (len(same) - 1)
+        rows.append(row)
     return name_own(name_list(path), rows, left_out)
 
 
@@ -137,7 +146,9 @@ def find_unnamed(clips: pd.DataFrame) -> pd.Series:
 
 def _read_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
     """Rows of the list with their numbers, in our words; every known column is there."""
-    lines = [(n, [normalize(cell) for cell in line]) for n, line in _read_text(path)]
+    is_sheet = path.suffix.lower() in _SHEETS
+    lines = _read_sheet(path) if is_sheet else _read_text(path)
+    lines = [(number, [normalize(cell) for cell in line]) for number, line in lines]
     header = lines[0][1] if lines else []
     columns = [_NAMED.get(cell.lower(), cell) for cell in header]
     _check_columns(path, header, columns)
@@ -194,7 +205,7 @@ def _read_text(path: Path) -> list[tuple[int, list[str]]]:
     if "\0" in text:
         raise UserError(
             f"{path}: expected a list with the columns path,emotion; this is no text in UTF-8, "
-            "UTF-16 or Windows-1252. Save it as 'CSV UTF-8'"
+            "UTF-16 or Windows-1252. Save it as 'CSV UTF-8', or as .xlsx"
         )
     if read_as == "cp1252":
         _LOG.warning("%s: not in UTF-8, so it was read as Windows-1252", path)
@@ -240,7 +251,7 @@ def _name_clip(file: str, row: dict[str, str]) -> str | None:
     return name_part(file, start_s, end_s if end else None, index if channel else None)
 
 
-def _agree(path: Path, same: list[tuple[int, dict]]) -> dict[str, str]:
+def _agree(path: Path, same: list[tuple[int, dict]], raters: str) -> dict[str, str]:
     """Labels of a clip from all rows about it, which may not contradict each other."""
     row = {}
     for name in (name for name in _COLUMNS if name not in _WHICH):
@@ -248,26 +259,41 @@ def _agree(path: Path, same: list[tuple[int, dict]]) -> dict[str, str]:
         for number, other in same:
             if other[name]:
                 said.setdefault(other[name], number)
-        if len(said) > 1:
+        if len(said) > 1 and not (name == "emotion" and raters == "share"):
             (one, first), (other, second), *_ = said.items()
             raise UserError(
                 f"{path}: {same[0][1]['path']} is {name} {one} in row {first} and {other} in row "
                 f"{second}. Keep one of the rows, or say by start_s,end_s or channel_index which "
-                "part of the file is meant"
+                "part of the file is meant; where people judged it differently, --raters share"
             )
         row[name] = next(iter(said), "")
     if not row["split"]:
         del row["split"]
     row["channel"] = row["channel"].lower() or "speech"
+    if raters == "share":
+        votes = Counter(label["emotion"] for _, label in same)
+        row["emotion"] = votes.most_common(1)[0][0]
+        row["shares"] = json.dumps(votes, ensure_ascii=False)
     return row
 
 
-def _find_file(folder: Path, written: str) -> str | None:
+def _find_file(folder: Path, written: str, names_in: Callable[[str], dict[str, str]]) -> str | None:
     """Absolute path of a listed file; a Mac decomposes letters, Windows writes backslashes."""
-    for form in ("NFC", "NFD"):
-        text = unicodedata.normalize(form, written)
-        for name in (text, text.replace("\\", "/")):
-            path = os.path.abspath(os.path.join(folder, name))
-            if os.path.isfile(path):
-                return path
+    for text in (written, written.replace("\\", "/")):
+        path = os.path.abspath(os.path.join(folder, text))
+        if os.path.isfile(path):
+            return path
+        found = Path(path).anchor
+        for part in Path(path).parts[1:]:
+            found = names_in(found).get(normalize(part), os.path.join(found, part))
+        if os.path.isfile(found):
+            return found
     return None
+
+
+def _composed_names(folder: str) -> dict[str, str]:
+    """Path of each entry of a folder, by its name in composed letters."""
+    try:
+        return {normalize(name): os.path.join(folder, name) for name in os.listdir(folder)}
+    except (OSError, ValueError):  # ValueError: a NUL in the name
+        return {}

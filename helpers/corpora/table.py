@@ -46,8 +46,8 @@ class Listing:
     ----------
     clips : pd.DataFrame
         Utterance table: columns :data:`helpers.columns.UTTERANCES`, sorted by path, index 0 … n-1;
-        ``split`` where folders or a list say the side of every clip. A part of a file has a path
-        such as ``a.wav#t=1.5,3``.
+        ``split`` where folders or a list say the side of every clip, and ``shares`` where raters
+        disagreed. A part of a file has a path such as ``a.wav#t=1.5,3``.
     left_out : pd.DataFrame
         One row per file, columns ``path`` and ``why``, a key of :data:`REASONS`.
     """
@@ -123,8 +123,8 @@ def make_listing(rows: Iterable[dict], left_out: Iterable[tuple[str, str]] = ())
     Parameters
     ----------
     rows : iterable of dict
-        Keys are names of :data:`helpers.columns.UTTERANCES`, and ``split`` where all rows have
-        it.
+        Keys are names of :data:`helpers.columns.UTTERANCES`, and ``split`` or ``shares`` where all
+        rows have them.
     left_out : iterable of (str, str)
         Path, and why it is left out; see :class:`Listing`.
 
@@ -135,7 +135,8 @@ def make_listing(rows: Iterable[dict], left_out: Iterable[tuple[str, str]] = ())
     ['sad', 'speech', '']
     """
     rows = list(rows)
-    columns = [*UTTERANCES, "split"] if rows and "split" in rows[0] else UTTERANCES
+    further = [name for name in ("split", "shares") if rows and name in rows[0]]
+    columns = [*UTTERANCES, *further]
     defaults = {**dict.fromkeys(columns, ""), "channel": "speech", "duration_s": float("nan")}
     types = {**dict.fromkeys(columns, "str"), "duration_s": "float64"}
     clips = pd.DataFrame([{**defaults, **row} for row in rows], columns=columns).astype(types)

@@ -107,7 +107,7 @@ class NetworkRecipe:
         x : np.ndarray or pd.DataFrame
             Features of :attr:`family`, one row per clip.
         clips : pd.DataFrame
-            Utterance table in the order of ``x``; ``emotion`` is read.
+            Utterance table in the order of ``x``; ``emotion`` and ``shares`` are read.
         split : pd.Series
             Side of each clip.
         classes : list of str

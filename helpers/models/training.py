@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from helpers.corpora.labels import share_matrix
 from helpers.features.extract import FeatureSettings
 from helpers.models.builders import with_front_end
 from helpers.models.modelfile import make_card, save_model
@@ -111,7 +112,8 @@ def fit_model(
     x : np.ndarray or pd.DataFrame
         Features, one row per clip.
     clips : pd.DataFrame
-        Utterance table in the order of ``x``; ``emotion`` is read.
+        Utterance table in the order of ``x``; ``emotion`` is read, and ``shares`` where raters
+        disagreed: then each emotion is learned by its share.
     split : pd.Series
         Side of each clip.
     classes : list of str
@@ -136,7 +138,7 @@ def fit_model(
     import keras
 
     x = np.asarray(x)  # frames stay where they are, on the disk, until their batch is needed
-    targets = (clips[["emotion"]].to_numpy() == np.array(classes)).astype("float32")
+    targets = share_matrix(clips, classes)
     train, validation = (split == "train").to_numpy(), (split == "validation").to_numpy()
     if "scale" in {layer.name for layer in model.layers}:
         model.get_layer("scale").adapt(x[train].astype("float32"))
