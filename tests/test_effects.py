@@ -8,7 +8,6 @@ import pytest
 
 from helpers.experiments.baselines import group_importance
 from helpers.features.effects import (
-    effect_intervals,
     group_columns,
     measure_effects,
 )
@@ -48,22 +47,6 @@ def test_nothing_explains_a_constant(value, dtype):
     table = pd.DataFrame({"constant": np.full(1001, value, dtype=dtype)})
     groups = pd.Series(np.random.default_rng(0).integers(0, 3, 1001))
     assert measure_effects(table, {"any": groups}).loc["constant", "any"] == 0
-    speakers = pd.Series(np.arange(1001) % 3)
-    assert (effect_intervals(table, groups, speakers, n_resamples=20) == 0).all(axis=None)
-
-
-def test_intervals_of_a_resample_are_those_of_the_resampled_table():
-    clips = make_corpus(4)
-    found = effect_intervals(
-        clips[["x"]], clips["emotion"], clips["speaker"], n_resamples=1, seed=3
-    )
-    drawn = np.random.default_rng(3).multinomial(4, [0.25] * 4, size=1)[0]
-    table = pd.concat(
-        [clips[clips["speaker"] == who] for who in range(4) for _ in range(drawn[who])]
-    )
-    table = table.reset_index(drop=True)
-    exact = measure_effects(table[["x"]], {"emotion": table["emotion"]}).loc["x", "emotion"]
-    assert found.loc["x", "low"] == found.loc["x", "high"] == pytest.approx(exact)
 
 
 def test_every_column_is_in_one_group():

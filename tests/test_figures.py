@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 
 from helpers.evaluation.calibration import measure_coverage, measure_reliability
 from helpers.evaluation.groups import score_groups
-from helpers.evaluation.scores import worst_confusions
 from helpers.report import figures
 
 
@@ -72,13 +71,3 @@ def test_matrix_reads_down_from_training_and_across_to_test():
     values = ax.collections[0].get_array().reshape(3, 2).filled(np.nan)
     np.testing.assert_allclose(values, [[0.7, 0.4], [0.3, 0.8], [np.nan, 0.5]])
     assert "0.40\n[0.10, 0.90]\nn 40" in [text.get_text() for text in ax.texts]
-
-
-def test_confusions_have_intervals():
-    worst = worst_confusions(make_answers(), n_resamples=200)
-    ax = figures.plot_confusions(worst, ax=axes())
-    assert ax.lines[0].get_xdata().tolist() == worst["share"].tolist()
-    ends = [segment[:, 0].tolist() for segment in ax.collections[0].get_segments()]
-    assert ends == worst[["low", "high"]].to_numpy().tolist()
-    assert ax.get_yticklabels()[0].get_text().endswith(worst["predicted"][0])
-    assert figures.plot_confusions(worst[:0], ax=axes()).get_yticklabels() == []

@@ -4,9 +4,6 @@ Integrated gradients (Sundararajan, Taly, Yan 2017, arXiv 1703.01365): the pictu
 silence (log-mel 0, the floor), and every bin is credited with what its rise adds to the
 log-probability of the emotion. The credits add up to the whole gain. They say what moved *this
 model*, not what an emotion sounds like.
-
-A map that looks convincing may still be no more than an outline of the sound (Adebayo et al. 2018,
-arXiv 1810.03292); so the model is made to forget what it has learned, and its maps must change.
 """
 
 from __future__ import annotations
@@ -24,10 +21,7 @@ from helpers.sound.audio import SAMPLE_RATE, fit_clip
 
 _STEPS = 64  # from silence to one clip: the sum misses the gain by 2 % (the CNN on RAVDESS)
 _STEPS_MANY = 16  # a mean over clips needs fewer
-_STEPS_SANITY = 32  # 4 %: maps are only compared
 _ROWS = 64  # pictures that go through the body at once; more need memory and are no faster
-_DRAWS = 2  # different nudges and shuffles of the weights
-_MAX_RANK = 0.3  # that may be left when all layers are shuffled
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,92 +206,3 @@ def _compile_trace(body):
         return tf.reduce_mean(slopes, 1)
 
     return trace
-
-
-def check_sanity(predictor, waves: Sequence[np.ndarray], *, seed: int = 0) -> pd.DataFrame:
-    """Compare each clip's map with those of the same body after its weights were changed.
-
-    They are nudged by 1 %, shuffled in the last layer, or shuffled in all layers. When the values
-    of a weight array change places, what flows through the layers keeps about its size, and nothing
-    of its meaning.
-
-    Parameters
-    ----------
-    predictor : helpers.models.prediction.Predictor
-        Its own weights are not touched.
-    waves : sequence of np.ndarray
-        16 kHz waveforms.
-
-    Returns
-    -------
-    pd.DataFrame
-        One row per wave, draw and change: ``wave draw weights signed absolute``. The last two are
-        rank correlations (Spearman) of the maps and of their absolute values, over the bins with
-        sound. Absolute values stay alike to some degree, because no map credits what is not
-        there; the sign is what only the weights can give. NaN where a map is the same everywhere.
-
-    Raises
-    ------
-    UserError
-        The model does not take a waveform.
-    """
-    import keras
-
-    body, frames = _picture_clips(predictor, waves)
-    targets = body(frames, training=False).numpy().argmax(axis=1)
-    look = {"temperature": predictor.card["temperature"], "steps": _STEPS_SANITY}
-    known = integrate_gradients(body, frames, targets, **look)
-    copy = keras.models.clone_model(body)
-    rng = np.random.default_rng(seed)
-    rows = []
-    for draw in range(_DRAWS):
-        changes = {
-            "nudged": [w * (1 + 0.01 * rng.normal(size=w.shape)) for w in body.get_weights()],
-            "last layer shuffled": _shuffle_weights(body, rng, only_last=True),
-            "all layers shuffled": _shuffle_weights(body, rng, only_last=False),
-        }
-        for name, weights in changes.items():
-            copy.set_weights(weights)
-            maps = integrate_gradients(copy, frames, targets, **look)
-            for wave, sound in enumerate(frames > 0):
-                a, b = known[wave][sound], maps[wave][sound]
-                rows.append((wave, draw, name, _rank(a, b), _rank(np.abs(a), np.abs(b))))
-    return pd.DataFrame(rows, columns=["wave", "draw", "weights", "signed", "absolute"])
-
-
-def _shuffle_weights(body, rng: np.random.Generator, *, only_last: bool) -> list[np.ndarray]:
-    """Weights of a body that has learned nothing, or whose last layer has not."""
-    weights = body.get_weights()
-    last = next(layer for layer in reversed(body.layers) if layer.weights)
-    first = len(weights) - len(last.weights) if only_last else 0
-    mixed = [rng.permutation(value.ravel()).reshape(value.shape) for value in weights[first:]]
-    return weights[:first] + mixed
-
-
-def _rank(a: np.ndarray, b: np.ndarray) -> float:
-    """Spearman's rank correlation, NaN where one side is the same everywhere."""
-    from scipy.stats import spearmanr
-
-    if not (len(a) and np.ptp(a) and np.ptp(b)):
-        return float("nan")
-    return float(spearmanr(a, b).statistic)
-
-
-def judge_sanity(table: pd.DataFrame) -> dict:
-    """One verdict on the maps, as a row of the checks in ``metrics.json``.
-
-    The median rank correlation, with sign, may be at most 0.3 when all layers are shuffled. That
-    of the nudged body must stay above 0.7, or the maps are only noise.
-
-    The table is that of :func:`check_sanity`; ``n`` counts clips.
-    """
-    medians = table.groupby("weights")["signed"].median()
-    found = float(medians["all layers shuffled"])
-    return {
-        "test": "explanation follows the weights",
-        "measure": "rank correlation with shuffled weights",
-        "found": found,
-        "limit": _MAX_RANK,
-        "passed": bool(found <= _MAX_RANK and medians["nudged"] >= 1 - _MAX_RANK),
-        "n": int(table["wave"].nunique()),
-    }

@@ -249,24 +249,21 @@ def score_predictions(
     return score
 
 
-def worst_confusions(
-    predictions: pd.DataFrame, *, n: int = 3, n_resamples: int = 2000, seed: int = 0
-) -> pd.DataFrame:
+def worst_confusions(predictions: pd.DataFrame, *, n: int = 3) -> pd.DataFrame:
     """The most frequent mistakes, each with its most confident clip to listen to.
 
     Parameters
     ----------
     predictions : pd.DataFrame
-        One row per test clip with ``emotion predicted speaker path confidence``.
+        One row per test clip with ``emotion predicted path confidence``.
     n : int
         Confusions at most.
-    n_resamples, seed : int
 
     Returns
     -------
     pd.DataFrame
-        Columns ``emotion predicted clips share low high path confidence``, most frequent first;
-        ``share`` is of the clips of that true emotion, ``low`` to ``high`` its 95 % interval.
+        Columns ``emotion predicted clips share path confidence``, most frequent first; ``share`` is
+        of the clips of that true emotion.
     """
     wrong = predictions[predictions["emotion"] != predictions["predicted"]]
     # The surest clip of each confusion comes first.
@@ -277,19 +274,7 @@ def worst_confusions(
     table = table.reset_index()
     totals = predictions["emotion"].value_counts()
     table.insert(3, "share", table["clips"] / table["emotion"].map(totals))
-    table = table.sort_values(["clips", "share"], ascending=False, ignore_index=True).head(n)
-    classes = sorted(set(predictions["emotion"]) | set(predictions["predicted"]))
-    draws = resample(predictions, classes, n_resamples=n_resamples, seed=seed)
-    rows = [classes.index(name) for name in table["emotion"]]
-    columns = [classes.index(name) for name in table["predicted"]]
-
-    def share(counts: np.ndarray) -> np.ndarray:
-        return _divide(counts[..., rows, columns], counts.sum(axis=-1)[..., rows])
-
-    ends = np.reshape(draws.interval(share), (-1, 2)) if rows else np.empty((0, 2))
-    table.insert(4, "low", ends[:, 0])
-    table.insert(5, "high", ends[:, 1])
-    return table
+    return table.sort_values(["clips", "share"], ascending=False, ignore_index=True).head(n)
 
 
 def format_score(score: dict) -> str:

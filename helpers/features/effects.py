@@ -42,56 +42,6 @@ def measure_effects(features: pd.DataFrame, groupings: dict[str, pd.Series]) -> 
     )
 
 
-def effect_intervals(
-    features: pd.DataFrame,
-    labels: pd.Series,
-    speakers: pd.Series,
-    *,
-    n_resamples: int = 1000,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """95 % intervals of η², from resampling speakers.
-
-    A hundred clips of one voice are one voice: with few speakers the intervals are wide, as they
-    should be.
-
-    Parameters
-    ----------
-    features : pd.DataFrame, shape (n_clips, n_columns)
-    labels, speakers : pd.Series
-        In the order of ``features``.
-
-    Returns
-    -------
-    pd.DataFrame
-        One row per column of ``features``, columns ``low high``.
-    """
-    x = features.to_numpy(dtype="float64")
-    x = x - x.mean(axis=0)
-    codes, names = pd.factorize(labels, sort=True)
-    owners, people = pd.factorize(speakers)
-    # Sums per speaker and label: all that η² needs, so that a resample is a product of matrices.
-    cell = owners * len(names) + codes
-    n_cells = len(people) * len(names)
-    sums = np.zeros((n_cells, x.shape[1]))
-    np.add.at(sums, cell, x)
-    squares = np.zeros((len(people), x.shape[1]))
-    np.add.at(squares, owners, x**2)
-    counts = np.bincount(cell, minlength=n_cells).reshape(len(people), -1).astype(float)
-    sums = sums.reshape(len(people), -1)
-
-    rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(len(people), np.full(len(people), 1 / len(people)), size=n_resamples)
-    part = (drawn @ sums).reshape(n_resamples, len(names), -1)
-    n_part = (drawn @ counts)[:, :, None]
-    mean_square = part.sum(axis=1) ** 2 / n_part.sum(axis=1)
-    total = drawn @ squares - mean_square
-    between = (part**2 / np.maximum(n_part, 1)).sum(axis=1) - mean_square
-    share = np.divide(between, total, out=np.zeros_like(total), where=total > 1e-12 * len(x))
-    low, high = np.percentile(share, [2.5, 97.5], axis=0)
-    return pd.DataFrame({"low": low, "high": high}, index=features.columns)
-
-
 def group_columns(names: Sequence[str]) -> dict[str, list[str]]:
     """Columns by what they measure: the part of the name before its number or statistic.
 

@@ -95,13 +95,6 @@ def plot_cross(scores: list[dict], *, ax=None, title: str = ""):
     return ax
 
 
-def plot_confusions(worst: pd.DataFrame, *, ax=None, title: str = ""):
-    """Result of :func:`helpers.evaluation.scores.worst_confusions`, with intervals."""
-    rows = worst.set_index(worst["emotion"] + " taken for " + worst["predicted"])
-    share = rows["share"].rename("share of the clips of that emotion")
-    return plot_intervals(share, rows["low"], rows["high"], ax=ax, title=title)
-
-
 _FOR, _AGAINST = _ORANGE, _BLUE
 _TICKS_HZ = (125, 250, 500, 1000, 2000, 4000, 8000)
 #: A level, and the groups of conditions that have it.
