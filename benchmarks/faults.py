@@ -22,6 +22,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import zipfile
@@ -172,7 +173,7 @@ def kill_once(name: str, kill: int, seed: int, home: Path, before: dict) -> dict
         for child in family:
             with suppress(psutil.NoSuchProcess):
                 child.kill()
-    process.communicate()
+    process.wait()
     half, litter = find_half(home / name)
     begin = time.monotonic()
     try:
@@ -195,23 +196,28 @@ def start(name: str, home: Path, **environment: str) -> subprocess.Popen:
     """Start a command whose outputs and recordings are in a folder of its own."""
     place = home / name
     place.mkdir(parents=True, exist_ok=True)
+    # A file, not a pipe: processes that lost their parent would hold a pipe open.
+    said = tempfile.TemporaryFile("w+", encoding="utf-8")
     one = dict.fromkeys(
         ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "OMP_NUM_THREADS"), "1"
     )
     own = {"SER_OUTPUTS": str(place / "outputs"), "SER_DATA": str(place / "data"), **one}
-    return subprocess.Popen(
+    process = subprocess.Popen(
         COMMANDS[name],
         env=os.environ | own | environment,
         cwd=PROJECT_ROOT,
-        stdout=subprocess.PIPE,
+        stdout=said,
         stderr=subprocess.STDOUT,
-        text=True,
     )
+    process.said = said
+    return process
 
 
 def finish(process: subprocess.Popen) -> str:
     """Wait for a command and return what it printed; RuntimeError if it failed."""
-    printed, _ = process.communicate()
+    process.wait()
+    process.said.seek(0)
+    printed = process.said.read()
     if process.returncode:
         raise RuntimeError(f"exit {process.returncode}: {printed[-500:]}")
     return printed
@@ -414,7 +420,9 @@ def two_runs(home: Path) -> str:
     second = start("run", home)
     codes = []
     for process in (second, first):
-        printed, _ = process.communicate()
+        process.wait()
+        process.said.seek(0)
+        printed = process.said.read()
         codes.append(process.returncode)
         print("   ", process.returncode, printed.strip().splitlines()[-1][:160], flush=True)
         if "Traceback" in printed:

@@ -23,6 +23,7 @@ from helpers.runs import (
     Run,
     data_home,
     find_run,
+    one_at_a_time,
     open_run,
     outputs_home,
     package_versions,
@@ -94,16 +95,18 @@ def run_notebooks(
     known = {step: read_parameters(step) for step in steps}
     values = _read_values(given, known)
 
-    record = _open_record(run, steps, values)
-    print(f"run {run.name}: {len(steps)} notebooks, corpora {record['corpora']}")
-    for place, step in enumerate(steps, 1):
-        print(f"[{place}/{len(steps)}] {step} … ", end="", flush=True)
-        chosen = {name: value for name, value in values.items() if name in known[step]}
-        error = _run_step(run, record, step, chosen)
-        if error:
-            print(f"\n{error}\n\nThe executed copy, up to that cell: {run.path(step + '.ipynb')}")
-            break
-    print(f"everything is listed in {write_index(run)}")
+    with one_at_a_time(run.folder):  # else the results of two calls would be mixed
+        record = _open_record(run, steps, values)
+        print(f"run {run.name}: {len(steps)} notebooks, corpora {record['corpora']}")
+        for place, step in enumerate(steps, 1):
+            print(f"[{place}/{len(steps)}] {step} … ", end="", flush=True)
+            chosen = {name: value for name, value in values.items() if name in known[step]}
+            error = _run_step(run, record, step, chosen)
+            if error:
+                copy = run.path(f"{step}.ipynb")
+                print(f"\n{error}\n\nThe executed copy, up to that cell: {copy}")
+                break
+        print(f"everything is listed in {write_index(run)}")
     return 1 if error else 0
 
 

@@ -17,6 +17,7 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+from filelock import FileLock, Timeout
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from tiny import CLASSES, SETTINGS, build_tiny_model, write_tone, write_voice
 
@@ -339,6 +340,16 @@ def test_a_failing_notebook_stops_those_behind_it(capsys, notebooks, monkeypatch
     said = capsys.readouterr().out
     assert "01_first … failed" in said and "02_second" not in said
     assert list(json.loads(Path("out/mine/run.json").read_text())["notebooks"]) == ["01_first"]
+
+
+def test_a_run_is_one_call_at_a_time(notebooks, home, monkeypatch):
+    def execute(step, run, parameters):
+        with pytest.raises(Timeout):  # a second call would wait here
+            FileLock(home / "out" / f".{run.name}.lock").acquire(blocking=False)
+
+    monkeypatch.setattr(pipeline, "_execute", execute)
+    assert ser("run", "--corpora", "mine", "--only", "01") == 0
+    assert not (home / "out" / ".mine.lock").exists()
 
 
 def test_control_c_is_recorded(capsys, notebooks, monkeypatch):
