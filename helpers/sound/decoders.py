@@ -1,8 +1,8 @@
 """An audio file as blocks of samples: soundfile for exact formats, PyAV for all others.
 
-soundfile reads WAV, AIFF, CAF, AU and W64. It stops at the first stream of a FLAC, OGG or MP3, so
-PyAV reads these, and AAC, M4A, MP4, 3GP, WebM, WMA, AMR and what else is sound. Both give blocks,
-so that a long recording needs no more memory than a short one.
+soundfile reads WAV, FLAC, AIFF, CAF, AU and W64. It stops at the first stream of an OGG or MP3, so
+PyAV reads these, and joined FLAC, AAC, M4A, MP4, 3GP, WebM, WMA, AMR and what else is sound. Both
+give blocks, so that a long recording needs no more memory than a short one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     import av
 
 _BLOCK_FRAMES = 2**18
-_PYAV_READS = ("FLAC", "OGG", "MP3")
+_UNKNOWN_FRAMES = 2**63 - 1  # soundfile's word for a FLAC whose recorder could not fill it in
+_FLAC_BEGINS = b"fLaC\x00\x00\x00\x22"
+_PYAV_READS = ("OGG", "MP3")
 # PyAV may guess among these only: left alone, it also follows playlists to other files and hosts.
 _PYAV_GUESSES = "mp3,aac,ogg,flac,wav,aiff,caf,amr,mov,matroska,asf,au,w64,ac3,eac3,avi,flv,mpegts"
 _IN_MEMORY_BYTES = 64 * 2**20
@@ -157,6 +159,9 @@ def _describe(file: BinaryIO) -> str:
 
 def _read_with_soundfile(file: BinaryIO, notes: list[str]) -> Iterator[tuple[int, np.ndarray]]:
     file.seek(0)
+    if file.read(_IN_MEMORY_BYTES).count(_FLAC_BEGINS) > 1:
+        raise _UnreadableError("FLAC is not read behind its first stream")
+    file.seek(0)
     try:
         sound = soundfile.SoundFile(file)
     except (soundfile.SoundFileError, TypeError) as error:  # TypeError: name.raw, format unknown
@@ -177,6 +182,8 @@ def _read_with_soundfile(file: BinaryIO, notes: list[str]) -> Iterator[tuple[int
         if not done:
             # A recorder that wrote into a pipe may leave the length at 0; PyAV reads to the end.
             raise _UnreadableError("0 samples")
+        if sound.format == "FLAC" and done < sound.frames < _UNKNOWN_FRAMES:
+            notes.append(f"it is cut off ({sound.frames} samples, of which {done} decode)")
         cut = _CUT.search(sound.extra_info)
         promised, there = map(int, cut.groups()) if cut else (0, 0)
         if there + _TOLERANCE_BYTES < promised < _STREAMING_FROM:
