@@ -341,14 +341,15 @@ def say_in_words(*command: str, **environment: str) -> str:
 
 def full_disk(home: Path) -> str:
     """The disk fills up in the middle of ser features; then there is room, and it goes on."""
-    with mounted(home / "full", "size=4m"):
+    own = str(_make_own(home / "own"))
+    with mounted(home / "full", "size=200k"):
         outputs = {"SER_OUTPUTS": str(home / "full")}
-        wrong = say_in_words("features", "--corpora", "demo", "--family", "logmel", **outputs)
+        wrong = say_in_words("features", "--corpora", own, "--family", "logmel", **outputs)
         half, _ = find_half(home / "full")
         if wrong or half:
             return wrong or f"half written: {half}"
         subprocess.run(["mount", "-o", "remount,size=200m", str(home / "full")], check=True)
-        command = [*SER, "features", "--corpora", "demo", "--family", "logmel"]
+        command = [*SER, "features", "--corpora", own, "--family", "logmel"]
         done = subprocess.run(
             command, env=os.environ | outputs, cwd=PROJECT_ROOT, capture_output=True, text=True
         )
