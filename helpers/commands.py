@@ -336,8 +336,8 @@ def _write_csv(table, path: Path | None, *, excel: bool) -> None:
 
 
 def _report(table, labels: Path, classes: list[str]) -> None:
+    from helpers.evaluation.comparison import compare_with_labels
     from helpers.evaluation.scores import confusion_counts, score_by_emotion, uar
-    from helpers.evaluation.truth import compare_with_labels
 
     clips, notes = compare_with_labels(table, labels, classes)
     print("".join(f"ser: {note}\n" for note in notes), file=sys.stderr, end="")

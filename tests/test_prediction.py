@@ -13,7 +13,7 @@ import soundfile
 from tiny import CLASSES, SETTINGS, build_tiny_model, tone, voice, write_voice
 
 from helpers.errors import UserError
-from helpers.evaluation.truth import compare_with_labels
+from helpers.evaluation.comparison import compare_with_labels
 from helpers.models import prediction
 from helpers.models.builders import build_cnn, build_lstm, with_front_end
 from helpers.models.modelfile import apply_temperature, make_card, save_model, update_card
