@@ -132,9 +132,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     predict.add_argument(
         "--plot",
-        type=partial(_output_file, "--plot", kinds=(".png", ".svg", ".pdf")),
+        type=partial(_output_file, "--plot", kinds=(".png", ".svg", ".pdf", ".html")),
         metavar="OUT.png",
-        help="a picture of the emotions over time",
+        help="a picture of the emotions over time; OUT.html: with a player that a click moves",
     )
     predict.add_argument("--labels", type=Path, help="CSV path,emotion: also score the answers")
 

@@ -13,7 +13,7 @@ from helpers.runs import atomic_write, find_run, open_run, show_progress
 
 _SHOWN_A_CHECK = 50
 _SOME_FAILED = 3
-_MOST_DRAWN = 20
+_MOST_SAID = 20
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -106,21 +106,12 @@ def _open_predictor(model: Path):
 
 def _report_timeline(windows, classes: list[str], plot: Path | None) -> None:
     """Say how the emotion changed in each file, and draw it."""
-    from matplotlib.figure import Figure  # not pyplot: no window, nothing to close
+    from helpers.report.timeline import describe_spells, save_timelines
 
-    from helpers.report.timeline import describe_spells, plot_timeline
-
-    by_file = list(windows.groupby("file", sort=False))[:_MOST_DRAWN]
-    for name, rows in by_file:
+    for name, rows in list(windows.groupby("file", sort=False))[:_MOST_SAID]:
         print(f"ser: {name}: {describe_spells(rows)}", file=sys.stderr)
-    if not plot or not by_file:
-        return
-    figure = Figure(figsize=(12, 3 * len(by_file)), layout="constrained")
-    axes = figure.subplots(len(by_file), squeeze=False)[:, 0]
-    for ax, (name, rows) in zip(axes, by_file, strict=True):
-        plot_timeline(rows, classes, ax=ax, title=Path(name).name)
-    with atomic_write(plot) as temporary:
-        figure.savefig(temporary, format=plot.suffix.removeprefix(".") or "png")
+    if plot and len(windows):
+        save_timelines(windows, classes, plot)
 
 
 def live(arguments: argparse.Namespace) -> int:

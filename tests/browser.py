@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -19,7 +20,7 @@ from pathlib import Path
 
 import nbformat
 from conftest import skip_or_fail
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 _MAC = Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
@@ -95,6 +96,9 @@ def open_lab(folder: Path, home: Path, **environment: str) -> Iterator[Lab]:
     command += ["--ServerApp.ip=127.0.0.1", "--ServerApp.port_retries=0"]
     command += [f"--ServerApp.port={port}", f"--ServerApp.root_dir={folder}"]
     command += [f"--IdentityProvider.token={lab.token}"]
+    # As `make lab` has it: what a large upload brings is not lost.
+    makefile = Path(__file__).parents[1].joinpath("Makefile").read_text(encoding="utf-8")
+    command += ["".join(re.search(r'(--ServerApp.tornado_settings=)"(.*?)"', makefile).groups())]
     log = home / "lab.log"
     with open(log, "wb") as stream:
         server = subprocess.Popen(
@@ -179,3 +183,28 @@ def assert_all_ran(page: Page, notebook: nbformat.NotebookNode) -> None:
     views = [o for o in outputs if "application/vnd.jupyter.widget-view+json" in o.get("data", {})]
     drawn = page.locator(".jp-Cell-outputArea > .jp-OutputArea-child:has(.jupyter-widgets)")
     assert drawn.count() == len(views), "a widget is saved but not drawn"
+
+
+def choose_file(page: Page, panel: Page | Locator, path: Path) -> None:
+    """Upload a file."""
+    with page.expect_file_chooser() as chooser:
+        panel.get_by_role("button", name="Upload a recording").click()
+    chooser.value.set_files(path)
+
+
+def click_timeline(page: Page, *, duration_s: float) -> None:
+    """Click on the timeline of a recording: three quarters along its axis, it plays from there."""
+    figure = page.locator("figure").first
+    expect(figure.get_by_text("A click on the picture plays from there")).to_be_visible()
+    player, picture = figure.locator("audio"), figure.locator("img")
+    player.evaluate("a => a.readyState ? 0 : new Promise(r => a.onloadedmetadata = r)")
+    assert abs(player.evaluate("a => a.duration") - duration_s) < 0.5
+    player.evaluate("a => a.onseeking = () => { a.dataset.went = a.currentTime; }")
+    left, right = (float(figure.get_attribute(f"data-{side}")) for side in ("left", "right"))
+    size = picture.bounding_box()
+    along = left + 0.75 * (right - left)
+    picture.click(position={"x": along * size["width"], "y": 0.5 * size["height"]})
+    expect(player).to_have_attribute("data-went", re.compile("."))
+    assert abs(float(player.get_attribute("data-went")) - 0.75 * duration_s) < 0.02 * duration_s
+    assert not player.evaluate("a => a.paused")
+    expect(figure.locator("[data-mark]")).to_be_visible()

@@ -11,7 +11,15 @@ import nbformat
 import numpy as np
 import pytest
 import soundfile
-from browser import Lab, assert_all_ran, open_browser, open_lab, run_notebook_in_lab, screenshot
+from browser import (
+    Lab,
+    assert_all_ran,
+    choose_file,
+    open_browser,
+    open_lab,
+    run_notebook_in_lab,
+    screenshot,
+)
 from playwright.sync_api import Browser, Locator, Page, expect
 from tiny import write_voice
 
@@ -140,14 +148,8 @@ def expect_answer(panel: Locator) -> None:
 
 
 def expect_sound_and_picture(panel: Locator) -> None:
-    expect(panel.locator("img")).to_be_visible()
+    expect(panel.locator("img").first).to_be_visible()
     player = panel.locator("audio").first
     expect(player).to_have_js_property("error", None)
     player.evaluate("a => a.readyState ? 0 : new Promise(r => a.onloadedmetadata = r)")
     assert player.evaluate("a => a.duration") > 0.3
-
-
-def choose_file(page: Page, panel: Locator, path: Path) -> None:
-    with page.expect_file_chooser() as chooser:
-        panel.get_by_role("button", name="Upload a recording").click()
-    chooser.value.set_files(path)

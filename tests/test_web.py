@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -12,9 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser import open_browser
+from browser import choose_file, click_timeline, open_browser
 from playwright.sync_api import Page, expect
-from tiny import CLASSES, SETTINGS, build_tiny_model, write_voice
+from tiny import CLASSES, SETTINGS, build_tiny_model, write_large, write_voice
 
 from helpers.models.modelfile import make_card, save_model
 
@@ -59,8 +60,8 @@ def wait_for(url: str, server: subprocess.Popen, log: Path) -> None:
     pytest.fail(f"the app did not start: {log.read_text()}")
 
 
-def open_page(browser, url: str, *, width: int) -> Page:
-    page = browser.new_page(viewport={"width": width, "height": 900})
+def open_page(browser, url: str, *, width: int, **look: str) -> Page:
+    page = browser.new_page(viewport={"width": width, "height": 900}, **look)
     page.set_default_timeout(90_000)
     page.goto(url)
     expect(page.get_by_role("button", name="Speak, 3 s")).to_be_visible(timeout=90_000)
@@ -75,14 +76,12 @@ def test_two_visitors_speak_and_upload(app: str, spoken: Path, tmp_path: Path):
         phone.get_by_role("button", name="Speak, 3 s").click()
         heard = phone.get_by_text("Heard: the microphone, 3.0 s")
         expect(heard).to_be_visible(timeout=90_000)
-        with desk.expect_file_chooser() as chooser:
-            desk.get_by_role("button", name="Upload a recording").click()
-        chooser.value.set_files(spoken)
+        choose_file(desk, desk, spoken)
         expect(desk.get_by_text("Heard: my <voice>.wav, 4.0 s")).to_be_visible(timeout=90_000)
         expect(desk.get_by_text("the microphone")).to_have_count(0)
         for page, name in ((desk, "desk"), (phone, "phone")):
             expect(page.locator("audio").first).to_be_visible()
-            expect(page.locator("img")).to_be_visible()
+            expect(page.locator("img").first).to_be_visible()
             expect(page.get_by_text("Nothing that you upload or say is kept")).to_be_visible()
             # The room in which the server stands is nobody's business.
             expect(page.get_by_text("machine")).to_have_count(0)
@@ -94,13 +93,44 @@ def test_two_visitors_speak_and_upload(app: str, spoken: Path, tmp_path: Path):
         assert wide <= 390
 
 
-def test_an_upload_that_is_no_recording_ends_nothing(app: str, tmp_path: Path):
+def test_an_upload_that_is_too_much_or_no_recording_ends_nothing(app: str, tmp_path: Path):
+    large = write_large(tmp_path / "an hour.wav")
+    assert large.stat().st_size > 50 * 2**20
     (tmp_path / "notes.txt").write_text("Dear diary, today I recorded nothing at all. " * 500_000)
-    assert (tmp_path / "notes.txt").stat().st_size > 20e6
+    spoken = write_voice(tmp_path / "spoken.wav", duration_s=2.0)
     with open_browser() as browser:
         page = open_page(browser, app, width=1280)
-        for _ in range(2):
-            with page.expect_file_chooser() as chooser:
-                page.get_by_role("button", name="Upload a recording").click()
-            chooser.value.set_files(tmp_path / "notes.txt")
-            expect(page.get_by_text("notes.txt: found text")).to_be_visible(timeout=90_000)
+        for path, said in (
+            (large, "an hour.wav: 52 MB, and here at most 50 MB can be uploaded"),
+            (tmp_path / "notes.txt", "notes.txt: found text"),
+            (spoken, "Heard: spoken.wav, 2.0 s"),  # the session is alive
+        ):
+            choose_file(page, page, path)
+            expect(page.get_by_text(said)).to_be_visible(timeout=90_000)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_has_the_colours_of_the_visitors_system(app: str, scheme: str, spoken: Path):
+    with open_browser() as browser:
+        page = open_page(browser, app, width=390, color_scheme=scheme)
+        choose_file(page, page, spoken)
+        expect(page.locator("audio").first).to_be_visible(timeout=90_000)
+        ground = lightness(page, "body", "backgroundColor")
+        assert ground < 64 if scheme == "dark" else ground > 224
+        for place in ("p", ".ser-words", ".ser-row select", ".jp-OutputArea div"):
+            ink = lightness(page, place, "color")
+            assert abs(ink - ground) > 128, f"{place} cannot be read"
+
+
+def lightness(page: Page, place: str, kind: str) -> float:
+    """Mean of red, green and blue of the first such element, 0 to 255."""
+    color = page.locator(place).first.evaluate(f"e => getComputedStyle(e).{kind}")
+    return sum(map(float, re.findall(r"[\d.]+", color)[:3])) / 3
+
+
+def test_a_click_on_the_timeline_plays_from_there(app: str, tmp_path: Path):
+    spoken = write_voice(tmp_path / "long.wav", duration_s=20.0)
+    with open_browser() as browser:
+        page = open_page(browser, app, width=1280)
+        choose_file(page, page, spoken)
+        click_timeline(page, duration_s=20.0)

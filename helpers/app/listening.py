@@ -6,7 +6,6 @@ executed notebook, the clip that is shown stands there as a picture with its pla
 
 from __future__ import annotations
 
-import base64
 import html
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from helpers.corpora import class_order
 from helpers.errors import UserError
 from helpers.features.extract import Analysis, FeatureSettings
 from helpers.report import plots
+from helpers.report.pages import embed_picture
 from helpers.runs import atomic_write
 from helpers.sound.audio import load_audio
 
@@ -167,11 +167,8 @@ class ClipBrowser(widgets.VBox):
             y = load_audio(clip["path"])
         except UserError as error:
             return f"{name}<p>⚠ {html.escape(str(error))}</p>"
-        picture = draw_clip(y)
-        data = base64.b64encode(picture.data).decode()
-        source = f'src="data:image/jpeg;base64,{data}"'
-        image = f'<img alt="The clip in pictures" width="{picture.width}" {source}>'
-        return f"{name}{plots.player(y)._repr_html_()}{image}"
+        picture = embed_picture(draw_clip(y), alt="The clip in pictures")
+        return f"{name}{plots.player(y)._repr_html_()}{picture}"
 
     def _find_flag(self) -> pd.DataFrame:
         """The flag of the clip that is shown: one row or none."""

@@ -7,14 +7,17 @@ asked for.
 from __future__ import annotations
 
 import base64
+import html
 import traceback
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import ipywidgets as widgets
 import numpy as np
 import pandas as pd
-from IPython.display import HTML, Image, clear_output, display
+import soundfile
+from IPython.display import HTML, clear_output, display
 
 from helpers.app.live import LONGEST_S, Live
 from helpers.app.recorder import Recorder
@@ -22,15 +25,15 @@ from helpers.corpora import class_order
 from helpers.errors import UserError
 from helpers.features.voice import REASONS
 from helpers.report import plots
-from helpers.report.pages import render
-from helpers.report.timeline import plot_timeline
+from helpers.report.pages import embed_picture, render
+from helpers.report.timeline import embed_timeline
 from helpers.sound.audio import SAMPLE_RATE, load_audio
 from helpers.sound.microphone import peak_dbfs
 
 _MAX_SAMPLES = 240  # in the menu
-_MAX_UPLOAD_MB = 10  # JupyterLab drops a larger message without a word
 _MAX_HISTORY = 20
-_ERROR_COLOR = "#B00020"
+_NO_ANSWER = "#767676"  # of nothing that is sure
+_ERROR = "currentColor"  # no emotion has the colour of the text
 
 
 def analyse(
@@ -59,7 +62,7 @@ def analyse(
     table, windows = predictor.follow_audio(y, name=name)
     row = table.iloc[0]
     probabilities, emotion = row[predictor.classes].astype(float), row["emotion"]
-    heard = f"Heard: {name}, {len(y) / SAMPLE_RATE:.1f} s, peak {peak_dbfs(y):.0f} dBFS."
+    heard = f"Heard: {name}, {len(y) / SAMPLE_RATE:.1f} s, peak {peak_dbfs(y):z.0f} dBFS."
     if row["reason"]:
         return row, [row["reason"].capitalize(), REASONS[row["reason"]], heard], windows
     answer = f"{emotion}, {_percent(row['confidence'])}"
@@ -81,23 +84,24 @@ def _percent(p: float) -> str:
     return "over 99%" if 0.995 <= p < 1 else f"{p:.0%}"  # nearly sure is not sure
 
 
-def draw_answer(y: np.ndarray, probabilities: pd.Series, windows: pd.DataFrame) -> Image:
-    """Probabilities beside waveform and mel spectrogram, and below how they changed, if known."""
+def draw_answer(y: np.ndarray, probabilities: pd.Series) -> str:
+    """Probabilities, and beside them waveform and mel spectrogram: HTML; a phone has them below."""
     from matplotlib.figure import Figure  # not pyplot: nothing to close, nothing shown twice
 
-    height = max(4.0, 0.9 + 0.32 * len(probabilities))
-    layout = [["p", "wave"], ["p", "mel"]]
-    if len(windows) > 1:
-        height, layout = height + 2.2, [*layout, ["time", "time"]]
-    figure = Figure(figsize=(10, height), layout="constrained")
-    axes = figure.subplot_mosaic(layout, width_ratios=[1, 1.5])
-    plots.plot_probabilities(probabilities, ax=axes["p"], title="What the model makes of it")
-    plots.plot_waveform(y, ax=axes["wave"])
-    axes["wave"].set(title="What was heard", xlabel="")
-    plots.plot_spectrogram(y, ax=axes["mel"])
-    if len(windows) > 1:
-        plot_timeline(windows, list(probabilities.index), ax=axes["time"], title="Over time")
-    return plots.draw_image(figure, width=900)
+    size = (4.5, max(4.0, 0.9 + 0.32 * len(probabilities)))
+    bars, sound = (Figure(figsize=size, layout="constrained") for _ in range(2))
+    title = "What the model makes of it"
+    plots.plot_probabilities(probabilities, ax=bars.subplots(), title=title)
+    wave, mel = sound.subplots(2, height_ratios=[1, 1.5])
+    plots.plot_waveform(y, ax=wave)
+    wave.set(title="What was heard", xlabel="")
+    plots.plot_spectrogram(y, ax=mel)
+    said = ", ".join(f"{name} {_percent(p)}" for name, p in probabilities.items())
+    pictures = [
+        embed_picture(plots.draw_image(bars, width=450), alt=f"Probabilities: {said}"),
+        embed_picture(plots.draw_image(sound, width=450), alt="Waveform and mel spectrogram"),
+    ]
+    return f'<div style="display:flex;flex-wrap:wrap">{"".join(pictures)}</div>'
 
 
 def label_samples(samples: pd.DataFrame) -> list[tuple[str, int]]:
@@ -140,6 +144,12 @@ class Panel(widgets.VBox):
     machine : bool
         Whether the microphone of the kernel's machine is offered as well: to a visitor from
         elsewhere it would be somebody else's room.
+    upload_mb : int
+        Largest upload. A JupyterLab without the setting of ``make lab`` drops a message of more
+        than 10 MB without a word.
+    keep : Path, optional
+        Folder for clips that a person keeps with the emotion that was meant; not offered if not
+        given.
     """
 
     def __init__(
@@ -149,8 +159,10 @@ class Panel(widgets.VBox):
         samples: pd.DataFrame | None = None,
         record_s: float = 3.0,
         machine: bool = True,
+        upload_mb: int = 10,
+        keep: Path | None = None,
     ) -> None:
-        self.predictor = predictor
+        self.predictor, self.upload_mb, self.keep_in = predictor, upload_mb, keep
         self.samples = pd.DataFrame() if samples is None else samples
         wide = widgets.Layout(width="15em")
         self.upload = widgets.FileUpload(
@@ -163,16 +175,24 @@ class Panel(widgets.VBox):
         )
         self.recorder = Recorder(predictor, self._hear, seconds=record_s, machine=machine)
         self.output = widgets.Output()
+        meanings = [("What did you mean?", ""), *((name, name) for name in predictor.classes)]
+        self.meant = widgets.Dropdown(options=meanings, layout=wide)
+        self.keep = widgets.Button(description="Keep this clip", icon="save", disabled=True)
+        self.kept = widgets.HTML()
         self.history = widgets.VBox()
         self._rows: list[pd.Series] = []
+        self._heard = np.zeros(0, "float32")
         self.upload.observe(self._upload, names="value")
         self.listen.on_click(self._listen)
-        hint = widgets.HTML(f"any format, up to {_MAX_UPLOAD_MB} MB and 10 minutes")
+        self.meant.observe(lambda _: self._set_disabled(False), names="value")
+        self.keep.on_click(self._keep)
+        hint = widgets.HTML(f"any format, up to {upload_mb} MB and 10 minutes")
         rows = [self.recorder, widgets.HBox([self.upload, hint], layout=_WRAP)]
         if len(self.samples):
             rows.append(widgets.HBox([self.listen, self.sample], layout=_WRAP))
         notice = widgets.HTML(plots.synthetic_notice(predictor.is_synthetic).data)
-        super().__init__([notice, *rows, self.output, self.history])
+        keeping = widgets.HBox([self.meant, self.keep, self.kept], layout=_WRAP)
+        super().__init__([notice, *rows, self.output, *([keeping] if keep else []), self.history])
 
     def answer(
         self,
@@ -181,10 +201,12 @@ class Panel(widgets.VBox):
         name: str,
         truth: str = "",
         windows: pd.DataFrame | None = None,
+        play: bool = False,
     ) -> None:
         """Show what the model makes of the sound that ``hear()`` returns, or why there is none.
 
-        ``windows`` is how the answer changed while the sound was recorded, if anybody asked.
+        ``windows`` is how the answer changed while the sound was recorded, if anybody asked; with
+        ``play``, it is heard at once.
         """
         self._set_disabled(True)
         with self.output:  # whatever is printed on the way is seen as well
@@ -192,13 +214,20 @@ class Panel(widgets.VBox):
                 clear_output(wait=True)
                 y = hear()
                 row, words, found = analyse(self.predictor, y, name=name, truth=truth)
-                probabilities = row[self.predictor.classes].astype(float)
-                color = plots.emotion_colors(self.predictor.classes).get(row["emotion"], "#767676")
+                windows = found if windows is None else windows
+                classes = self.predictor.classes
+                color = plots.emotion_colors(classes)[row["emotion"]] if row["sure"] else _NO_ANSWER
                 display(HTML(message_html(*words, color=color)))
-                display(plots.player(y))
+                sound = plots.player(y)
+                sound.autoplay = play
+                if row["reason"] or len(windows) == 1:
+                    display(sound)
+                else:
+                    display(HTML(embed_timeline(windows, classes, source=sound.src_attr())))
                 if not row["reason"]:
-                    display(draw_answer(y, probabilities, found if windows is None else windows))
+                    display(HTML(draw_answer(y, row[classes].astype(float))))
                 self._remember(row, words[0], y)
+                self._heard, self.kept.value = y, ""
             except UserError as error:
                 self._show_error(str(error))
             except Exception:  # an error in a widget's callback would be seen by nobody
@@ -207,7 +236,7 @@ class Panel(widgets.VBox):
                 self._set_disabled(False)
 
     def _show_error(self, line: str, details: str = "") -> None:
-        display(HTML(message_html("⚠ No answer", line, color=_ERROR_COLOR, details=details)))
+        display(HTML(message_html("⚠ No answer", line, color=_ERROR, details=details)))
 
     def _remember(self, row: pd.Series, answer: str, y: np.ndarray) -> None:
         """Put the answer on top of the history, with a player, and into the CSV."""
@@ -223,12 +252,26 @@ class Panel(widgets.VBox):
     def _repr_mimebundle_(self, **kwargs) -> dict:
         """The panel, and beside it what a page without a kernel shows in its place."""
         words = "Open this notebook in JupyterLab (make lab) and run it: the panel needs a kernel."
-        page = message_html("The panel appears here", words, color="#767676")
+        page = message_html("The panel appears here", words, color=_NO_ANSWER)
         return super()._repr_mimebundle_(**kwargs) | {"text/html": page}
 
     def _set_disabled(self, disabled: bool) -> None:
         for control in (self.upload, self.listen, self.sample):
             control.disabled = disabled
+        self.keep.disabled = disabled or not self.meant.value or not len(self._heard)
+
+    def _keep(self, _button: widgets.Button) -> None:
+        """Write the clip that was heard last where ``ser corpora`` finds it under its emotion."""
+        folder = self.keep_in / self.meant.value
+        path = folder / f"{datetime.now():%Y-%m-%d_%H%M%S}.wav"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            soundfile.write(path, self._heard, SAMPLE_RATE)
+        except OSError as error:  # in a callback nobody would see it
+            self.kept.value = f"⚠ not kept: {html.escape(str(error))}"
+            return
+        self.kept.value = f"kept: {html.escape(str(path))}"
+        self.meant.value = ""
 
     def _upload(self, change: dict) -> None:
         if not change["new"]:
@@ -236,6 +279,12 @@ class Panel(widgets.VBox):
         file = change["new"][0]
 
         def hear() -> np.ndarray:
+            size_mb = file["size"] / 1e6
+            if size_mb > self.upload_mb:
+                raise UserError(
+                    f"{file['name']}: {size_mb:.0f} MB, expected at most {self.upload_mb} MB. Choose "
+                    "a shorter part, a format such as MP3, or `ser predict` in a terminal"
+                )
             return load_audio(file["content"], name=file["name"], longest_s=LONGEST_S)
 
         self.answer(hear, name=file["name"])
@@ -244,7 +293,10 @@ class Panel(widgets.VBox):
     def _listen(self, _button: widgets.Button) -> None:
         clip = self.samples.iloc[self.sample.value]
         self.answer(
-            lambda: load_audio(clip["path"]), name=Path(clip["path"]).name, truth=clip["emotion"]
+            lambda: load_audio(clip["path"]),
+            name=Path(clip["path"]).name,
+            truth=clip["emotion"],
+            play=True,
         )
 
     def _hear(self, live: Live) -> None:

@@ -142,13 +142,14 @@ function render({ model, el }) {
     const sound = source.take();
     if (sound && !sound.length && !last) return;
     Object.assign(session, { waiting: true, first: false, sent: now });
+    session.samples += sound?.length ?? 0;
     const content = { first, last, live, rate: source.rate, machine: !sound };
     model.send(content, undefined, sound ? [sound.buffer] : []);
   }
 
   async function start(isLive) {
     const limit_s = model.get(isLive ? "longest" : "seconds");
-    const mine = { live: isLive, limit_s, first: true, last: false, waiting: false, sent: 0 };
+    const mine = { live: isLive, limit_s, first: true, last: false, sent: 0, samples: 0 };
     session = mine;
     label(isLive ? live : speak, "stop", "Stop");
     (isLive ? speak : live).disabled = choice.disabled = true;
@@ -186,7 +187,10 @@ function render({ model, el }) {
       percent.textContent = p ? `${Math.round(100 * p)}%` : "";
     }
     columns.push(model.get("colors")[answer.emotion] ?? GAP);
-    strip.dataset.estimates = columns.length;
+    // That nothing waits in a queue can be seen: what is drawn is about all that was sent.
+    const { samples, source } = session;
+    Object.assign(strip.dataset, { estimates: columns.length, heard: answer.heard_s });
+    strip.dataset.sent = source.rate ? samples / source.rate : "";
     const canvas = strip.getContext("2d");
     const width = strip.width / Math.max(columns.length, 100);
     canvas.clearRect(0, 0, strip.width, strip.height);

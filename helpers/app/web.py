@@ -8,22 +8,29 @@ import tempfile
 from pathlib import Path
 
 _WORDS = (
-    "<h1>Which emotion was heard?</h1><p>Nothing that you upload or say is kept. The model learned "
-    "from actors: what it makes of everyday speech is a guess, and never a reason to judge "
-    "anybody.</p>"
+    "# Which emotion was heard?\n\nNothing that you upload or say is kept. The model learned from "
+    "actors: what it makes of everyday speech is a guess, and never a reason to judge anybody."
 )
 #: What the page runs.
 _CELL = """
-from IPython.display import HTML, display
+from IPython.display import display
 from helpers.app.panel import Panel
 from helpers.models.prediction import Predictor
 from helpers.models.training import prepare_keras
+from helpers.report.plots import use_style
+use_style()
 prepare_keras(0)
 predictor = Predictor({model!r})
 predictor.warm_up()
-display(HTML({words!r}))
-display(Panel(predictor, machine=False))
+display(Panel(predictor, machine=False, upload_mb={mb}))
 """
+#: Colours as the visitor's system has them; a phone has no room for Voilà's margins.
+_STYLE = """
+:root {{ color-scheme: light dark; }}
+@media (prefers-color-scheme: dark) {{ {dark} }}
+@media (max-width: 700px) {{ body #rendered_cells > div {{ padding: 1ex 1.5ex; }} }}
+"""
+_MAX_UPLOAD_MB = 50
 _MAX_MESSAGE_BYTES = 200 * 2**20  # a larger upload than the server takes would end the session
 _IDLE_S = 600  # kernels of pages that were closed without a word
 
@@ -41,15 +48,17 @@ def serve(model: Path, *, port: int) -> None:
     port : int
     """
     import nbformat
-    from nbformat.v4 import new_code_cell, new_notebook
+    from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
     from voila.app import Voila
 
     with tempfile.TemporaryDirectory() as folder:
         kernel = {"name": "python3", "display_name": "Python", "language": "python"}
-        cell = new_code_cell(_CELL.format(words=_WORDS, model=str(model)).strip())
-        page = new_notebook(
-            cells=[cell], metadata={"kernelspec": kernel, "title": "Which emotion?"}
+        words = new_markdown_cell(
+            f"<style>{_STYLE.format(dark=_read_dark_theme())}</style>\n\n{_WORDS}"
         )
+        cell = new_code_cell(_CELL.format(model=str(model), mb=_MAX_UPLOAD_MB).strip())
+        facts = {"kernelspec": kernel, "title": "Which emotion?"}
+        page = new_notebook(cells=[words, cell], metadata=facts)
         path = os.path.join(folder, "emotion.ipynb")
         nbformat.write(page, path)
         # The kernels are of this environment, whatever else is installed.
@@ -65,3 +74,12 @@ def serve(model: Path, *, port: int) -> None:
         ]
         print(f"ser app: http://127.0.0.1:{port}/ (stop with Ctrl+C)", file=sys.stderr, flush=True)
         Voila.launch_instance([path, *options])
+
+
+def _read_dark_theme() -> str:
+    """The colours of JupyterLab's dark theme, as nbconvert brings them."""
+    from jupyter_core.paths import jupyter_path
+
+    folders = jupyter_path("nbconvert", "templates", "lab", "static")
+    places = [Path(folder, "theme-dark.css") for folder in folders]
+    return next(path for path in places if path.exists()).read_text(encoding="utf-8")

@@ -6,6 +6,7 @@ and for what not.
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from contextlib import suppress
@@ -36,6 +37,14 @@ def render(template: str, **parts: object) -> str:
     False
     """
     return _TEMPLATES.get_template(template).render(parts)
+
+
+def embed_picture(picture, *, alt: str) -> str:
+    """An ``IPython.display.Image`` of a JPEG as HTML, never wider than its page; ``alt`` says what
+    it shows.
+    """
+    data = base64.b64encode(picture.data).decode()
+    return render("picture.html", data=data, alt=alt, width=picture.width)
 
 
 def write_index(run: Run) -> Path:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
 from helpers.report import plots
+from helpers.report.pages import embed_picture, render
+from helpers.runs import atomic_write
+
+_MOST_DRAWN = 20
 
 
 def find_spells(windows: pd.DataFrame) -> pd.DataFrame:
@@ -51,3 +57,53 @@ def plot_timeline(windows: pd.DataFrame, classes: list[str], *, ax=None, title: 
     ax.set(xlabel="time (s)", ylabel="probability")
     ax.legend(loc="upper left", bbox_to_anchor=(1.01, 1), frameon=False)
     return ax
+
+
+def embed_timeline(windows: pd.DataFrame, classes: list[str], *, source: str) -> str:
+    """The picture of one recording as HTML, with a player that jumps to where one clicks.
+
+    ``source`` is the address of the recording, such as a ``data:`` one.
+    """
+    from matplotlib.figure import Figure  # not pyplot: no window, nothing to close
+
+    figure = Figure(figsize=(7, 2.6), layout="constrained")
+    ax = plot_timeline(windows, classes, ax=figure.subplots())
+    figure.draw_without_rendering()  # until then, nobody knows where the axes are
+    place, said = ax.get_position(), describe_spells(windows)
+    image = plots.draw_image(figure, width=700)
+    picture = embed_picture(image, alt=f"Emotions over time: {said}")
+    facts = {"left": round(place.x0, 4), "right": round(place.x1, 4), "width": image.width}
+    return render("timeline.html", picture=picture, source=source, title=f"{said}.", **facts)
+
+
+def save_timelines(windows: pd.DataFrame, classes: list[str], path: Path) -> None:
+    """Draw at most 20 recordings into one file, which is a picture or a page with players.
+
+    Parameters
+    ----------
+    windows : pd.DataFrame
+        As :meth:`helpers.models.prediction.Predictor.follow_files` gives it.
+    classes : list of str
+    path : Path
+        ``.html`` for the page, which plays the recordings from where they are.
+    """
+    from matplotlib.figure import Figure
+
+    by_file = list(windows.groupby("file", sort=False))[:_MOST_DRAWN]
+    if path.suffix == ".html":
+        embedded = [
+            {
+                "name": Path(name).name,
+                "figure": embed_timeline(rows, classes, source=Path(name).resolve().as_uri()),
+            }
+            for name, rows in by_file
+        ]
+        with atomic_write(path) as temporary:
+            temporary.write_text(render("timelines.html", timelines=embedded), encoding="utf-8")
+        return
+    figure = Figure(figsize=(12, 3 * len(by_file)), layout="constrained")
+    axes = figure.subplots(len(by_file), squeeze=False)[:, 0]
+    for ax, (name, rows) in zip(axes, by_file, strict=True):
+        plot_timeline(rows, classes, ax=ax, title=Path(name).name)
+    with atomic_write(path) as temporary:
+        figure.savefig(temporary, format=path.suffix.removeprefix(".") or "png")
