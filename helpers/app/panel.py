@@ -282,8 +282,8 @@ class Panel(widgets.VBox):
             size_mb = file["size"] / 1e6
             if size_mb > self.upload_mb:
                 raise UserError(
-                    f"{file['name']}: {size_mb:.0f} MB, expected at most {self.upload_mb} MB. Choose "
-                    "a shorter part, a format such as MP3, or `ser predict` in a terminal"
+                    f"{file['name']}: {size_mb:.0f} MB, expected at most {self.upload_mb} MB. "
+                    "Choose a shorter part, a format such as MP3, or `ser predict` in a terminal"
                 )
             return load_audio(file["content"], name=file["name"], longest_s=LONGEST_S)
 

@@ -40,9 +40,7 @@ def render(template: str, **parts: object) -> str:
 
 
 def embed_picture(picture, *, alt: str) -> str:
-    """An ``IPython.display.Image`` of a JPEG as HTML, never wider than its page; ``alt`` says what
-    it shows.
-    """
+    """A JPEG of ``IPython.display.Image`` as HTML, never wider than its page, with words for it."""
     data = base64.b64encode(picture.data).decode()
     return render("picture.html", data=data, alt=alt, width=picture.width)
 
