@@ -1,28 +1,31 @@
-"""How long an answer takes: in the panel, of files, of an hour, over HTTP. Part of `make bench`.
+"""How long an answer takes: in the panel, in a browser, of files, of an hour, over HTTP.
 
-Needs RAVDESS (`ser corpora get ravdess`) in SER_DATA or data/, and the extra `serve`.
+Part of `make bench`. Needs RAVDESS (`ser corpora get ravdess`) in SER_DATA or data/, the extra
+`serve`, and Chromium (or its path in CHROMIUM).
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import itertools
 import os
 import resource
+import shutil
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import requests
 import soundfile
+import soxr
 
 from helpers.app.panel import Panel
 from helpers.corpora import load_corpora
@@ -32,12 +35,16 @@ from helpers.sound.audio import SAMPLE_RATE, load_audio
 
 N_FILES = 300
 N_REQUESTS = 200
+WARM_UP_S = 20  # of the service: its workers load their models one after the other
+N_VISITS = 5
+N_TAKES = 7
+LIVE_S = 10
 RATE = 48_000  # of a browser
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--parts", default="panel,model,files,hour,http")
+    parser.add_argument("--parts", default="panel,model,files,hour,http,page")
     parts = parser.parse_args().parts.split(",")
     paths = load_corpora("ravdess")["path"].sample(N_FILES, random_state=0).tolist()
     prepare_keras(0)
@@ -57,8 +64,11 @@ def main() -> None:
         print(
             f"files, decoding included: {len(paths) / (time.perf_counter() - start):.0f} a second"
         )
+    clips = [load_audio(path)[: 3 * SAMPLE_RATE] for path in paths[:50]]
     if "http" in parts:
-        time_service(paths)
+        time_service(clips)
+    if "page" in parts:
+        time_page(clips)
 
 
 def repeat(call: Callable, n: int) -> list[float]:
@@ -121,29 +131,116 @@ def peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def time_service(paths: list[str]) -> None:
+@contextlib.contextmanager
+def serving(command: str, path: str, log: Path) -> Iterator[str]:
+    """Address of `ser serve` or `ser app`, once ``path`` there answers."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    server = subprocess.Popen([sys.executable, "-m", "helpers.cli", "serve", "--port", str(port)])
+    words = [sys.executable, "-m", "helpers.cli", command, "--port", str(port)]
+    with open(log, "wb") as stream:
+        server = subprocess.Popen(words, stdout=stream, stderr=stream)
     url = f"http://127.0.0.1:{port}"
     try:
-        while True:
+        while server.poll() is None:
             with contextlib.suppress(requests.ConnectionError):
-                requests.get(f"{url}/health", timeout=60)
+                requests.get(url + path, timeout=60)
                 break
             time.sleep(0.5)
-        recordings = [Path(path).read_bytes() for path in paths[:50]]
-        ask(url, recordings, 8, N_REQUESTS)  # each worker has answered once
+        else:
+            raise RuntimeError(f"ser {command} did not start:\n{log.read_text()}")
+        yield url
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def time_service(clips: list[np.ndarray]) -> None:
+    """`ser serve` as it comes, one worker per core; whoever asks is on the same machine."""
+    recordings = [to_wav(clip) for clip in clips]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        serving("serve", "/health", Path(folder, "log")) as url,
+    ):
+        warm = time.monotonic() + WARM_UP_S
+        while time.monotonic() < warm:
+            ask(url, recordings, 8, 80)
         for clients in (1, 8):
             start = time.perf_counter()
             times = ask(url, recordings, clients, N_REQUESTS)
             rate = len(times) / (time.perf_counter() - start)
-            p95 = 1000 * pd.Series(times).quantile(0.95)
-            print(f"HTTP, {clients} clients: {rate:.0f} requests a second, p95 {p95:.0f} ms")
-    finally:
-        server.terminate()
-        server.wait(30)
+            middle, p95 = 1000 * np.percentile(times, [50, 95])
+            print(
+                f"HTTP, {os.cpu_count()} workers, {len(times)} clips of 3 s, {clients} clients: "
+                f"{rate:.0f} requests a second, median {middle:.0f} ms, p95 {p95:.0f} ms"
+            )
+
+
+def to_wav(y: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, y, SAMPLE_RATE, format="WAV")
+    return file.getvalue()
+
+
+def time_page(clips: list[np.ndarray]) -> None:
+    """`ser app` in a browser with an empty cache, and a microphone in which actors speak."""
+    from playwright.sync_api import sync_playwright
+
+    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        voice, log = Path(folder, "voice.wav"), Path(folder, "log")
+        soundfile.write(voice, soxr.resample(np.concatenate(clips), SAMPLE_RATE, RATE), RATE)
+        url = stack.enter_context(serving("app", "/voila/static/", log))
+        arguments = [
+            "--no-sandbox",
+            "--use-fake-ui-for-media-stream",
+            "--use-fake-device-for-media-stream",
+            f"--use-file-for-fake-audio-capture={voice}",
+        ]
+        play = stack.enter_context(sync_playwright())
+        browser = play.chromium.launch(executable_path=chromium, args=arguments)
+        times = []
+        for visit in range(N_VISITS):
+            # Voilà says so each time that the kernel for the next visitor is ready.
+            while log.read_text().count("is filled with") <= visit:
+                time.sleep(0.5)
+            page = browser.new_page()  # of a context of its own
+            page.set_default_timeout(120_000)
+            start = time.perf_counter()
+            page.goto(url)
+            page.get_by_role("button", name="Speak, 3 s").click(trial=True)  # it can be pressed
+            times.append(time.perf_counter() - start)
+            if visit < N_VISITS - 1:
+                page.close()
+        describe("page, from its address to a button that can be pressed", times)
+        time_takes(page)
+        browser.close()
+
+
+def time_takes(page) -> None:
+    """Speak into the open page: how long the answer takes to be seen, how often live has one."""
+    times = []
+    for _ in range(N_TAKES):
+        page.get_by_role("button", name="Speak, 3 s").click()
+        page.wait_for_timeout(2500)
+        page.evaluate("window.before = document.querySelector('.jp-OutputArea img')?.src")
+        start = time.perf_counter()
+        page.get_by_role("button", name="Stop").click()
+        page.wait_for_function(
+            """() => {
+                const image = document.querySelector('.jp-OutputArea img');
+                return image?.complete && image.src !== window.before;
+            }"""
+        )
+        times.append(time.perf_counter() - start)
+    describe("page, from the press on Stop after 2.5 s to the answer on the screen", times[2:])
+    count = "() => +document.querySelector('.ser-recorder canvas').dataset.estimates || 0"
+    page.get_by_role("button", name="Live").click()
+    page.wait_for_function(f"({count})() > 0")
+    before, start = page.evaluate(count), time.perf_counter()
+    page.wait_for_timeout(1000 * LIVE_S)
+    drawn, passed = page.evaluate(count) - before, time.perf_counter() - start
+    print(f"page, live: {drawn / passed:.1f} estimates drawn a second, over {passed:.0f} s")
 
 
 def ask(url: str, recordings: list[bytes], clients: int, n: int) -> list[float]:
@@ -152,7 +249,7 @@ def ask(url: str, recordings: list[bytes], clients: int, n: int) -> list[float]:
     def work() -> None:
         with requests.Session() as session:
             for place in range(n // clients):
-                files = {"file": ("clip.flac", recordings[place % len(recordings)])}
+                files = {"file": ("clip.wav", recordings[place % len(recordings)])}
                 start = time.perf_counter()
                 session.post(f"{url}/predict", files=files, timeout=60).raise_for_status()
                 times.append(time.perf_counter() - start)

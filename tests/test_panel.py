@@ -478,7 +478,7 @@ def test_a_terminal_shows_bars_and_a_strip():
     talk.heard_s = 2.0
     answers = dict.fromkeys(CLASSES, 0.1) | {"angry": 0.7}
     angry = {"emotion": "angry", "confidence": 0.7, "sure": True, "reason": ""}
-    talk._rows = [{"reason": "no speech", "emotion": ""}, angry | answers]
+    talk.rows = [{"reason": "no speech", "emotion": ""}, angry | answers]
     console = Console(record=True, width=80)
     console.print(draw(talk, -12.0))
     lines = console.export_text().splitlines()

@@ -24,6 +24,11 @@ class Live:
     predictor : helpers.models.prediction.Predictor
     sr : float
         Sample rate in Hz of the blocks that will come.
+
+    Attributes
+    ----------
+    rows : list of dict
+        All estimates so far; :attr:`timeline` has them as a table.
     """
 
     def __init__(self, predictor, *, sr: float) -> None:
@@ -31,7 +36,7 @@ class Live:
         self._blocks: list[np.ndarray] = []
         self._last = np.zeros(0, "float32")
         self._smooth: pd.Series | None = None
-        self._rows: list[dict] = []
+        self.rows: list[dict] = []
         self.heard_s = 0.0
 
     def hear(self, block: np.ndarray) -> None:
@@ -60,17 +65,17 @@ class Live:
         else:
             old = new if self._smooth is None else self._smooth
             new = self._smooth = _NEW * new + (1 - _NEW) * old
-        start_s = self._rows[-1]["end_s"] if self._rows else 0.0
+        start_s = self.rows[-1]["end_s"] if self.rows else 0.0
         row = {"start_s": start_s, "end_s": self.heard_s}
         row |= {"reason": reason, "emotion": "" if reason else new.idxmax()}
         row |= {"confidence": new.max(), "sure": bool(new.max() >= self.predictor.threshold)}
-        self._rows.append(row | new.to_dict())
-        return self._rows[-1]
+        self.rows.append(row | new.to_dict())
+        return self.rows[-1]
 
     @property
     def timeline(self) -> pd.DataFrame:
         """All estimates so far, one row each."""
-        return pd.DataFrame(self._rows)
+        return pd.DataFrame(self.rows)
 
     @property
     def sound(self) -> np.ndarray:

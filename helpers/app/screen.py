@@ -36,15 +36,14 @@ def draw(talk: Live, peak: float):
     from rich.text import Text
 
     colors = emotion_colors(talk.predictor.classes)
-    timeline = talk.timeline
-    now = timeline.iloc[-1]
+    now = talk.rows[-1]
     bars = Table.grid(padding=(0, 1))
     for name, color in colors.items():
         p = 0.0 if now["reason"] else now[name]
         bar = ProgressBar(total=1, completed=p, width=40, complete_style=color)
         bars.add_row(name, bar, f"{p:4.0%}")
     strip = Text(no_wrap=True)
-    for emotion in timeline["emotion"].iloc[-72:]:
-        strip.append("█" if emotion else "·", style=colors.get(emotion, ""))
-    head = Text(f"{say(now.to_dict())}   ({talk.heard_s:.0f} s, {peak:.0f} dBFS)", style="bold")
+    for row in talk.rows[-72:]:
+        strip.append("█" if row["emotion"] else "·", style=colors.get(row["emotion"], ""))
+    head = Text(f"{say(now)}   ({talk.heard_s:.0f} s, {peak:.0f} dBFS)", style="bold")
     return Group(head, bars, strip)
