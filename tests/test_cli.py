@@ -158,7 +158,7 @@ def test_what_the_parser_does_not_know(capsys, command):
     [UserError("no such thing"), OSError(28, "No space left on device", "out.csv")],
 )
 def test_what_a_person_can_put_right_is_said_in_a_line(capsys, monkeypatch, error):
-    monkeypatch.setattr("helpers.sound.check.survey_corpora", raising(error))
+    monkeypatch.setattr("helpers.corpora.overview.survey_corpora", raising(error))
     said = refused(capsys, "corpora")
     assert said == f"ser: {error}\n"
 
@@ -167,7 +167,7 @@ def test_what_a_person_can_put_right_is_said_in_a_line(capsys, monkeypatch, erro
     "error", [ValueError("of a library"), KeyError("x"), OSError("of a library")]
 )
 def test_an_error_of_ours_keeps_its_traceback(monkeypatch, error):
-    monkeypatch.setattr("helpers.sound.check.survey_corpora", raising(error))
+    monkeypatch.setattr("helpers.corpora.overview.survey_corpora", raising(error))
     with pytest.raises(type(error)) as caught:  # Python prints it, with exit code 1
         main(["corpora"])
     assert caught.value is error
