@@ -6,6 +6,7 @@ import csv
 import io
 import logging
 import os
+import re
 import sys
 import unicodedata
 import zipfile
@@ -268,6 +269,18 @@ def test_what_is_no_list_says_how_to_save_it(tmp_path, content):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(UserError, match="no column path|Save it|save it"):
             load_manifest(tmp_path / name)
+
+
+def test_a_workbook_without_a_sheet_is_no_list(tmp_path):
+    write_sheet(tmp_path / "full.xlsx", [["path", "emotion"]])
+    with zipfile.ZipFile(tmp_path / "full.xlsx") as full:
+        parts = {name: full.read(name) for name in full.namelist()}
+    parts["xl/workbook.xml"] = re.sub(rb"<sheet .*?/>", b"", parts["xl/workbook.xml"])
+    with zipfile.ZipFile(tmp_path / "own.xlsx", "w") as book:
+        for name, content in parts.items():
+            book.writestr(name, content)
+    with pytest.raises(UserError, match="no such table"):
+        load_manifest(tmp_path / "own.xlsx")
 
 
 def test_columns_have_several_names_and_the_unknown_are_named(tmp_path, caplog):

@@ -163,6 +163,8 @@ def test_fingerprint_is_of_contents_and_labels():
     same = fingerprint(clips)
     assert fingerprint(clips.iloc[::-1].assign(path="elsewhere")) == same
     assert fingerprint(clips.assign(emotion=["happy", "sad"])) != same
+    # A folder's name, and so a label, may be no UTF-8.
+    assert fingerprint(clips.assign(emotion=["happy", "m\udcfcde"])) != same
     assert fingerprint(clips.assign(sha256=["a", "c"])) != same
     assert fingerprint(clips[:1]) != same
     assert fingerprint(pd.concat([clips, clips[:1]])) != same
