@@ -70,12 +70,13 @@ def open_panel(page: Page, lab: Lab):
 
 SOURCE = """() => {
     const player = document.querySelector('.jp-Notebook audio');
-    return player ? player.currentSrc || player.querySelector('source').src : '';
+    return player ? player.src || player.querySelector('source').src : '';
 }"""
 
 
 def heard_by(page: Page) -> np.ndarray:
     """Samples behind the player in the panel."""
+    page.wait_for_function(SOURCE)  # words come first
     source = page.evaluate(SOURCE)
     content = base64.b64decode(source.partition("base64,")[2])
     y, sr = soundfile.read(io.BytesIO(content), dtype="float32")
@@ -185,7 +186,7 @@ def test_a_browser_without_a_microphone_leaves_the_machine_and_uploads(lab: Lab,
         expect(panel.get_by_role("button", name="Speak, 4 s")).to_be_enabled()
         spoken = write_voice(tmp_path / "spoken.wav", duration_s=2.0)
         for path, said in (
-            (write_large(tmp_path / "an hour.wav"), "an hour.wav: 52 MB, and here at most 10 MB"),
+            (write_large(tmp_path / "an hour.wav"), "an hour.wav: 52 MB, expected at most 10 MB"),
             (spoken, "Heard: spoken.wav, 2.0 s"),  # the session is alive
         ):
             choose_file(page, panel, path)

@@ -101,7 +101,7 @@ def test_an_upload_that_is_too_much_or_no_recording_ends_nothing(app: str, tmp_p
     with open_browser() as browser:
         page = open_page(browser, app, width=1280)
         for path, said in (
-            (large, "an hour.wav: 52 MB, and here at most 50 MB can be uploaded"),
+            (large, "an hour.wav: 52 MB, expected at most 50 MB"),
             (tmp_path / "notes.txt", "notes.txt: found text"),
             (spoken, "Heard: spoken.wav, 2.0 s"),  # the session is alive
         ):
