@@ -330,6 +330,32 @@ def test_what_does_not_go_on_in_one_format_is_said(suffix, second, caplog):
     assert "it ends in an error" in caplog.text or "goes on behind its end" in caplog.text
 
 
+def test_a_page_that_ends_the_stream_may_be_missing(caplog):
+    content = bytearray(encode(tone(), suffix=".ogg"))
+    last = content.rfind(b"OggS")
+    content[last + 5] &= ~4
+    content[last + 22 : last + 26] = ogg_sum(
+        content[last : last + 22] + bytes(4) + content[last + 26 :]
+    )
+    assert_tone(load_audio(content))
+    assert not caplog.text
+
+
+def ogg_sum(page: bytes) -> bytes:
+    crc = 0
+    for byte in page:
+        crc ^= byte << 24
+        for _ in range(8):
+            crc = (crc << 1 ^ 0x04C11DB7 if crc & 0x80000000 else crc << 1) & 0xFFFFFFFF
+    return crc.to_bytes(4, "little")
+
+
+def test_mp3_may_have_tags_before_between_and_behind():
+    tag = b"ID3\x04\x00\x00" + bytes([0, 0, 0, 100]) + bytes(100)
+    mp3 = encode(tone(), suffix=".mp3")
+    assert_two_tones(load_audio(tag + mp3 + tag + mp3 + b"TAG" + bytes(125)))
+
+
 def assert_two_tones(y: np.ndarray) -> None:
     assert 1.99 < len(y) / SAMPLE_RATE < 2.2  # lossy encoders pad the ends of both
     for half in (y[:16_000], y[-16_000:]):
@@ -451,6 +477,7 @@ def test_arrays_of_another_rate_are_resampled():
         (np.zeros((2, 16_000, 2)), "shape"),
         (WAVE > 0, "bool"),
         (np.array(["a"] * 16_000), "<U1"),
+        ([[0.1], [0.1, 0.2]], "object"),
         (None, "object"),
     ],
 )

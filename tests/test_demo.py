@@ -37,6 +37,15 @@ def measured(table) -> pd.DataFrame:
     return pd.concat([table, pd.DataFrame([_measure(path) for path in table["path"]])], axis=1)
 
 
+def _python(code: str, *, clips: int = 560, **options) -> subprocess.Popen:
+    """A process of its own that runs ``code`` on a corpus of the first ``clips`` clips."""
+    code = (
+        "from helpers.corpora import demo;"
+        f"demo._CLIPS = dict(list(demo._CLIPS.items())[:{clips}]); {code}"
+    )
+    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, **options)
+
+
 def _measure(path: str) -> dict:
     y, sr = soundfile.read(path, dtype="float32")
     speech, _ = librosa.effects.trim(y, top_db=35, frame_length=512, hop_length=128)
@@ -100,9 +109,9 @@ def test_every_format_is_there_and_tells_no_label(table):
 
 
 def test_another_process_makes_the_same_bytes(table, tmp_path):
-    code = f"from helpers.corpora import demo; demo.make_demo({str(tmp_path / 'demo')!r})"
-    environment = {**os.environ, "PYTHONHASHSEED": "7"}
-    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    code = f"demo.make_demo({str(tmp_path / 'demo')!r})"
+    with _python(code, env={**os.environ, "PYTHONHASHSEED": "7"}) as process:
+        assert process.wait() == 0
     for path in map(Path, table["path"]):
         assert (tmp_path / "demo" / path.name).read_bytes() == path.read_bytes(), path.name
 
@@ -182,6 +191,25 @@ def test_a_folder_that_cannot_be_is_explained(tmp_path):
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(UserError, match="SER_OUTPUTS"):
         demo.make_demo(tmp_path / "file" / "demo")
+
+
+@pytest.mark.parametrize("stale", [False, True])
+def test_processes_at_the_same_time_make_one_whole_corpus(tmp_path, stale: bool):
+    folder = tmp_path / "demo"
+    if stale:
+        folder.mkdir()
+        (folder / demo.STAMP).write_text("{}")
+    # Each says which clips it wrote itself.
+    code = (
+        "wrote = []; write = demo.write_clip;"
+        "demo.write_clip = lambda *clip: (wrote.append(clip), write(*clip));"
+        f"demo.make_demo({str(folder)!r}); print(len(wrote))"
+    )
+    calls = [_python(code, clips=40) for _ in range(3)]
+    said = sorted(call.communicate()[0].strip() for call in calls)
+    assert said == [b"0", b"0", b"40"]
+    assert len(list(folder.glob("v*"))) == 40
+    assert [path.name for path in tmp_path.iterdir()] == ["demo"]
 
 
 # ---- without eSpeak NG

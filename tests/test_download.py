@@ -224,6 +224,7 @@ def test_full_disk_is_said(home, offer, monkeypatch):
 ESCAPES = ["../e.wav", "a/../../e.wav", "/deep/e.wav"]
 HOSTILE = {
     "pointer": (zipped({"angry_1.wav": POINTER}), "git-lfs pointer.*git-lfs installed"),
+    "bomb": (zipped({"bad.wav": bytes(100_000_000)}), "unpacks to 100,000,000 bytes"),
     "damaged": (GOOD[:4000] + bytes(200) + GOOD[4200:], "damaged"),
     "no archive": (b"just text" * 99, "no zip archive"),
     "empty": (zipped({}), "fetched, but .*not found"),

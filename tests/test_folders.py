@@ -215,12 +215,15 @@ def test_what_means_the_same_becomes_one_emotion(tmp_path, caplog):
 
 def test_emotions_are_chosen_and_renamed(tmp_path, caplog):
     root = touch(tmp_path / "x", *(f"{e}/{n}.wav" for e in (*FOUR, "joy") for n in "12"))
-    table = load_corpora(str(root), Reading(emotions="happy, sad", mapping="joy = happy"))
-    assert table["emotion"].value_counts().to_dict() == {"happy": 4, "sad": 2}
+    pairs = tmp_path / "pairs.txt"
+    pairs.write_text("# ours\njoy = happy\n\n", encoding="utf-8")
+    for mapping in ("joy=happy", str(pairs)):
+        table = load_corpora(str(root), Reading(emotions="happy, sad", mapping=mapping))
+        assert table["emotion"].value_counts().to_dict() == {"happy": 4, "sad": 2}
     assert "left out 4 files (of other emotions)" in caplog.text
     with pytest.raises(UserError, match="emotions fear: no clip has them; there are neutral, "):
         load_corpora(str(root), Reading(emotions="sad,fear"))
-    for wrong in ("joy", "joy=", "=happy"):
+    for wrong in ("joy", "joy=", "=happy", "nowhere.txt"):
         with pytest.raises(UserError, match="expected"):
             Reading(mapping=wrong)
 

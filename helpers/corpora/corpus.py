@@ -132,8 +132,7 @@ def locate(corpus: Corpus) -> Path:
     """Folder where a corpus lies under :func:`helpers.runs.data_home`, or where it is to lie.
 
     It is found however it is spelled. A generated corpus lies among the other made things, never
-    where people keep their recordings. ``SER_DATA`` may be the folder
-    of the corpus itself.
+    where people keep their recordings. ``SER_DATA`` may be the folder of the corpus itself.
     """
     if corpus.generated:
         return cache_home() / corpus.folder

@@ -17,6 +17,9 @@ from helpers.corpora.table import find_audio, find_files
 from helpers.errors import UserError
 from helpers.runs import atomic_folder, atomic_write, data_home
 
+# More than recordings unpack to; silence may, if it is short.
+_LARGEST_RATIO = 20
+_ALWAYS_ALLOWED = 64_000_000
 _GIT_LFS_POINTER = b"version https://git-lfs.github.com/spec"
 
 
@@ -119,8 +122,12 @@ def _unpack(archive: Path, folder: Path) -> None:
     """
     try:
         with zipfile.ZipFile(archive) as opened:
+            total = sum(info.file_size for info in opened.infolist())
+            allowed = max(_ALWAYS_ALLOWED, _LARGEST_RATIO * archive.stat().st_size)
+            if total > allowed:
+                raise UserError(f"{archive}: refused, it unpacks to {total:,} bytes")
             opened.extractall(folder)
-    except OSError:
+    except (UserError, OSError):
         raise
     except Exception as error:  # what a damaged archive raises shares no class
         raise UserError(

@@ -149,7 +149,10 @@ def check_waveform(y: np.ndarray, *, sr: int = SAMPLE_RATE, name: str = "the sou
     >>> check_waveform(np.tile([16384, -16384], 1000).astype("int16"))[:2]
     array([ 0.5, -0.5], dtype=float32)
     """
-    y = np.asarray(y)
+    try:
+        y = np.asarray(y)
+    except ValueError:  # a list of lists that are not equally long
+        y = np.asarray(None)
     if y.dtype in (np.int16, np.int32):
         y = y / np.float32(-float(np.iinfo(y.dtype).min))
     if y.ndim == 2 and min(y.shape) <= _MAX_CHANNELS:

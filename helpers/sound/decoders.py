@@ -159,7 +159,8 @@ def _describe(file: BinaryIO) -> str:
 
 def _read_with_soundfile(file: BinaryIO, notes: list[str]) -> Iterator[tuple[int, np.ndarray]]:
     file.seek(0)
-    if file.read(_IN_MEMORY_BYTES).count(_FLAC_BEGINS) > 1:
+    is_flac = file.read(4) == _FLAC_BEGINS[:4]
+    if is_flac and _FLAC_BEGINS in file.read(_IN_MEMORY_BYTES):
         raise _UnreadableError("FLAC is not read behind its first stream")
     file.seek(0)
     try:
