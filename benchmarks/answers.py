@@ -37,6 +37,8 @@ N_FILES = 300
 N_REQUESTS = 200
 WARM_UP_S = 20  # of the service: its workers load their models one after the other
 N_VISITS = 5
+PREHEAT_S = 30  # in which the kernel for the next visitor starts and runs the page's code
+START_S = 120  # at most until a server answers
 N_TAKES = 7
 LIVE_S = 10
 RATE = 48_000  # of a browser
@@ -142,13 +144,14 @@ def serving(command: str, path: str, log: Path) -> Iterator[str]:
         server = subprocess.Popen(words, stdout=stream, stderr=stream)
     url = f"http://127.0.0.1:{port}"
     try:
-        while server.poll() is None:
+        latest = time.monotonic() + START_S
+        while server.poll() is None and time.monotonic() < latest:
             with contextlib.suppress(requests.ConnectionError):
                 requests.get(url + path, timeout=60)
                 break
             time.sleep(0.5)
         else:
-            raise RuntimeError(f"ser {command} did not start:\n{log.read_text()}")
+            raise RuntimeError(f"ser {command} does not answer:\n{log.read_text()}")
         yield url
     finally:
         server.terminate()
@@ -201,9 +204,7 @@ def time_page(clips: list[np.ndarray]) -> None:
         browser = play.chromium.launch(executable_path=chromium, args=arguments)
         times = []
         for visit in range(N_VISITS):
-            # Voilà says so each time that the kernel for the next visitor is ready.
-            while log.read_text().count("is filled with") <= visit:
-                time.sleep(0.5)
+            time.sleep(PREHEAT_S)
             page = browser.new_page()  # of a context of its own
             page.set_default_timeout(120_000)
             start = time.perf_counter()

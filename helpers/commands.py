@@ -13,7 +13,7 @@ from helpers.runs import atomic_write, find_run, open_run, show_progress
 
 _SHOWN_A_CHECK = 50
 _SOME_FAILED = 3
-_MOST_SAID = 20
+_MOST_DRAWN = 20
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -108,10 +108,11 @@ def _report_timeline(windows, classes: list[str], plot: Path | None) -> None:
     """Say how the emotion changed in each file, and draw it."""
     from helpers.report.timeline import describe_spells, save_timelines
 
-    for name, rows in list(windows.groupby("file", sort=False))[:_MOST_SAID]:
+    by_file = list(windows.groupby("file", sort=False))[:_MOST_DRAWN]
+    for name, rows in by_file:
         print(f"ser: {name}: {describe_spells(rows)}", file=sys.stderr)
-    if plot and len(windows):
-        save_timelines(windows, classes, plot)
+    if plot and by_file:
+        save_timelines(by_file, classes, plot)
 
 
 def live(arguments: argparse.Namespace) -> int:

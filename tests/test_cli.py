@@ -658,6 +658,10 @@ def test_answers_over_time_as_table_words_and_picture(home, sounds, model, capsy
     assert table.columns[:3].tolist() == ["file", "start_s", "end_s"]
     assert re.search(r"long.wav: \w+ \d+%.* of 5 s; \d+ changes", capsys.readouterr().err)
     assert Path("new/out.png").read_bytes().startswith(b"\x89PNG")
+    assert ser("predict", sounds / "long.wav", "--model", model, "--plot", "out.HTML") == 0
+    page = Path("out.HTML").read_text(encoding="utf-8")
+    assert f'src="{(sounds / "long.wav").resolve().as_uri()}"' in page
+    assert 'onclick="' in page and "data:image/jpeg;base64," in page
     assert "ends in .png" in refused(capsys, "predict", sounds, "--plot", "out.doc")
 
 

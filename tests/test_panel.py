@@ -233,6 +233,27 @@ def test_the_history_has_players_and_a_csv(shown: list):
     assert table["file"].tolist() == [f"take <{place}>" for place in range(25)]
 
 
+def test_a_clip_is_kept_with_what_was_meant_if_one_says_so(tmp_path: Path, shown: list):
+    class Strange(LoudIsAngry):
+        classes = [*CLASSES, "../out"]  # the names are those of a file from anywhere
+
+    panel = Panel(Strange(), keep=tmp_path / "mine")
+    assert panel.keep.disabled
+    panel.meant.value = "sad"
+    assert panel.keep.disabled  # nothing was heard yet
+    panel._heard = tone(0.4)
+    for meant in ("happy", "../out"):
+        panel.meant.value = meant
+        assert not panel.keep.disabled
+        panel.keep.click()
+        assert panel.kept.value.startswith("kept: ") and panel.keep.disabled
+    first, second = sorted(tmp_path.rglob("*.wav"))
+    assert first.parent == tmp_path / "mine" / "___out"
+    assert second.parent == tmp_path / "mine" / "happy"
+    np.testing.assert_allclose(soundfile.read(second)[0], tone(0.4), atol=1e-4)
+    assert len(Panel(LoudIsAngry()).children) == len(panel.children) - 1  # not offered
+
+
 def test_without_samples_there_is_no_menu(samples: pd.DataFrame):
     assert len(Panel(LoudIsAngry(), samples=samples).children) == 6
     assert len(Panel(LoudIsAngry(), samples=samples[:0]).children) == 5

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import html
+import re
 import traceback
 from collections.abc import Callable
 from datetime import datetime
@@ -27,6 +28,7 @@ from helpers.features.voice import REASONS
 from helpers.report import plots
 from helpers.report.pages import embed_picture, render
 from helpers.report.timeline import embed_timeline
+from helpers.runs import atomic_write
 from helpers.sound.audio import SAMPLE_RATE, load_audio
 from helpers.sound.microphone import peak_dbfs
 
@@ -89,13 +91,16 @@ def draw_answer(y: np.ndarray, probabilities: pd.Series) -> str:
     from matplotlib.figure import Figure  # not pyplot: nothing to close, nothing shown twice
 
     size = (4.5, max(4.0, 0.9 + 0.32 * len(probabilities)))
-    bars, sound = (Figure(figsize=size, layout="constrained") for _ in range(2))
+    bars = Figure(figsize=size, layout="constrained")
     title = "What the model makes of it"
     plots.plot_probabilities(probabilities, ax=bars.subplots(), title=title)
-    wave, mel = sound.subplots(2, height_ratios=[1, 1.5])
+    # Somebody waits, and to work out a layout costs a third of the drawing: here it is known.
+    sound = Figure(figsize=size, layout="none")
+    margins = {"left": 0.17, "right": 0.97, "bottom": 0.13, "top": 0.92, "hspace": 0.35}
+    wave, mel = sound.subplots(2, height_ratios=[1, 1.5], gridspec_kw=margins)
     plots.plot_waveform(y, ax=wave)
     wave.set(title="What was heard", xlabel="")
-    plots.plot_spectrogram(y, ax=mel)
+    plots.plot_spectrogram(y, ax=mel, colorbar=False)
     said = ", ".join(f"{name} {_percent(p)}" for name, p in probabilities.items())
     pictures = [
         embed_picture(plots.draw_image(bars, width=450), alt=f"Probabilities: {said}"),
@@ -262,11 +267,12 @@ class Panel(widgets.VBox):
 
     def _keep(self, _button: widgets.Button) -> None:
         """Write the clip that was heard last where ``ser corpora`` finds it under its emotion."""
-        folder = self.keep_in / self.meant.value
-        path = folder / f"{datetime.now():%Y-%m-%d_%H%M%S}.wav"
+        # The names are the model's: one may hold what leads out of the folder.
+        folder = re.sub(r"[^\w -]", "_", self.meant.value)
+        path = self.keep_in / folder / f"{datetime.now():%Y-%m-%d_%H%M%S_%f}.wav"
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            soundfile.write(path, self._heard, SAMPLE_RATE)
+            with atomic_write(path) as temporary:
+                soundfile.write(temporary, self._heard, SAMPLE_RATE)
         except OSError as error:  # in a callback nobody would see it
             self.kept.value = f"⚠ not kept: {html.escape(str(error))}"
             return
@@ -300,7 +306,7 @@ class Panel(widgets.VBox):
         )
 
     def _hear(self, live: Live) -> None:
-        windows = None if live.timeline.empty else live.timeline
+        windows = live.timeline if live.rows else None
         self.answer(lambda: live.sound, name="the microphone", windows=windows)
 
 

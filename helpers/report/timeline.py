@@ -11,8 +11,6 @@ from helpers.report import plots
 from helpers.report.pages import embed_picture, render
 from helpers.runs import atomic_write
 
-_MOST_DRAWN = 20
-
 
 def find_spells(windows: pd.DataFrame) -> pd.DataFrame:
     """Stretches of a recording in which the likeliest emotion stays the same, one row each.
@@ -76,34 +74,33 @@ def embed_timeline(windows: pd.DataFrame, classes: list[str], *, source: str) ->
     return render("timeline.html", picture=picture, source=source, title=f"{said}.", **facts)
 
 
-def save_timelines(windows: pd.DataFrame, classes: list[str], path: Path) -> None:
-    """Draw at most 20 recordings into one file, which is a picture or a page with players.
+def save_timelines(by_file: list[tuple[str, pd.DataFrame]], classes: list[str], path: Path) -> None:
+    """Draw recordings into one file, which is a picture or a page with players.
 
     Parameters
     ----------
-    windows : pd.DataFrame
-        As :meth:`helpers.models.prediction.Predictor.follow_files` gives it.
+    by_file : list of (str, pd.DataFrame)
+        Path of each recording, and its windows as
+        :meth:`helpers.models.prediction.Predictor.follow_files` gives them.
     classes : list of str
     path : Path
         ``.html`` for the page, which plays the recordings from where they are.
     """
     from matplotlib.figure import Figure
 
-    by_file = list(windows.groupby("file", sort=False))[:_MOST_DRAWN]
-    if path.suffix == ".html":
-        embedded = [
-            {
-                "name": Path(name).name,
-                "figure": embed_timeline(rows, classes, source=Path(name).resolve().as_uri()),
-            }
-            for name, rows in by_file
-        ]
+    if path.suffix.lower() == ".html":
+        embedded = []
+        for name, rows in by_file:
+            figure = embed_timeline(rows, classes, source=Path(name).resolve().as_uri())
+            embedded.append({"name": Path(name).name, "figure": figure})
+        page = render("timelines.html", timelines=embedded)
         with atomic_write(path) as temporary:
-            temporary.write_text(render("timelines.html", timelines=embedded), encoding="utf-8")
+            # Bytes of a file name that are no UTF-8 are spelled out.
+            temporary.write_text(page, encoding="utf-8", errors="backslashreplace")
         return
     figure = Figure(figsize=(12, 3 * len(by_file)), layout="constrained")
     axes = figure.subplots(len(by_file), squeeze=False)[:, 0]
     for ax, (name, rows) in zip(axes, by_file, strict=True):
         plot_timeline(rows, classes, ax=ax, title=Path(name).name)
     with atomic_write(path) as temporary:
-        figure.savefig(temporary, format=path.suffix.removeprefix(".") or "png")
+        figure.savefig(temporary)
