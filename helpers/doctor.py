@@ -13,7 +13,7 @@ from helpers.errors import UserError
 from helpers.runs import outputs_home, package_versions
 
 _CODECS = "mp3 aac vorbis opus flac alac wmav2 amrnb ac3".split()
-_EXTRAS = {"download": "pooch", "app": "voila", "serve": "fastapi", "cluster": "distributed"}
+_EXTRAS = {"app": "voila", "serve": "fastapi", "cluster": "distributed"}
 
 
 def report(_arguments: argparse.Namespace) -> int:
