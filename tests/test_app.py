@@ -105,7 +105,7 @@ def test_the_panel_answers_in_jupyterlab(page: Page, lab: Lab, tmp_path: Path):
     panel = page.locator(".jp-Notebook .widget-vbox").first
     expect(panel.get_by_text("says nothing about real speech")).to_be_visible()
 
-    samples = panel.locator(".widget-dropdown select")
+    samples = panel.locator(".widget-dropdown select").first
     emotion = samples.locator("option").nth(3).inner_text().split()[0]
     samples.select_option(index=3)
     panel.get_by_role("button", name="Listen").click()
