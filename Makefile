@@ -35,8 +35,9 @@ help:  ## List these targets
 run: $(READY)  ## Run the seven notebooks, e.g. make run ARGS="--corpora tess"
 	@PATH="$$PWD/$(BIN):$$PATH" $(BIN)/ser run $(or $(ARGS),-p EPOCHS=18 -p N_ROBUST=28 -p N_SEEDS=2)
 
+# tests/conftest.py says which files come first: the ones that take longest.
 test: $(READY)  ## Run the tests, e.g. make test ARGS="tests/test_audio.py -x"
-	@PATH="$$PWD/$(BIN):$$PATH" $(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+	@PATH="$$PWD/$(BIN):$$PATH" $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # Without the setting, a sound of more than 10 MB dropped on the panel of 07 is lost without a word.
 lab: $(READY)  ## Open the notebooks in JupyterLab

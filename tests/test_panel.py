@@ -33,6 +33,7 @@ from helpers.app.live import Live
 from helpers.app.panel import Panel, analyse, label_samples
 from helpers.app.screen import draw
 from helpers.errors import UserError
+from helpers.models.prediction import Predictor, find_model
 from helpers.sound.audio import SAMPLE_RATE
 from helpers.sound.microphone import Microphone
 
@@ -164,8 +165,10 @@ def test_a_sample_is_answered_with_words_player_and_pictures(samples: pd.DataFra
     panel = Panel(LoudIsAngry(), samples=samples)
     panel.sample.value = 0
     panel.listen.click()
-    assert [type(one) for one in shown] == [HTML, Audio, HTML]
+    assert [type(one) for one in shown] == [HTML, HTML, Audio]
     assert "angry, 80% sure" in text_of(shown) and "labelled angry: the same" in text_of(shown)
+    assert 'aria-label="Probabilities: neutral 7%, happy 7%, sad 7%, angry 80%"' in shown[1].data
+    assert 'alt="Waveform and mel spectrogram"' in panel.picture.value
 
 
 def test_an_upload_is_answered_and_the_same_file_can_be_chosen_again(shown: list):
@@ -217,8 +220,11 @@ def test_what_was_recorded_is_answered_and_a_muted_microphone_explained(shown: l
 
 
 def test_without_an_emotion_there_is_a_player_and_no_picture(shown: list):
-    Panel(LoudIsAngry()).answer(lambda: tone(0.001), name="x")
+    panel = Panel(LoudIsAngry())
+    panel.answer(lambda: tone(0.4), name="x")
+    panel.answer(lambda: tone(0.001), name="x")
     assert [type(one) for one in shown] == [HTML, Audio] and "Too quiet" in text_of(shown)
+    assert panel.picture.value == "" and panel.why.disabled
 
 
 def test_the_history_has_players_and_a_csv(shown: list):
@@ -254,9 +260,29 @@ def test_a_clip_is_kept_with_what_was_meant_if_one_says_so(tmp_path: Path, shown
     assert len(Panel(LoudIsAngry()).children) == len(panel.children) - 1  # not offered
 
 
+def test_what_spoke_for_the_answer_is_shown_on_request(shown: list):
+    panel = Panel(Predictor(find_model()))
+    panel.answer(lambda: voice(2.0), name="x")
+    assert "sure" in text_of(shown).lower() and panel.picture.value.count("<img") == 1
+    panel.why.click()
+    assert (
+        panel.picture.value.count("<img") == 2 and "speaks for the emotion" in panel.picture.value
+    )
+    assert panel.why.disabled  # it is there
+
+
+def test_a_model_without_a_picture_of_the_sound_says_so(shown: list):
+    predictor = LoudIsAngry()
+    predictor.model = SimpleNamespace(name="svm", layers=[SimpleNamespace(name="columns")])
+    panel = Panel(predictor)
+    panel.answer(lambda: tone(0.4), name="x")
+    panel.why.click()
+    assert "has no picture to explain" in panel.picture.value and not panel.why.disabled
+
+
 def test_without_samples_there_is_no_menu(samples: pd.DataFrame):
-    assert len(Panel(LoudIsAngry(), samples=samples).children) == 6
-    assert len(Panel(LoudIsAngry(), samples=samples[:0]).children) == 5
+    assert len(Panel(LoudIsAngry(), samples=samples).children) == 7
+    assert len(Panel(LoudIsAngry(), samples=samples[:0]).children) == 6
     assert Panel(LoudIsAngry(), machine=False).recorder.machine is False
 
 

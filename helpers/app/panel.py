@@ -24,8 +24,10 @@ from helpers.app.live import LONGEST_S, Live
 from helpers.app.recorder import Recorder
 from helpers.corpora import class_order
 from helpers.errors import UserError
+from helpers.evaluation.explanation import explain_clip
 from helpers.features.voice import REASONS
 from helpers.report import plots
+from helpers.report.figures import plot_explanation
 from helpers.report.pages import embed_picture, render
 from helpers.report.timeline import embed_timeline
 from helpers.runs import atomic_write
@@ -86,27 +88,30 @@ def _percent(p: float) -> str:
     return "over 99%" if 0.995 <= p < 1 else f"{p:.0%}"  # nearly sure is not sure
 
 
-def draw_answer(y: np.ndarray, probabilities: pd.Series) -> str:
-    """Probabilities, and beside them waveform and mel spectrogram: HTML; a phone has them below."""
+def draw_bars(probabilities: pd.Series) -> str:
+    """One bar per emotion as HTML, which is there at once and fits every page."""
+    colors, best = plots.emotion_colors(list(probabilities.index)), probabilities.idxmax()
+    bars = [
+        {"name": name, "percent": _percent(p), "width": round(100 * p, 1), "color": colors[name]}
+        | {"best": name == best}
+        for name, p in probabilities.items()
+    ]
+    said = ", ".join(f"{bar['name']} {bar['percent']}" for bar in bars)
+    return render("bars.html", bars=bars, said=said)
+
+
+def draw_sound(y: np.ndarray) -> str:
+    """Waveform and mel spectrogram, as HTML."""
     from matplotlib.figure import Figure  # not pyplot: nothing to close, nothing shown twice
 
-    size = (4.5, max(4.0, 0.9 + 0.32 * len(probabilities)))
-    bars = Figure(figsize=size, layout="constrained")
-    title = "What the model makes of it"
-    plots.plot_probabilities(probabilities, ax=bars.subplots(), title=title)
     # Somebody waits, and to work out a layout costs a third of the drawing: here it is known.
-    sound = Figure(figsize=size, layout="none")
+    figure = Figure(figsize=(4.5, 4), layout="none")
     margins = {"left": 0.17, "right": 0.97, "bottom": 0.13, "top": 0.92, "hspace": 0.35}
-    wave, mel = sound.subplots(2, height_ratios=[1, 1.5], gridspec_kw=margins)
+    wave, mel = figure.subplots(2, height_ratios=[1, 1.5], gridspec_kw=margins)
     plots.plot_waveform(y, ax=wave)
     wave.set(title="What was heard", xlabel="")
     plots.plot_spectrogram(y, ax=mel, colorbar=False)
-    said = ", ".join(f"{name} {_percent(p)}" for name, p in probabilities.items())
-    pictures = [
-        embed_picture(plots.draw_image(bars, width=450), alt=f"Probabilities: {said}"),
-        embed_picture(plots.draw_image(sound, width=450), alt="Waveform and mel spectrogram"),
-    ]
-    return f'<div style="display:flex;flex-wrap:wrap">{"".join(pictures)}</div>'
+    return embed_picture(plots.draw_image(figure, width=450), alt="Waveform and mel spectrogram")
 
 
 def label_samples(samples: pd.DataFrame) -> list[tuple[str, int]]:
@@ -180,24 +185,34 @@ class Panel(widgets.VBox):
         )
         self.recorder = Recorder(predictor, self._hear, seconds=record_s, machine=machine)
         self.output = widgets.Output()
+        self.picture = widgets.HTML()
+        self.why = widgets.Button(description="Why?", icon="search", disabled=True)
         meanings = [("What did you mean?", ""), *((name, name) for name in predictor.classes)]
         self.meant = widgets.Dropdown(options=meanings, layout=wide)
         self.keep = widgets.Button(description="Keep this clip", icon="save", disabled=True)
         self.kept = widgets.HTML()
         self.history = widgets.VBox()
         self._rows: list[pd.Series] = []
-        self._heard = np.zeros(0, "float32")
+        self._heard, self._explicable = np.zeros(0, "float32"), False
         self.upload.observe(self._upload, names="value")
         self.listen.on_click(self._listen)
         self.meant.observe(lambda _: self._set_disabled(False), names="value")
         self.keep.on_click(self._keep)
+        self.why.on_click(self._explain)
         hint = widgets.HTML(f"any format, up to {upload_mb} MB and 10 minutes")
         rows = [self.recorder, widgets.HBox([self.upload, hint], layout=_WRAP)]
         if len(self.samples):
             rows.append(widgets.HBox([self.listen, self.sample], layout=_WRAP))
         notice = widgets.HTML(plots.synthetic_notice(predictor.is_synthetic).data)
+        shown = widgets.HBox([self.output, self.picture], layout=_WRAP)
         keeping = widgets.HBox([self.meant, self.keep, self.kept], layout=_WRAP)
-        super().__init__([notice, *rows, self.output, *([keeping] if keep else []), self.history])
+        more = [self.why, *([keeping] if keep else [])]
+        super().__init__([notice, *rows, shown, *more, self.history])
+
+    def warm_up(self) -> None:
+        """Do once what takes seconds the first time, so that the first answer is as fast as any."""
+        self.predictor.warm_up()
+        draw_sound(np.zeros(SAMPLE_RATE, "float32"))
 
     def answer(
         self,
@@ -218,21 +233,25 @@ class Panel(widgets.VBox):
             try:
                 clear_output(wait=True)
                 y = hear()
+                self.picture.value = ""
                 row, words, found = analyse(self.predictor, y, name=name, truth=truth)
                 windows = found if windows is None else windows
                 classes = self.predictor.classes
                 color = plots.emotion_colors(classes)[row["emotion"]] if row["sure"] else _NO_ANSWER
                 display(HTML(message_html(*words, color=color)))
+                # What takes time comes last: the answer is read meanwhile.
+                if not row["reason"]:
+                    display(HTML(draw_bars(row[classes].astype(float))))
                 sound = plots.player(y)
                 sound.autoplay = play
                 if row["reason"] or len(windows) == 1:
                     display(sound)
                 else:
                     display(HTML(embed_timeline(windows, classes, source=sound.src_attr())))
-                if not row["reason"]:
-                    display(HTML(draw_answer(y, row[classes].astype(float))))
                 self._remember(row, words[0], y)
-                self._heard, self.kept.value = y, ""
+                self._heard, self._explicable, self.kept.value = y, not row["reason"], ""
+                if not row["reason"]:
+                    self.picture.value = draw_sound(y)
             except UserError as error:
                 self._show_error(str(error))
             except Exception:  # an error in a widget's callback would be seen by nobody
@@ -263,7 +282,23 @@ class Panel(widgets.VBox):
     def _set_disabled(self, disabled: bool) -> None:
         for control in (self.upload, self.listen, self.sample):
             control.disabled = disabled
+        self.why.disabled = disabled or not self._explicable
         self.keep.disabled = disabled or not self.meant.value or not len(self._heard)
+
+    def _explain(self, _button: widgets.Button) -> None:
+        """Show, beside what was heard, what of it spoke for the emotion and what against."""
+        self._set_disabled(True)
+        try:
+            figure = plot_explanation(explain_clip(self.predictor, self._heard))
+            figure.set_size_inches(6, 4)
+            picture = plots.draw_image(figure, width=600)
+            alt = "Mel spectrogram: in orange what speaks for the emotion, in blue what against"
+            self.picture.value += embed_picture(picture, alt=alt)
+            self._explicable = False  # it is there now
+        except UserError as error:
+            self.picture.value += message_html("⚠ No explanation", str(error), color=_ERROR)
+        finally:
+            self._set_disabled(False)
 
     def _keep(self, _button: widgets.Button) -> None:
         """Write the clip that was heard last where ``ser corpora`` finds it under its emotion."""

@@ -21,8 +21,9 @@ from helpers.report.plots import use_style
 use_style()
 prepare_keras(0)
 predictor = Predictor({model!r})
-predictor.warm_up()
-display(Panel(predictor, machine=False, upload_mb={mb}))
+panel = Panel(predictor, machine=False, upload_mb={mb})
+panel.warm_up()
+display(panel)
 """
 #: Colours as the visitor's system has them; a phone has no room for Voilà's margins.
 _STYLE = """
