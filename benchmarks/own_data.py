@@ -3,9 +3,10 @@
     python benchmarks/own_data.py
 
 EmoDB and nEMO are each taken as somebody's own clips. The model to begin from has never met the
-corpus: it is the part ``without <corpus>`` of ``pretrain.py``, which must have run. Everybody is
-tested by models that have not heard them: one speaker at a time, or all others where few are there
-to learn from. ``benchmarks/own_data.csv`` is the table; a row that it has is not made again.
+corpus: it is the part ``without <corpus>`` of ``pretrain.py``; where that has not run, the rows
+that need it are left out. Everybody is tested by models that have not heard them: one speaker at a
+time, or all others where few are there to learn from. ``benchmarks/own_data.csv`` is the table; a
+row that it has is not made again.
 ComParE-2016 is asked where openSMILE is installed (``benchmarks/requirements.txt``).
 """
 
@@ -97,9 +98,13 @@ def ask_all(
     classes = class_order(clips["emotion"])
     fine = extract_features(clips, family="logmel", settings=FINE, n_jobs=1)
     functionals = extract_features(clips, family="functionals", n_jobs=1)
-    systems = {
-        "never met": lambda split: ask_as_it_is(clips, split, start, fine),
-        "pretrained, new last layer": lambda split: begin(clips, split, start, fine, classes),
+    systems = {}
+    if start.is_file():
+        systems["never met"] = lambda split: ask_as_it_is(clips, split, start, fine)
+        systems["pretrained, new last layer"] = lambda split: begin(
+            clips, split, start, fine, classes
+        )
+    systems |= {
         "functionals, SVM": lambda split: RECIPES["svm"].fit_predict(
             functionals, clips, split, classes=classes, seed=0
         ),

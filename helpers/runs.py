@@ -16,7 +16,6 @@ import platform
 import shutil
 import sys
 import tempfile
-import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -301,36 +300,21 @@ def fingerprint(table: pd.DataFrame) -> str:
 
 
 def hash_code(*parts: Callable | ModuleType) -> str:
-    """Short hash of what functions and modules do; comments, docstrings and layout do not count.
+    """Short hash of modules, or of those that hold these functions.
 
-    A function brings the project's functions and the constants that it names with it. A module
-    counts as a whole, without what it imports.
+    Comments, docstrings and layout do not count, and neither does what a module imports.
 
     Examples
     --------
-    >>> hash_code(fingerprint) == hash_code(fingerprint, fingerprint) != hash_code(dump_json)
+    >>> hash_code(fingerprint) == hash_code(dump_json) != hash_code(json)
     True
     """
-    found, waiting = {}, list(parts)
-    while waiting:
-        part = waiting.pop()
-        is_module = inspect.ismodule(part)
-        name = part.__name__ if is_module else f"{part.__module__}.{part.__qualname__}"
-        if name in found:
-            continue
-        tree = ast.parse(textwrap.dedent(inspect.getsource(part)))
+    trees = []
+    for part in parts:
+        tree = ast.parse(inspect.getsource(inspect.getmodule(part)))
         for node in ast.walk(tree):
             documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
             if documented and ast.get_docstring(node):
                 node.body = node.body[1:] or [ast.Pass()]
-        found[name] = ast.dump(tree)
-        if is_module:
-            continue
-        named = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-        for key in sorted(named & set(part.__globals__)):
-            value = part.__globals__[key]
-            if isinstance(value, int | float | str | tuple):
-                found[f"{name}: {key}"] = repr(value)
-            elif inspect.isfunction(value) and value.__module__.startswith("helpers."):
-                waiting.append(value)
-    return hashlib.sha256(repr(sorted(found.items())).encode()).hexdigest()[:16]
+        trees.append(ast.dump(tree))
+    return hashlib.sha256("\n".join(trees).encode()).hexdigest()[:16]

@@ -51,7 +51,7 @@ def real_data(corpora_root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 #: The longest first. While one process makes the demo run for its notebooks, another one has enough
 #: to do until the browser's tests need that run too.
-FIRST = ("test_notebooks", "test_crossval", "test_app")
+FIRST = ("test_notebooks", "test_crossval", "test_cli", "test_adding", "test_app")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -78,7 +78,8 @@ def demo_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _make_demo_run(outputs: Path) -> None:
-    small = ["-p", "EPOCHS=2", "-p", "N_ROBUST=14", "-p", "N_SEEDS=1"]
+    small = ("EPOCHS=2", "N_ROBUST=14", "N_SEEDS=1", "N_DRAWS=1", "N_EMBEDDED=100")
+    small = [word for setting in small for word in ("-p", setting)]
     done = subprocess.run(
         [sys.executable, "-m", "helpers.cli", "run", "--corpora", "demo", *small],
         env={**os.environ, "SER_OUTPUTS": str(outputs)},

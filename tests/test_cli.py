@@ -684,10 +684,8 @@ def test_csv_for_excel_has_a_signature(home, sounds, model, capsys):
 @pytest.mark.parametrize(
     "settings",
     [
-        {"floatx": "float16"},
-        {"image_data_format": "channels_first"},
         {"backend": "theano"},
-        {"backend": "torch"},
+        {"backend": "torch", "floatx": "float16", "image_data_format": "channels_first"},
     ],
     ids=str,
 )

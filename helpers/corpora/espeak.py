@@ -8,11 +8,9 @@ project needs it or links to it.
 from __future__ import annotations
 
 import ctypes
-import io
 import os
 import shutil
 import tempfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,7 +27,6 @@ _RATE = 1
 _CALLBACK = ctypes.CFUNCTYPE(
     ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p
 )
-_MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 class Synthesizer:
@@ -197,23 +194,4 @@ def write_clip(path: Path, y: np.ndarray, sr: int) -> None:
     """Write ``y`` in the format of the suffix; the same samples give the same bytes."""
     import soundfile
 
-    content = io.BytesIO()
-    soundfile.write(content, y, sr, format=path.suffix[1:].upper())
-    encoded = content.getvalue()
-    path.write_bytes(_without_serial(encoded) if path.suffix == ".ogg" else encoded)
-
-
-def _without_serial(ogg: bytes) -> bytes:
-    """Set the random serial number of an Ogg stream to 0, and its checksums right."""
-    pages = []
-    while ogg:
-        n_segments = ogg[26]
-        length = 27 + n_segments + sum(ogg[27 : 27 + n_segments])
-        page = bytearray(ogg[:length])
-        page[14:18] = page[22:26] = bytes(4)
-        # Ogg's CRC is zlib's with all bits mirrored and nothing inverted.
-        mirrored = zlib.crc32(page.translate(_MIRRORED), 0xFFFFFFFF) ^ 0xFFFFFFFF
-        page[22:26] = int(f"{mirrored:032b}"[::-1], 2).to_bytes(4, "little")
-        pages.append(page)
-        ogg = ogg[length:]
-    return b"".join(pages)
+    soundfile.write(path, y, sr)

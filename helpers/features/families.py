@@ -124,26 +124,11 @@ def _chroma_filters(n_fft: int) -> np.ndarray:
     return librosa.filters.chroma(sr=SAMPLE_RATE, n_fft=n_fft, tuning=0.0)
 
 
-@lru_cache
-def _delta_weights(width: int, order: int) -> np.ndarray:
-    """What librosa.feature.delta makes of impulses at ``2 * width`` frames, one per row."""
-    return librosa.feature.delta(np.eye(2 * width), order=order, width=width)
-
-
 def _delta(rows: np.ndarray, order: int) -> np.ndarray:
     """librosa's derivative over 9 frames; over fewer, or 0, where a clip is too short."""
     n = rows.shape[1]
     width = min(9, n - (n + 1) % 2)
-    if width < 3:
-        return 0 * rows
-    weights, half = _delta_weights(width, order), width // 2
-    found = np.empty(rows.shape)
-    # At both ends, a polynomial through the outermost frames; between, one filter.
-    found[:, :half] = rows[:, :width] @ weights[:width, :half]
-    found[:, n - half :] = rows[:, n - width :] @ weights[width:, -half:]
-    views = np.lib.stride_tricks.sliding_window_view(rows, width, axis=1)
-    found[:, half : n - half] = views @ weights[width - half : 2 * width - half, width]
-    return found
+    return librosa.feature.delta(rows, order=order, width=width) if width >= 3 else 0 * rows
 
 
 def logmel_frames(clip: Analysis) -> np.ndarray:

@@ -76,13 +76,13 @@ class NetworkRecipe:
         return replace(self, settings=replace(self.settings, epochs=epochs, wait=wait))
 
     def describe(self, tested: pd.DataFrame) -> dict:
-        """``settings``, ``augment`` and a hash of the ``code`` of the network and its training.
+        """``settings``, ``augment`` and a hash of the ``code`` of the networks and of training.
 
         ``tested`` are the clips of which predictions are wanted; a recipe may refuse them.
         """
         settings = asdict(self.settings)
         del settings["seed"]
-        functions = [self.build, prepare_keras, fit_model]
+        functions = [self.build, fit_model]
         if self.augment:
             functions.append(self.augment)
         return {
@@ -161,7 +161,7 @@ class SvmRecipe:
 
     def describe(self, tested: pd.DataFrame) -> dict:
         """As :meth:`NetworkRecipe.describe`."""
-        return {"settings": {}, "augment": False, "code": hash_code(SvmRecipe.fit_predict)}
+        return {"settings": {}, "augment": False, "code": hash_code(SvmRecipe)}
 
     def fit_predict(
         self,
