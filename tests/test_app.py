@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -131,6 +132,14 @@ def test_the_panel_answers_in_jupyterlab(page: Page, lab: Lab, tmp_path: Path):
 
     expect(panel.get_by_role("button", name="Speak, 3 s")).to_be_enabled()
     assert "Traceback" not in page.locator(".jp-Notebook").inner_text()
+
+
+def test_a_jupyter_server_shows_the_panel_alone(page: Page, lab: Lab):
+    """As on mybinder.org, where postBuild writes the page and its address opens it."""
+    subprocess.run([PROJECT_ROOT / "postBuild"], cwd=lab.folder, check=True)
+    page.goto(f"{lab.url}/voila/render/app.ipynb?token={lab.token}")
+    expect(page.get_by_role("button", name="Speak, 3 s")).to_be_enabled(timeout=120_000)
+    assert "import" not in page.locator("body").inner_text()
 
 
 def test_no_page_is_wider_than_a_phone(browser: Browser, demo_run: Path):

@@ -36,6 +36,29 @@ _MAX_MESSAGE_BYTES = 200 * 2**20  # a larger upload than the server takes would 
 _IDLE_S = 600  # kernels of pages that were closed without a word
 
 
+def write_page(path: Path, model: Path, *, upload_mb: int = 10) -> None:
+    """Write the notebook that shows the panel alone when Voilà renders it.
+
+    Parameters
+    ----------
+    path : Path
+        An ``.ipynb``.
+    model : Path
+        A ``model.keras``.
+    upload_mb : int
+        Largest upload; a Jupyter server takes 10 MB at once unless its settings say otherwise.
+    """
+    import nbformat
+    from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+    kernel = {"name": "python3", "display_name": "Python", "language": "python"}
+    style = _STYLE.format(dark=_read_dark_theme())
+    words = new_markdown_cell(f"<style>{style}</style>\n\n{_WORDS}")
+    cell = new_code_cell(_CELL.format(model=str(model.resolve()), mb=upload_mb).strip())
+    facts = {"kernelspec": kernel, "title": "Which emotion?"}
+    nbformat.write(new_notebook(cells=[words, cell], metadata=facts), path)
+
+
 def serve(model: Path, *, port: int) -> None:
     """Serve the panel on this machine until it is stopped from the keyboard.
 
@@ -48,20 +71,11 @@ def serve(model: Path, *, port: int) -> None:
         A ``model.keras``.
     port : int
     """
-    import nbformat
-    from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
     from voila.app import Voila
 
     with tempfile.TemporaryDirectory() as folder:
-        kernel = {"name": "python3", "display_name": "Python", "language": "python"}
-        words = new_markdown_cell(
-            f"<style>{_STYLE.format(dark=_read_dark_theme())}</style>\n\n{_WORDS}"
-        )
-        cell = new_code_cell(_CELL.format(model=str(model), mb=_MAX_UPLOAD_MB).strip())
-        facts = {"kernelspec": kernel, "title": "Which emotion?"}
-        page = new_notebook(cells=[words, cell], metadata=facts)
-        path = os.path.join(folder, "emotion.ipynb")
-        nbformat.write(page, path)
+        path = Path(folder, "emotion.ipynb")
+        write_page(path, model, upload_mb=_MAX_UPLOAD_MB)
         # The kernels are of this environment, whatever else is installed.
         os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
         options = [
@@ -74,7 +88,7 @@ def serve(model: Path, *, port: int) -> None:
             f"--Voila.tornado_settings={{'websocket_max_message_size': {_MAX_MESSAGE_BYTES}}}",
         ]
         print(f"ser app: http://127.0.0.1:{port}/ (stop with Ctrl+C)", file=sys.stderr, flush=True)
-        Voila.launch_instance([path, *options])
+        Voila.launch_instance([str(path), *options])
 
 
 def _read_dark_theme() -> str:
