@@ -10,7 +10,7 @@ from __future__ import annotations
 UTTERANCES = "path corpus speaker gender emotion intensity text channel language duration_s".split()
 #: What decoding a clip adds; see :func:`helpers.sound.inspection.inspect_clips`.
 MEASURED = "duration_s peak_dbfs rms_dbfs noise_dbfs band_hz sha256".split()
-#: Protocols; ``utterances.csv`` has a column for each that was asked for, with the side of a clip.
+#: Protocols; ``utterances.csv`` has a column for each that was asked for, with the set of a clip.
 PROTOCOLS = "speaker-independent random-80-20 own-split".split()
 #: Who said what, beside a prediction of a run; the emotion is the true one.
 FACTS = "path sha256 corpus speaker gender intensity emotion".split()
@@ -29,7 +29,7 @@ TEXT = [*UTTERANCES[:-1], "sha256", "error", "file", "predicted", "split", "shar
 #: What no emotion may be called, since one table would then have two columns of one name.
 RESERVED = {
     *UTTERANCES,
-    "split",  # in the table of a manifest that says the sides
+    "split",  # in the table of a manifest that says the sets
     "shares",  # where raters disagreed
     *MEASURED,
     *PROTOCOLS,

@@ -204,7 +204,7 @@ def cross_validate(arguments: argparse.Namespace) -> int:
 def compare(arguments: argparse.Namespace) -> int:
     """Say whether one run's model is better than another's.
 
-    They are compared on the test side. Exit code 1 when the second is worse by more than its 95 %
+    They are compared on the test set. Exit code 1 when the second is worse by more than its 95 %
     interval.
     """
     from helpers.evaluation.comparison import compare_runs, format_comparison

@@ -1,11 +1,11 @@
 """Who is in train, validation and test.
 
 The question is whether a model works for people it has never heard, so the default protocol,
-``speaker-independent``, puts whole speakers on one side. ``random-80-20`` is the protocol of most
+``speaker-independent``, puts whole speakers into one set. ``random-80-20`` is the protocol of most
 published notebooks and is kept for comparison only: the same voices are in training and test.
 ``own-split`` is what a manifest of one's own says.
 
-Clips that name no speaker, in a corpus where others do, stand on no side of a split by speaker:
+Clips that name no speaker, in a corpus where others do, are in no set of a split by speaker:
 one of the test speakers may be heard in them (:func:`helpers.corpora.manifest.find_unnamed`).
 """
 
@@ -23,7 +23,7 @@ from helpers.errors import UserError
 from helpers.parts import name_file
 
 SIDES = ("train", "validation", "test")
-UNUSED = "unused"  # on no side
+UNUSED = "unused"  # in no set
 _FEWEST_CLIPS = 20
 _LOG = logging.getLogger(__name__)
 
@@ -40,15 +40,15 @@ def make_split(
     protocol : str, default="speaker-independent"
         One of :data:`helpers.columns.PROTOCOLS`.
 
-        - ``speaker-independent``: fold *k* is the test side and fold *k* + 1 the validation side,
+        - ``speaker-independent``: fold *k* is the test set and fold *k* + 1 the validation set,
           corpus by corpus. A corpus of two speakers (TESS) has none to spare for validation: there
           a tenth of the training speaker's own texts is used, and the test speaker stays unheard.
         - ``random-80-20``: 80 % train, 20 % test, by chance and stratified by emotion, as in the
-          public recipes. A tenth of the training side is set apart for early stopping, so that the
-          test side is not used to choose anything. Clips of one file stand on one side. An emotion
-          of fewer than five files is only learned, since it cannot stand on every side.
+          public recipes. A tenth of the training set is set apart for early stopping, so that the
+          test set is not used to choose anything. Clips of one file are in one set. An emotion
+          of fewer than five files is only learned, since it cannot be in every set.
         - ``own-split``: the sides that a manifest gives in its column ``split``. Without a
-          validation side, about a tenth of the training side is set apart for it. A warning names
+          validation set, about a tenth of the training set is set apart for it. A warning names
           the speakers in both sets: the score is then not about people never heard.
     fold : int, default=1
         1-based; counted around where a corpus has fewer folds.
@@ -58,8 +58,8 @@ def make_split(
     Returns
     -------
     pd.Series of str
-        ``train``, ``validation`` or ``test``, indexed as ``table``; ``unused`` for what is on no
-        side: by speaker, clips that name no speaker where others do, and a training clip that is
+        ``train``, ``validation`` or ``test``, indexed as ``table``; ``unused`` for what is in no
+        set: by speaker, clips that name no speaker where others do, and a training clip that is
         the same recording as a test clip. A warning names the emotions that are tested and that
         nobody says in training.
 
@@ -67,7 +67,7 @@ def make_split(
     ------
     UserError
         An unknown protocol, a fold below 1, or a table that does not allow the protocol: a single
-        speaker, no column ``split``, a side without clips.
+        speaker, no column ``split``, a set without clips.
 
     Examples
     --------
@@ -183,15 +183,15 @@ def check_enough(table: pd.DataFrame) -> None:
 
 
 def check_split(table: pd.DataFrame, split: pd.Series) -> None:
-    """Raise unless every side has clips and nothing of the test side is heard in training.
+    """Raise unless every set has clips and nothing of the test set is heard in training.
 
-    Neither a speaker of the test side nor, where the table has the contents' ``sha256``, one of its
-    recordings under another name may stand on another side.
+    Neither a speaker of the test set nor, where the table has the contents' ``sha256``, one of its
+    recordings under another name may be in another set.
 
     Raises
     ------
     UserError
-        Names the speakers or recordings that cross, or the side that is empty.
+        Names the speakers or recordings that cross, or the set that is empty.
     """
     _refuse_empty(split)
     speakers = _crossing(table, split, "speaker")
@@ -210,7 +210,7 @@ def _refuse_empty(split: pd.Series) -> None:
 
 
 def _crossing(table: pd.DataFrame, split: pd.Series, column: str) -> list[str]:
-    """Values of ``column`` that stand on the test side and on another."""
+    """Values of ``column`` that are in the test set and in another."""
     if column not in table:
         return []
     known = table[column].dropna()
@@ -238,7 +238,7 @@ def _pick_tenth(clips: pd.DataFrame, *, seed: int) -> np.ndarray:
 def possible_protocols(table: pd.DataFrame) -> list[str]:
     """Protocols that the table allows, the one to be judged by first.
 
-    Whoever says the sides in a manifest means them. A single speaker leaves only the random split
+    Whoever says the sets in a manifest means them. A single speaker leaves only the random split
     besides, and then every score says so.
 
     Raises

@@ -67,6 +67,14 @@ def test_a_planted_leak_shows_and_strict_protocols_do_not_have_it():
     assert [table["copy"].any() for table in answers.values()] == [True, False, False]
 
 
+def test_where_nothing_can_be_learned_only_the_leak_scores():
+    # Neither emotion nor voice: whoever is right has heard the other version of the clip.
+    clips, x = make_corpus("own", emotion=0.0, voice=0.0)
+    answers = demonstrate_leak(clips, x, x + 0.01)
+    right = {name: (one["emotion"] == one["predicted"]).mean() for name, one in answers.items()}
+    assert right["leaky"] > 0.7 and right["random-80-20"] < 0.5
+
+
 def test_protocols_that_the_clips_do_not_allow_are_left_out():
     clips, x = make_corpus("own", n_speakers=1)
     answers = demonstrate_leak(clips, x, x)

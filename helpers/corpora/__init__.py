@@ -69,7 +69,7 @@ def load_corpora(names: str | Iterable[str], reading: Reading = AS_WRITTEN) -> p
     -------
     DataFrame
         Columns :data:`helpers.columns.UTTERANCES`, sorted by path, index 0 … n-1; and ``split``
-        where own data says the side of every clip.
+        where own data says the set of every clip.
 
     Raises
     ------

@@ -62,7 +62,7 @@ def load_folders(
     Returns
     -------
     Listing
-        The clips have a column ``split`` where a level of the folders says the sides. Audio files
+        The clips have a column ``split`` where a level of the folders says the sets. Audio files
         that have no label are left out as ``unparsed``, all others as ``other``.
 
     Raises

@@ -6,7 +6,7 @@ recognised in any case.
 
 Say who speaks whenever you can. Clips without a speaker all belong to one speaker called
 ``<corpus>-unknown``: where no clip has a speaker, a test on people whom the model has never heard
-is impossible. Where some have one, the others stand on no side of it: see
+is impossible. Where some have one, the others are in none of its sets: see
 :func:`find_unnamed`.
 """
 
@@ -64,7 +64,7 @@ def load_manifest(path: str | Path, reading: Reading = AS_WRITTEN) -> Listing:
         A table with a header. Columns ``path`` (relative to the list, or absolute) and
         ``emotion``, and any of ``speaker gender intensity text channel language split start_s
         end_s channel_index``; others are named in a warning. Separated by ``,``, ``;``, ``|`` or
-        tabs, in UTF-8, UTF-16 or Windows-1252. ``split`` says on which side a clip is: ``train``,
+        tabs, in UTF-8, UTF-16 or Windows-1252. ``split`` says in which set a clip is: ``train``,
         ``validation`` or ``test``. ``start_s`` and ``end_s`` make a clip of a part of a file,
         ``channel_index`` (0 is the left one) of one of its channels.
     reading : Reading
@@ -81,7 +81,7 @@ def load_manifest(path: str | Path, reading: Reading = AS_WRITTEN) -> Listing:
     UserError
         Not such a table, a column missing or there twice, a row without path or emotion (the
         message has the row numbers, the header is row 1), rows that contradict each other about
-        one clip, an emotion called like a column, a side that is none of the three or given for
+        one clip, an emotion called like a column, a set that is none of the three or given for
         some rows only, times that are none, or no listed file exists.
     """
     path = Path(os.path.abspath(path))
@@ -118,7 +118,7 @@ def name_list(path: Path) -> str:
 def find_unnamed(clips: pd.DataFrame) -> pd.Series:
     """Mask of the clips that name no speaker, in corpora where others do.
 
-    Nobody knows who speaks in them: perhaps a person of the test side. So they are no further
+    Nobody knows who speaks in them: perhaps a person of the test set. So they are no further
     person beside the named ones. Where no clip of a corpus has a speaker, all are taken for one
     person, and none is in the mask.
 

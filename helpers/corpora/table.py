@@ -46,7 +46,7 @@ class Listing:
     ----------
     clips : pd.DataFrame
         Utterance table: columns :data:`helpers.columns.UTTERANCES`, sorted by path, index 0 … n-1;
-        ``split`` where folders or a list say the side of every clip, and ``shares`` where raters
+        ``split`` where folders or a list say the set of every clip, and ``shares`` where raters
         disagreed. A part of a file has a path such as ``a.wav#t=1.5,3``.
     left_out : pd.DataFrame
         One row per file, columns ``path`` and ``why``, a key of :data:`REASONS`.
@@ -147,7 +147,7 @@ def make_listing(rows: Iterable[dict], left_out: Iterable[tuple[str, str]] = ())
 def name_own(name: str, rows: Iterable[dict], left_out: Iterable[tuple[str, str]]) -> Listing:
     """Listing of own data called ``name``; a speaker of several spellings becomes one person.
 
-    ``01`` and ``1``, or ``Anna`` and ``anna``, would else stand on both sides of a split by
+    ``01`` and ``1``, or ``Anna`` and ``anna``, would else stand in both sets of a split by
     speaker. The most frequent spelling stays, and a warning names the others.
     """
     rows = list(rows)
@@ -174,7 +174,7 @@ def merge_listings(listings: Iterable[Listing]) -> Listing:
     """One listing of several, sorted by path again.
 
     Two corpora that share a folder leave out the same files, which are listed once. The column
-    ``split`` is dropped where some clips have no side.
+    ``split`` is dropped where some clips have no set.
     """
     listings = list(listings)
     clips = pd.concat([listing.clips for listing in listings])

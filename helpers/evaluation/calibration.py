@@ -112,7 +112,7 @@ def choose_threshold(
 def summarise_calibration(
     probabilities: np.ndarray, targets: np.ndarray, *, threshold: float
 ) -> dict:
-    """Calibration of one side, for ``metrics.json``.
+    """Calibration of one set, for ``metrics.json``.
 
     Parameters
     ----------

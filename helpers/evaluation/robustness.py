@@ -47,7 +47,7 @@ def measure_robustness(
     clips : pd.DataFrame
         Rows of an utterance table to be tested: ``path emotion speaker``.
     voices : pd.DataFrame
-        Rows that babble is made of, of the training side; for each clip, those of other speakers.
+        Rows that babble is made of, of the training set; for each clip, those of other speakers.
     seed : int
         What is drawn for a clip depends on it and on the clip's file name, not on the other clips.
 

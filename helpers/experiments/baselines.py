@@ -21,12 +21,12 @@ _SHUFFLES = 10
 def predict_baselines(
     clips: pd.DataFrame, features: pd.DataFrame, protocol: str, *, seed: int = 0
 ) -> dict[str, pd.DataFrame]:
-    """Answers of the baselines on the test side.
+    """Answers of the baselines on the test set.
 
     Parameters
     ----------
     clips : pd.DataFrame
-        Utterance table with a column named like ``protocol`` that holds the sides.
+        Utterance table with a column named like ``protocol`` that names the set of each clip.
     features : pd.DataFrame
         Functionals, indexed as ``clips``.
     protocol : str
@@ -36,7 +36,7 @@ def predict_baselines(
     Returns
     -------
     dict
-        ``svm``, ``majority`` (always the commonest emotion of the training side) and ``chance``
+        ``svm``, ``majority`` (always the commonest emotion of the training set) and ``chance``
         (any emotion, equally often) → the test clips with ``predicted``.
     """
     split = clips[protocol]
@@ -64,14 +64,14 @@ def group_importance(
 ) -> tuple[pd.DataFrame, float]:
     """How much a linear model loses on new speakers when a group of columns is shuffled.
 
-    A logistic regression is fitted to the training side and scored on the validation side; then
-    the clips of that side exchange their values of one group among each other.
+    A logistic regression is fitted to the training set and scored on the validation set; then
+    the clips of that set exchange their values of one group among each other.
 
     Parameters
     ----------
     features : pd.DataFrame, shape (n_clips, n_columns)
     emotions, split : pd.Series
-        In the order of ``features``; the test side is not looked at.
+        In the order of ``features``; the test set is not looked at.
     groups : mapping of str to list of str
         From :func:`helpers.features.effects.group_columns`.
     seed : int
@@ -114,13 +114,13 @@ def ablate(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """UAR on new speakers with and without each augmentation, in several conditions.
 
-    A linear model on 180 means learns some clips of the training side, and the same clips with one
-    augmented copy of each; it is scored on clips of the validation side, as recorded and changed.
+    A linear model on 180 means learns some clips of the training set, and the same clips with one
+    augmented copy of each; it is scored on clips of the validation set, as recorded and changed.
 
     Parameters
     ----------
     clips : pd.DataFrame
-        Utterance table with a column named like ``protocol`` that holds the sides.
+        Utterance table with a column named like ``protocol`` that names the set of each clip.
     protocol : str
     amounts, conditions : mapping
         Augmentation → its arguments: those to learn from, and those to be scored in.

@@ -66,8 +66,8 @@ def cross_validate(
 ) -> pd.DataFrame:
     """Train and test a model on every fold, with every seed.
 
-    The model learns from the training side, stops by the validation side and is asked about the
-    test side, by which nothing is chosen. Parts that are there already are not computed again.
+    The model learns from the training set, stops by the validation set and is asked about the
+    test set, by which nothing is chosen. Parts that are there already are not computed again.
 
     Parameters
     ----------
@@ -184,7 +184,7 @@ def _begin_worker() -> None:
 
 
 def _compute_part(run, name, clips, split, recipe, classes, seed, fold) -> str:
-    """Train on one split, write what the model says of its test side, and return a line on it."""
+    """Train on one split, write what the model says of its test set, and return a line on it."""
     begin = time.perf_counter()
     x = _extract(clips, recipe, 1)
     answers = recipe.fit_predict(x, clips, split, classes=classes, seed=seed)
@@ -204,7 +204,7 @@ def describe(clips: pd.DataFrame, model: str, recipe, *, protocol: str, jobs: in
     """All that the parts of one model depend on, which is also what a reader should know of them.
 
     Features stand for the formulas that made them, the splits of the first seed for the rules by
-    which speakers are put on a side, and a hash for the code of the model and of its training.
+    which speakers are put into a set, and a hash for the code of the model and of its training.
     ``jobs`` processes compute the features that are not there yet.
     """
     corpora = sorted(clips["corpus"].unique())

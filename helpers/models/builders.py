@@ -127,7 +127,7 @@ def build_vector_cnn(n_columns: int, n_classes: int):
 
 
 def _picture(shape: tuple[int, int]):
-    """Input of log-mel frames in dB, each band scaled by its values on the training side."""
+    """Input of log-mel frames in dB, each band scaled by its values on the training set."""
     from keras import Input, layers
 
     inputs = Input((None, shape[1]), name="log_mel_frames")

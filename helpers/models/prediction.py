@@ -308,7 +308,7 @@ def list_audio(paths: Iterable[str | Path]) -> list[Path]:
 
 
 def predict_side(predictor: Predictor, clips: pd.DataFrame, protocol: str, side: str):
-    """Predictions for the clips on one side of a split, beside their true emotions.
+    """Predictions for the clips of one set of a split, beside their true emotions.
 
     Parameters
     ----------

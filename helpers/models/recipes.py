@@ -100,7 +100,7 @@ class NetworkRecipe:
         classes: list[str],
         seed: int,
     ) -> pd.DataFrame:
-        """Train on the training side, stop by the validation side, and answer on the test side.
+        """Train on the training set, stop by the validation set, and answer on the test set.
 
         Parameters
         ----------
@@ -109,7 +109,7 @@ class NetworkRecipe:
         clips : pd.DataFrame
             Utterance table in the order of ``x``; ``emotion`` and ``shares`` are read.
         split : pd.Series
-            Side of each clip.
+            Set of each clip.
         classes : list of str
             Emotions in the order of the outputs.
         seed : int
@@ -174,8 +174,8 @@ class SvmRecipe:
     ) -> pd.DataFrame:
         """As :meth:`NetworkRecipe.fit_predict`; ``confidence`` is NaN, and chance has no part.
 
-        Columns are scaled by the training side, emotions are weighted by how rare they are, and
-        the cost is the one with the best UAR on the validation side.
+        Columns are scaled by the training set, emotions are weighted by how rare they are, and
+        the cost is the one with the best UAR on the validation set.
         """
         from sklearn.metrics import balanced_accuracy_score
         from sklearn.pipeline import make_pipeline

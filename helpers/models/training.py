@@ -1,6 +1,6 @@
-"""Fit a body on the training side, keep the best epoch by the validation side, save it.
+"""Fit a body on the training set, keep the best epoch by the validation set, save it.
 
-The test side is never passed to anything in this module.
+The test set is never passed to anything in this module.
 """
 
 from __future__ import annotations
@@ -115,12 +115,12 @@ def fit_model(
         Utterance table in the order of ``x``; ``emotion`` is read, and ``shares`` where raters
         disagreed: then each emotion is learned by its share.
     split : pd.Series
-        Side of each clip.
+        Set of each clip.
     classes : list of str
         Emotions in the order of the model's outputs.
     settings : TrainingSettings
     augment : callable, optional
-        ``augment(batch, rng) -> batch`` on features of the training side only.
+        ``augment(batch, rng) -> batch`` on features of the training set only.
     share : pd.Series, optional
         How often an epoch takes each clip on average, instead of once: another part of a large
         corpus each time, a rare clip twice. It then says what counts, and emotions have no weights.
@@ -132,8 +132,8 @@ def fit_model(
 
     Notes
     -----
-    Classes are weighted by the inverse of their frequency on the training side, and a layer named
-    ``scale`` is fitted to that side alone.
+    Classes are weighted by the inverse of their frequency on the training set, and a layer named
+    ``scale`` is fitted to that set alone.
     """
     import keras
 
@@ -275,7 +275,7 @@ def save_candidate(
     settings: TrainingSettings | None,
     heard: Iterable[str] = (),
 ) -> dict:
-    """Score a trained body on the validation side and save it with its card.
+    """Score a trained body on the validation set and save it with its card.
 
     A body on log-mel frames, without deltas, is saved with the front end: raw waveform in.
 
@@ -287,7 +287,7 @@ def save_candidate(
     x : np.ndarray or pd.DataFrame
         Features of all clips, one row per clip.
     clips : pd.DataFrame
-        Utterance table with a column named like ``protocol`` that holds the sides.
+        Utterance table with a column named like ``protocol`` that names the set of each clip.
     protocol, family : str
     classes : list of str
     features : FeatureSettings
@@ -299,7 +299,7 @@ def save_candidate(
     Returns
     -------
     dict
-        ``model protocol uar accuracy n`` on the validation side.
+        ``model protocol uar accuracy n`` on the validation set.
     """
     from sklearn.metrics import accuracy_score, balanced_accuracy_score
 

@@ -1,4 +1,4 @@
-"""Named augmentations with units, for the training side only.
+"""Named augmentations with units, for the training set only.
 
 A change of a waveform takes the clip (16 kHz, shape (n,), float32), a generator for all that is
 drawn, and amounts. It returns another float32 waveform, of the same length if nothing else is said.
@@ -97,10 +97,10 @@ def noise_gain(y: np.ndarray, noise_power: float, *, snr_db: float) -> float:
 def pick_voices(
     clips: pd.DataFrame, protocol: str, speaker: str, rng: np.random.Generator, *, n: int = 5
 ) -> list[np.ndarray]:
-    """Up to ``n`` waveforms of other speakers of the training side, for :func:`add_babble`.
+    """Up to ``n`` waveforms of other speakers of the training set, for :func:`add_babble`.
 
-    The column ``protocol`` of ``clips`` holds the sides. Clips of ``speaker`` are taken only where
-    nobody else is there.
+    The column ``protocol`` of ``clips`` names the set of each clip. Clips of ``speaker`` are taken
+    only where nobody else is there.
     """
     train = clips[clips[protocol] == "train"]
     others = train[train["speaker"] != speaker]
