@@ -262,13 +262,13 @@ def test_a_clip_is_kept_with_what_was_meant_if_one_says_so(tmp_path: Path, shown
 
 def test_what_spoke_for_the_answer_is_shown_on_request(shown: list):
     panel = Panel(Predictor(find_model()))
-    panel.answer(lambda: voice(2.0), name="x")
-    assert "sure" in text_of(shown).lower() and panel.picture.value.count("<img") == 1
+    panel.answer(lambda: voice(duration_s=2.0), name="x")
+    assert "sure" in text_of(shown).lower() and panel.explained.value == ""
     panel.why.click()
-    assert (
-        panel.picture.value.count("<img") == 2 and "speaks for the emotion" in panel.picture.value
-    )
+    assert "in orange what speaks for the emotion" in panel.explained.value
     assert panel.why.disabled  # it is there
+    panel.answer(lambda: voice(duration_s=1.0), name="y")
+    assert panel.explained.value == "" and not panel.why.disabled
 
 
 def test_a_model_without_a_picture_of_the_sound_says_so(shown: list):
@@ -277,12 +277,12 @@ def test_a_model_without_a_picture_of_the_sound_says_so(shown: list):
     panel = Panel(predictor)
     panel.answer(lambda: tone(0.4), name="x")
     panel.why.click()
-    assert "has no picture to explain" in panel.picture.value and not panel.why.disabled
+    assert "has no picture to explain" in panel.explained.value and not panel.why.disabled
 
 
 def test_without_samples_there_is_no_menu(samples: pd.DataFrame):
-    assert len(Panel(LoudIsAngry(), samples=samples).children) == 7
-    assert len(Panel(LoudIsAngry(), samples=samples[:0]).children) == 6
+    assert len(Panel(LoudIsAngry(), samples=samples).children) == 8
+    assert len(Panel(LoudIsAngry(), samples=samples[:0]).children) == 7
     assert Panel(LoudIsAngry(), machine=False).recorder.machine is False
 
 

@@ -184,8 +184,9 @@ class Panel(widgets.VBox):
             layout=widgets.Layout(width="30em"),
         )
         self.recorder = Recorder(predictor, self._hear, seconds=record_s, machine=machine)
-        self.output = widgets.Output()
-        self.picture = widgets.HTML()
+        # Beside each other where there is room, below each other on a phone.
+        self.output = widgets.Output(layout=widgets.Layout(flex="1 1 26em", max_width="44em"))
+        self.picture, self.explained = widgets.HTML(), widgets.HTML()
         self.why = widgets.Button(description="Why?", icon="search", disabled=True)
         meanings = [("What did you mean?", ""), *((name, name) for name in predictor.classes)]
         self.meant = widgets.Dropdown(options=meanings, layout=wide)
@@ -206,7 +207,7 @@ class Panel(widgets.VBox):
         notice = widgets.HTML(plots.synthetic_notice(predictor.is_synthetic).data)
         shown = widgets.HBox([self.output, self.picture], layout=_WRAP)
         keeping = widgets.HBox([self.meant, self.keep, self.kept], layout=_WRAP)
-        more = [self.why, *([keeping] if keep else [])]
+        more = [self.why, self.explained, *([keeping] if keep else [])]
         super().__init__([notice, *rows, shown, *more, self.history])
 
     def warm_up(self) -> None:
@@ -233,7 +234,7 @@ class Panel(widgets.VBox):
             try:
                 clear_output(wait=True)
                 y = hear()
-                self.picture.value = ""
+                self.picture.value = self.explained.value = ""
                 row, words, found = analyse(self.predictor, y, name=name, truth=truth)
                 windows = found if windows is None else windows
                 classes = self.predictor.classes
@@ -286,17 +287,17 @@ class Panel(widgets.VBox):
         self.keep.disabled = disabled or not self.meant.value or not len(self._heard)
 
     def _explain(self, _button: widgets.Button) -> None:
-        """Show, beside what was heard, what of it spoke for the emotion and what against."""
+        """Show what in the sound spoke for the emotion and what against."""
         self._set_disabled(True)
         try:
             figure = plot_explanation(explain_clip(self.predictor, self._heard))
             figure.set_size_inches(6, 4)
             picture = plots.draw_image(figure, width=600)
             alt = "Mel spectrogram: in orange what speaks for the emotion, in blue what against"
-            self.picture.value += embed_picture(picture, alt=alt)
+            self.explained.value = embed_picture(picture, alt=alt)
             self._explicable = False  # it is there now
         except UserError as error:
-            self.picture.value += message_html("⚠ No explanation", str(error), color=_ERROR)
+            self.explained.value = message_html("⚠ No explanation", str(error), color=_ERROR)
         finally:
             self._set_disabled(False)
 
