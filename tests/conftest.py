@@ -60,6 +60,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: places.get(item.path.stem, len(FIRST)))
 
 
+#: Parameters of the demo run: little of everything.
+SMALL = {"EPOCHS": 2, "N_ROBUST": 14, "N_SEEDS": 1, "N_DRAWS": 1, "N_EMBEDDED": 100}
+
+
 @pytest.fixture(scope="session")
 def demo_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An outputs folder with a finished run called ``demo``, made as a user makes it.
@@ -78,8 +82,7 @@ def demo_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _make_demo_run(outputs: Path) -> None:
-    small = ("EPOCHS=2", "N_ROBUST=14", "N_SEEDS=1", "N_DRAWS=1", "N_EMBEDDED=100")
-    small = [word for setting in small for word in ("-p", setting)]
+    small = [word for name, n in SMALL.items() for word in ("-p", f"{name}={n}")]
     done = subprocess.run(
         [sys.executable, "-m", "helpers.cli", "run", "--corpora", "demo", *small],
         env={**os.environ, "SER_OUTPUTS": str(outputs)},

@@ -11,7 +11,7 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 import pytest
-from conftest import ROOT
+from conftest import ROOT, SMALL
 
 from helpers.cli import main
 from helpers.models.modelfile import read_card
@@ -155,13 +155,7 @@ def test_run_json_says_what_was_run(run):
     record = json.loads((run / "run.json").read_text(encoding="utf-8"))
     assert record["status"] == "done"
     assert set(record["notebooks"]) == set(NOTEBOOKS)
-    assert record["parameters"] == {
-        "CORPORA": "demo",
-        "EPOCHS": 2,
-        "N_ROBUST": 14,
-        "N_SEEDS": 1,
-        "RUN": "demo",
-    }
+    assert record["parameters"] == {"CORPORA": "demo", "RUN": "demo", **SMALL}
     assert record["data"]["clips"] == 560 and record["data"]["fingerprint"]
     assert record["versions"]["keras"] and record["seed"] == 0
 
