@@ -51,7 +51,7 @@ def real_data(corpora_root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 #: The longest first. While one process makes the demo run for its notebooks, another one has enough
 #: to do until the browser's tests need that run too.
-FIRST = ("test_notebooks", "test_crossval", "test_cli", "test_adding", "test_app")
+FIRST = ("test_notebooks", "test_crossval", "test_cli", "test_adding", "test_training", "test_app")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -28,7 +28,7 @@ from helpers.app.listening import read_flags
 from helpers.runs import NOTEBOOKS, PROJECT_ROOT
 
 #: A reader's run with little training: parameters, not another path.
-SHORT = {"EPOCHS": 1, "N_SEEDS": 1, "N_RESAMPLES": 50, "PANEL": '"run"'}
+SHORT = {"N_DRAWS": 1, "PANEL": '"run"'}
 
 pytestmark = pytest.mark.browser
 
