@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import os
 import re
@@ -19,8 +21,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
+import numpy as np
+import soundfile
 from conftest import skip_or_fail
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from scipy.signal import correlate, resample_poly
+from tiny import voice
 
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 _MAC = Path("/Applications/Google Chrome.app/Contents/MacOS/Google Chrome")
@@ -208,3 +214,46 @@ def click_timeline(page: Page, *, duration_s: float) -> None:
     assert abs(float(player.get_attribute("data-went")) - 0.75 * duration_s) < 0.02 * duration_s
     assert not player.evaluate("a => a.paused")
     expect(figure.locator("[data-mark]")).to_be_visible()
+
+
+# ---- What a browser's microphone plays, and what arrived ----
+
+SR = 16_000
+
+
+def make_recording() -> np.ndarray:
+    """Ten seconds that resemble themselves nowhere: a voice that comes and goes, in noise."""
+    rng = np.random.default_rng(0)
+    spectrum = np.fft.rfft(rng.normal(size=10 * SR))
+    spectrum[40_000:] = 0
+    noise = np.fft.irfft(spectrum)
+    y = voice(900, duration_s=10, peak=1) + 0.3 * noise / np.abs(noise).max()
+    y = y * np.repeat(rng.uniform(0.3, 1, 100), SR // 10)
+    return (0.5 * y / np.abs(y).max()).astype("float32")
+
+
+SOURCE = """() => {
+    const player = document.querySelector('audio');
+    return player ? player.src || player.querySelector('source').src : '';
+}"""
+
+
+def heard_by(page: Page) -> np.ndarray:
+    """Samples behind the player in the panel."""
+    page.wait_for_function(SOURCE)  # words come first
+    source = page.evaluate(SOURCE)
+    content = base64.b64decode(source.partition("base64,")[2])
+    y, sr = soundfile.read(io.BytesIO(content), dtype="float32")
+    assert sr == SR
+    return y
+
+
+def match(y: np.ndarray, whole: np.ndarray) -> float:
+    """Highest correlation of ``y`` with any stretch of ``whole``, which is played in a loop.
+
+    A recording begins between two samples: it is laid over the original in eighths of one.
+    """
+    looped = resample_poly(np.concatenate([whole, whole[: len(y)]]).astype("float64"), 8, 1)
+    y = resample_poly(y.astype("float64"), 8, 1)
+    energy = correlate(looped**2, np.ones(len(y)), "valid")
+    return float(np.max(correlate(looped, y, "valid") / np.sqrt(energy * np.sum(y**2))))

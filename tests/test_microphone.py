@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,17 +12,27 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from browser import Lab, choose_file, click_timeline, open_browser, open_lab, run_notebook_in_lab
+from browser import (
+    SOURCE,
+    SR,
+    Lab,
+    choose_file,
+    click_timeline,
+    heard_by,
+    make_recording,
+    match,
+    open_browser,
+    open_lab,
+    run_notebook_in_lab,
+)
 from nbformat.v4 import new_code_cell, new_notebook
 from playwright.sync_api import Browser, Page, expect
-from scipy.signal import correlate, resample_poly
 from tiny import CLASSES, SETTINGS, build_tiny_model, voice, write_large, write_voice
 
 from helpers.app.recorder import Recorder
 from helpers.models.modelfile import make_card, save_model
 from helpers.models.prediction import Predictor
 
-SR = 16_000
 CELL = """
 from helpers.app.panel import Panel
 from helpers.models.prediction import Predictor
@@ -37,14 +45,7 @@ panel
 
 @pytest.fixture(scope="module")
 def recording() -> np.ndarray:
-    """Ten seconds that resemble themselves nowhere: a voice that comes and goes, in noise."""
-    rng = np.random.default_rng(0)
-    spectrum = np.fft.rfft(rng.normal(size=10 * SR))
-    spectrum[40_000:] = 0
-    noise = np.fft.irfft(spectrum)
-    y = voice(900, duration_s=10, peak=1) + 0.3 * noise / np.abs(noise).max()
-    y = y * np.repeat(rng.uniform(0.3, 1, 100), SR // 10)
-    return (0.5 * y / np.abs(y).max()).astype("float32")
+    return make_recording()
 
 
 @pytest.fixture(scope="module")
@@ -66,33 +67,6 @@ def open_panel(page: Page, lab: Lab):
     expect.set_options(timeout=60_000)  # a machine may be busy; what is there is seen at once
     run_notebook_in_lab(page, lab, "panel.ipynb")
     return page.locator(".jp-Notebook .widget-vbox").first
-
-
-SOURCE = """() => {
-    const player = document.querySelector('.jp-Notebook audio');
-    return player ? player.src || player.querySelector('source').src : '';
-}"""
-
-
-def heard_by(page: Page) -> np.ndarray:
-    """Samples behind the player in the panel."""
-    page.wait_for_function(SOURCE)  # words come first
-    source = page.evaluate(SOURCE)
-    content = base64.b64decode(source.partition("base64,")[2])
-    y, sr = soundfile.read(io.BytesIO(content), dtype="float32")
-    assert sr == SR
-    return y
-
-
-def match(y: np.ndarray, whole: np.ndarray) -> float:
-    """Highest correlation of ``y`` with any stretch of ``whole``, which is played in a loop.
-
-    A recording begins between two samples: it is laid over the original in eighths of one.
-    """
-    looped = resample_poly(np.concatenate([whole, whole[: len(y)]]).astype("float64"), 8, 1)
-    y = resample_poly(y.astype("float64"), 8, 1)
-    energy = correlate(looped**2, np.ones(len(y)), "valid")
-    return float(np.max(correlate(looped, y, "valid") / np.sqrt(energy * np.sum(y**2))))
 
 
 @pytest.fixture
@@ -171,6 +145,15 @@ def test_live_mode_says_what_it_hears_while_it_hears_it(speaking: Browser, lab: 
     assert match(y[: 9 * SR], recording) > 0.99  # no gap while the kernel was busy
     click_timeline(page, duration_s=len(y) / SR)
     page.screenshot(path=lab.shots / "live_over.png")
+
+
+@pytest.mark.browser
+def test_a_microphone_that_is_not_allowed_is_explained(lab: Lab):
+    with open_browser("--use-fake-device-for-media-stream") as browser:
+        panel = open_panel(browser.new_page(), lab)
+        panel.get_by_role("button", name="Speak, 4 s").click()
+        expect(panel.get_by_text("The browser may not use the microphone")).to_be_visible()
+        expect(panel.get_by_role("button", name="Speak, 4 s")).to_be_enabled()
 
 
 @pytest.mark.browser

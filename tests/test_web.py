@@ -13,7 +13,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser import choose_file, click_timeline, open_browser
+import soundfile
+from browser import (
+    SR,
+    choose_file,
+    click_timeline,
+    heard_by,
+    make_recording,
+    match,
+    open_browser,
+)
 from playwright.sync_api import Page, expect
 from tiny import CLASSES, SETTINGS, build_tiny_model, write_large, write_voice
 
@@ -91,6 +100,37 @@ def test_two_visitors_speak_and_upload(app: str, spoken: Path, tmp_path: Path):
             assert str(tmp_path.parent) not in page.content()
         wide = phone.evaluate("document.documentElement.scrollWidth")
         assert wide <= 390
+
+
+def test_what_is_spoken_arrives_and_live_mode_goes_on(app: str, tmp_path: Path):
+    recording = make_recording()
+    soundfile.write(tmp_path / "spoken.wav", recording, SR, subtype="PCM_16")
+    flags = ("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream")
+    file = f"--use-file-for-fake-audio-capture={tmp_path / 'spoken.wav'}"
+    with open_browser(*flags, file) as browser:
+        page = open_page(browser, app, width=1280)
+        page.get_by_role("button", name="Speak, 3 s").click()
+        expect(page.get_by_text("Heard: the microphone, 3.0 s")).to_be_visible(timeout=90_000)
+        assert match(heard_by(page), recording) > 0.99
+        page.get_by_role("button", name="Live").click()
+        page.wait_for_timeout(10_000)
+        drawn = page.locator(".ser-recorder canvas").get_attribute("data-estimates")
+        print(f"{int(drawn) / 10:.1f} estimates a second")  # depends on who else uses this machine
+        assert int(drawn) > 2
+        page.get_by_role("button", name="Stop").click()
+        heard = page.get_by_text(re.compile(r"Heard: the microphone, (9|1\d)\."))
+        expect(heard).to_be_visible(timeout=90_000)
+
+
+def test_a_microphone_that_is_not_allowed_or_not_there_is_explained(app: str):
+    for flags, said in (
+        (["--use-fake-device-for-media-stream"], "The browser may not use the microphone"),
+        ([], "The browser found no microphone"),
+    ):
+        with open_browser(*flags) as browser:
+            page = open_page(browser, app, width=390)
+            page.get_by_role("button", name="Speak, 3 s").click()
+            expect(page.get_by_text(said)).to_be_visible(timeout=30_000)
 
 
 def test_an_upload_that_is_too_much_or_no_recording_ends_nothing(app: str, tmp_path: Path):
