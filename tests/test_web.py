@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import soundfile
 from browser import (
@@ -40,7 +41,14 @@ def spoken(tmp_path_factory) -> Path:
 def app(tmp_path_factory) -> Iterator[str]:
     """Address of a running app."""
     home = tmp_path_factory.mktemp("app")
-    card = make_card(name="tiny", classes=CLASSES, settings=SETTINGS)
+    protocol = "speaker-independent"
+    card = make_card(name="tiny", classes=CLASSES, settings=SETTINGS, protocol=protocol)
+    rows = [
+        (str(write_voice(home / f"{emotion}.wav", duration_s=2.0)), emotion, "me-1", "dogs", side)
+        for emotion, side in (("sad", "test"), ("angry", "train"))
+    ]
+    columns = ["path", "emotion", "speaker", "text", protocol]
+    pd.DataFrame(rows, columns=columns).to_csv(home / "utterances.csv", index=False)
     model = save_model(build_tiny_model(), home / "it's a model.keras", card)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -131,6 +139,16 @@ def test_a_microphone_that_is_not_allowed_or_not_there_is_explained(app: str):
             page = open_page(browser, app, width=390)
             page.get_by_role("button", name="Speak, 3 s").click()
             expect(page.get_by_text(said)).to_be_visible(timeout=30_000)
+
+
+def test_a_test_clip_of_the_run_is_picked_and_heard(app: str):
+    with open_browser() as browser:
+        page = open_page(browser, app, width=390)
+        menu = page.locator(".widget-dropdown select").first
+        expect(menu.locator("option")).to_have_text(["sad · me-1 · dogs"])
+        page.get_by_role("button", name="Listen").click()
+        expect(page.get_by_text("The clip is labelled sad")).to_be_visible(timeout=60_000)
+        expect(page.locator("audio").first).to_be_visible()
 
 
 def test_an_upload_that_is_too_much_or_no_recording_ends_nothing(app: str, tmp_path: Path):

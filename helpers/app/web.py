@@ -7,6 +7,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from helpers.runs import Run
+
 _WORDS = (
     "# Which emotion was heard?\n\nNothing that you upload or say is kept. The model learned from "
     "actors: what it makes of everyday speech is a guess, and never a reason to judge anybody."
@@ -15,13 +17,15 @@ _WORDS = (
 _CELL = """
 from IPython.display import display
 from helpers.app.panel import Panel
+from helpers.app.web import list_test_clips
 from helpers.models.prediction import Predictor
 from helpers.models.training import prepare_keras
 from helpers.report.plots import use_style
 use_style()
 prepare_keras(0)
 predictor = Predictor({model!r})
-panel = Panel(predictor, machine=False, upload_mb={mb})
+samples = list_test_clips(predictor)
+panel = Panel(predictor, samples=samples, machine=False, upload_mb={mb})
 panel.warm_up()
 display(panel)
 """
@@ -34,6 +38,18 @@ _STYLE = """
 _MAX_UPLOAD_MB = 50
 _MAX_MESSAGE_BYTES = 200 * 2**20  # a larger upload than the server takes would end the session
 _IDLE_S = 600  # kernels of pages that were closed without a word
+
+
+def list_test_clips(predictor):
+    """Clips that a run's model was tested on, to listen to; None beside no run.
+
+    They are of people whom it has not heard, unless its protocol says otherwise.
+    """
+    run = Run(predictor.path.parent)
+    if not run.path("utterances.csv").exists():
+        return None
+    clips = run.read_table("utterances.csv", made_by="01_explore")
+    return clips[clips[predictor.card["protocol"]] == "test"]
 
 
 def write_page(path: Path, model: Path, *, upload_mb: int = 10) -> None:
