@@ -221,25 +221,24 @@ def time_page(clips: list[np.ndarray]) -> None:
 
 def time_takes(page) -> None:
     """Speak into the open page: how long the answer takes to be seen, how often live has one."""
-    picture = "document.querySelector('.widget-html img')"
-    changed = {
-        "the answer on the screen": "document.querySelector('.ser-answer') !== window.bars",
-        "its picture": "![window.src, undefined].includes(PICTURE?.src)",
-    }
-    times: dict[str, list[float]] = {name: [] for name in changed}
+    shown = {"the answer on the screen": ".ser-answer", "its picture": ".widget-html img"}
+    times: dict[str, list[float]] = {name: [] for name in shown}
+    is_new = "place => ![null, window.before[place]].includes(document.querySelector(place))"
     for _ in range(N_TAKES):
         page.get_by_role("button", name="Speak, 3 s").click()
         page.wait_for_timeout(2500)
         page.evaluate(
-            """() => {
-                window.bars = document.querySelector('.ser-answer');
-                window.src = PICTURE?.src;
-            }""".replace("PICTURE", picture)
+            """places => {
+                window.before = Object.fromEntries(
+                    places.map(place => [place, document.querySelector(place)])
+                );
+            }""",
+            list(shown.values()),
         )
         start = time.perf_counter()
         page.get_by_role("button", name="Stop").click()
-        for name, condition in changed.items():
-            page.wait_for_function("() => " + condition.replace("PICTURE", picture))
+        for name, place in shown.items():
+            page.wait_for_function(is_new, arg=place)
             times[name].append(time.perf_counter() - start)
     for name, taken in times.items():
         describe(f"page, from the press on Stop after 2.5 s to {name}", taken[2:])

@@ -269,6 +269,8 @@ def test_what_spoke_for_the_answer_is_shown_on_request(shown: list):
     assert panel.why.disabled  # it is there
     panel.answer(lambda: voice(duration_s=1.0), name="y")
     assert panel.explained.value == "" and not panel.why.disabled
+    upload(panel, "notes.txt", b"not a sound at all" * 50)  # what was shown is of another sound
+    assert panel.picture.value == "" and panel.why.disabled
 
 
 def test_a_model_without_a_picture_of_the_sound_says_so(shown: list):
@@ -278,6 +280,11 @@ def test_a_model_without_a_picture_of_the_sound_says_so(shown: list):
     panel.answer(lambda: tone(0.4), name="x")
     panel.why.click()
     assert "has no picture to explain" in panel.explained.value and not panel.why.disabled
+    predictor.model = None
+    panel.why.click()
+    assert (
+        "An unexpected error" in panel.explained.value and "AttributeError" in panel.explained.value
+    )
 
 
 def test_without_samples_there_is_no_menu(samples: pd.DataFrame):

@@ -139,6 +139,14 @@ def message_html(headline: str, *lines: str, color: str, details: str = "") -> s
     return render("message.html", headline=headline, lines=lines, color=color, details=details)
 
 
+def _describe_error(error: Exception) -> str:
+    """What a person can put right in words, our own error with its traceback."""
+    expected = isinstance(error, UserError)
+    line = str(error) if expected else "An unexpected error"
+    details = "" if expected else "".join(traceback.format_exception(error))
+    return message_html("⚠ No answer", line, color=_ERROR, details=details)
+
+
 class Panel(widgets.VBox):
     """Ways to give a sound, below them the answer, and what was answered before; to be displayed.
 
@@ -233,8 +241,9 @@ class Panel(widgets.VBox):
         with self.output:  # whatever is printed on the way is seen as well
             try:
                 clear_output(wait=True)
-                y = hear()
                 self.picture.value = self.explained.value = ""
+                self._explicable = False
+                y = hear()
                 row, words, found = analyse(self.predictor, y, name=name, truth=truth)
                 windows = found if windows is None else windows
                 classes = self.predictor.classes
@@ -253,15 +262,10 @@ class Panel(widgets.VBox):
                 self._heard, self._explicable, self.kept.value = y, not row["reason"], ""
                 if not row["reason"]:
                     self.picture.value = draw_sound(y)
-            except UserError as error:
-                self._show_error(str(error))
-            except Exception:  # an error in a widget's callback would be seen by nobody
-                self._show_error("An unexpected error", details=traceback.format_exc())
+            except Exception as error:  # in a callback nobody would see it
+                display(HTML(_describe_error(error)))
             finally:
                 self._set_disabled(False)
-
-    def _show_error(self, line: str, details: str = "") -> None:
-        display(HTML(message_html("⚠ No answer", line, color=_ERROR, details=details)))
 
     def _remember(self, row: pd.Series, answer: str, y: np.ndarray) -> None:
         """Put the answer on top of the history, with a player, and into the CSV."""
@@ -296,8 +300,8 @@ class Panel(widgets.VBox):
             alt = "Mel spectrogram: in orange what speaks for the emotion, in blue what against"
             self.explained.value = embed_picture(picture, alt=alt)
             self._explicable = False  # it is there now
-        except UserError as error:
-            self.explained.value = message_html("⚠ No explanation", str(error), color=_ERROR)
+        except Exception as error:  # in a callback nobody would see it
+            self.explained.value = _describe_error(error)
         finally:
             self._set_disabled(False)
 

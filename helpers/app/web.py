@@ -41,7 +41,7 @@ _IDLE_S = 600  # kernels of pages that were closed without a word
 
 
 def list_test_clips(predictor):
-    """Clips that a run's model was tested on, to listen to; None beside no run.
+    """Clips that a run's model was tested on, to listen to; None where it lies in no run.
 
     They are of people whom it has not heard, unless its protocol says otherwise.
     """
@@ -49,7 +49,8 @@ def list_test_clips(predictor):
     if not run.path("utterances.csv").exists():
         return None
     clips = run.read_table("utterances.csv", made_by="01_explore")
-    return clips[clips[predictor.card["protocol"]] == "test"]
+    protocol = predictor.card.get("protocol")
+    return clips[clips[protocol] == "test"] if protocol in clips else None
 
 
 def write_page(path: Path, model: Path, *, upload_mb: int = 10) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from helpers.corpora.labels import share_matrix
 from helpers.corpora.table import name_few
 from helpers.errors import UserError
 from helpers.features.extract import FRAME_FAMILIES, FeatureSettings
@@ -82,7 +83,7 @@ class NetworkRecipe:
         """
         settings = asdict(self.settings)
         del settings["seed"]
-        functions = [self.build, fit_model]
+        functions = [self.build, fit_model, share_matrix]
         if self.augment:
             functions.append(self.augment)
         return {
@@ -210,7 +211,7 @@ class PretrainedRecipe(SvmRecipe):
                 "would be worth nothing. Train from scratch, or test other people"
             )
         begin = hashlib.sha256(SHIPPED.read_bytes()).hexdigest()[:16]
-        code = hash_code(begin_from_shipped)
+        code = hash_code(begin_from_shipped, embed)
         return {"settings": {}, "augment": False, "code": code, "begin": begin}
 
     def fit_predict(self, x, clips, split, *, classes, seed) -> pd.DataFrame:
