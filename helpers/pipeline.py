@@ -10,6 +10,7 @@ import shutil
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from helpers.corpora import CORPORA, Reading, load_corpora, parse_names
@@ -32,6 +33,7 @@ from helpers.splits import check_enough
 
 NOTEBOOK_FOLDER = PROJECT_ROOT / "notebooks"
 _CELL_TIMEOUT_S = 3600
+_NOT_STARTED = "Kernel died before replying"
 
 
 def run_notebooks(
@@ -198,18 +200,25 @@ def _execute(step: str, run: Run, parameters: dict[str, object]) -> str | None:
     )
     # The Agg backend would drop every inline figure without a word.
     os.environ.pop("MPLBACKEND", None)
+    execute = partial(
+        papermill.execute_notebook,
+        NOTEBOOK_FOLDER / f"{step}.ipynb",
+        run.path(f"{step}.ipynb"),
+        parameters=parameters,
+        kernel_name="python3",
+        progress_bar=False,
+        execution_timeout=_CELL_TIMEOUT_S,
+        cwd=str(NOTEBOOK_FOLDER),
+        # What it says of connections and of its end would land between the progress lines.
+        extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
+    )
     try:
-        papermill.execute_notebook(
-            NOTEBOOK_FOLDER / f"{step}.ipynb",
-            run.path(f"{step}.ipynb"),
-            parameters=parameters,
-            kernel_name="python3",
-            progress_bar=False,
-            execution_timeout=_CELL_TIMEOUT_S,
-            cwd=str(NOTEBOOK_FOLDER),
-            # What it says of connections and of its end would land between the progress lines.
-            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
-        )
+        try:
+            execute()
+        except RuntimeError as error:
+            if _NOT_STARTED not in str(error):
+                raise
+            execute()  # another program had taken its port; no cell has run yet
     except papermill.PapermillExecutionError as error:
         return f"{step}, cell {error.exec_count}: {error.ename}: {error.evalue}"
     except Exception as error:  # a dead kernel, a timeout: whatever it is, the run stops with it

@@ -16,6 +16,7 @@ import av
 import nbformat
 import numpy as np
 import pandas as pd
+import papermill
 import pytest
 from filelock import FileLock, Timeout
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
@@ -332,6 +333,22 @@ def test_a_kernel_that_dies_stops_the_run(capsys, notebooks):
     assert ser("run", "--run", "x", "--only", "02", "-p", "FAIL=die") == 1
     assert "DeadKernelError" in capsys.readouterr().out
     assert json.loads(Path("out/x/run.json").read_text())["status"] == "failed"
+
+
+@pytest.mark.parametrize(("n_failures", "code"), [(1, 0), (2, 1)])
+def test_a_kernel_whose_port_was_taken_is_started_again_once(
+    notebooks, monkeypatch, n_failures, code
+):
+    failures = [RuntimeError("Kernel died before replying to kernel_info")] * n_failures
+    real = papermill.execute_notebook
+
+    def execute(*arguments, **named):
+        if failures:
+            raise failures.pop()
+        return real(*arguments, **named)
+
+    monkeypatch.setattr(papermill, "execute_notebook", execute)
+    assert ser("run", "--corpora", "mine", "--only", "01") == code
 
 
 def test_a_failing_notebook_stops_those_behind_it(capsys, notebooks, monkeypatch):
