@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pretrain
+from hardening import harden_frames
 
 from helpers.columns import PROTOCOLS
 from helpers.corpora import class_order, load_corpora
@@ -25,7 +26,6 @@ from helpers.evaluation.groups import summarise
 from helpers.evaluation.scores import confusion_counts, uar
 from helpers.features.extract import FeatureSettings, compute_features, extract_features
 from helpers.models.builders import build_cnn
-from helpers.models.hardening import harden_frames
 from helpers.models.training import TrainingSettings, fit_model, prepare_keras
 from helpers.runs import outputs_home
 from helpers.sound.audio import load_audio

@@ -20,8 +20,6 @@ CV_FACTS = [*FACTS[:-1], "text", "emotion"]
 PREDICTIONS = "file start_s end_s emotion confidence sure error".split()
 #: What a model said of a clip, which model it was, or which part of ``ser cv``.
 ANSWERS = "predicted confidence sure protocol model fold seed".split()
-#: Clips that a person flagged while listening.
-FLAGS = "path corpus speaker emotion note".split()
 #: What a model has to pass, and whether it does.
 CHECKS = "test measure found limit passed n".split()
 #: Columns that hold text, even where all of it looks like numbers.
@@ -36,5 +34,4 @@ RESERVED = {
     *CV_FACTS,
     *PREDICTIONS,
     *ANSWERS,
-    *FLAGS,
 }

@@ -265,9 +265,9 @@ def list_corpora(arguments: argparse.Namespace) -> int:
 def validate_corpora(arguments: argparse.Namespace) -> int:
     """Decode every clip and list what is odd or wrong.
 
-    Exit code 1 with any fault: missing, unreadable, damaged, silent, conflict (one sound under two
-    emotions). Exit code 0 with notes only: unparsed, copy, repeated,
-    duplicate, short (under 0.3 s), quiet (95 % of its frames below -50 dBFS), clipped.
+    Exit code 1 with any fault: missing, unreadable, damaged, conflict (one file under two
+    emotions). Exit code 0 with notes only: unparsed, copy, repeated, duplicate, short (under
+    0.3 s), quiet (its peak is below -40 dBFS).
     """
     import pandas as pd
 

@@ -152,37 +152,12 @@ def test_any_other_error_is_a_finding_too(home, monkeypatch):
     assert set(found.values()) == {"MemoryError('too much')"} and len(found) == 8
 
 
-def hum(level: float) -> np.ndarray:
-    return level * np.sin(np.arange(16_000))
-
-
-def quiet_but_for(share: float, *, level_dbfs: float) -> np.ndarray:
-    """A sine of which all but a share of the time is 40 dB softer."""
-    y = np.sqrt(2) * 10 ** (level_dbfs / 20) * np.sin(2 * np.pi * 440 * np.arange(48_000) / 16_000)
-    y[round(share * len(y)) :] *= 0.01
-    return y
-
-
-def full_scale(n: int, *, run: int) -> np.ndarray:
-    """10 000 samples, of which ``n`` are at full scale, ``run`` in a row."""
-    y = tone(300, duration_s=10_000 / 16_000)
-    y[np.arange(n) // run * 20 + np.arange(n) % run] = -1
-    return y
-
-
 @pytest.mark.parametrize(
     ("y", "said"),
     [
-        (np.zeros(16_000), "silent: digital silence"),
-        (np.full(16_000, 0.1), "silent: "),
-        (0.3 + hum(0.9e-4), "silent: never beyond -8"),
-        (hum(0.9e-4), "silent: never beyond -8"),
-        (hum(1.5e-4), "quiet: -79"),
-        (quiet_but_for(0.06, level_dbfs=-50.5), "quiet: -50.5 dBFS where it is loudest"),
-        (quiet_but_for(0.06, level_dbfs=-49.5), ""),
-        (full_scale(12, run=3), "clipped: 0.12% of the samples at full scale"),
-        (full_scale(9, run=3), ""),
-        (full_scale(60, run=2), ""),
+        (np.zeros(16_000), "unreadable: found digital silence"),
+        (tone(300) * 1e-3, "quiet: its peak is -6"),
+        (np.append(tone(300), np.zeros(16_000)), ""),  # a pause is no fault
         (tone(duration_s=0.29), "short: 0.290 s"),
         (tone(duration_s=0.05), "unreadable: found 50 ms of sound"),
         (tone(duration_s=0.31), ""),
@@ -195,26 +170,22 @@ def test_what_is_said_of_one_clip(home, y, said):
     assert found.get("sad/anna/x.wav", "").startswith(said)
 
 
-def test_duplicates_are_the_same_sound_and_not_the_same_bytes(home):
+def test_duplicates_are_the_same_file(home):
     anna = home / "mine" / "sad" / "anna"
-    y, sr = soundfile.read(anna / "a.wav")
-    write(anna / "same.flac", y)
-    write(anna / "stereo.wav", np.stack([y, y], axis=1))
+    shutil.copy(anna / "a.wav", anna / "same.wav")
+    y, _ = soundfile.read(anna / "a.wav")
     write(anna / "louder.wav", y * 1.1)
-    write(anna / "longer.wav", np.append(y, 0.1))
     found = findings(home / "mine")
-    assert list(found) == ["sad/anna/a.wav", "sad/anna/same.flac", "sad/anna/stereo.wav"]
-    assert found["sad/anna/a.wav"] == (
-        f"duplicate: same sound as {anna / 'same.flac'}, {anna / 'stereo.wav'}"
-    )
+    assert list(found) == ["sad/anna/a.wav", "sad/anna/same.wav"]
+    assert found["sad/anna/a.wav"] == f"duplicate: same file as {anna / 'same.wav'}"
 
 
-def test_one_sound_under_two_emotions_is_worse(home):
+def test_one_file_under_two_emotions_is_worse(home):
     shutil.copy(home / "mine/sad/anna/a.wav", home / "mine/angry/ben/x.wav")
     found = findings(home / "mine")
     assert list(found) == ["angry/ben/x.wav", "sad/anna/a.wav"]
     assert found["sad/anna/a.wav"] == (
-        "conflict: sad, but the same sound is another emotion: "
+        "conflict: sad, but the same file is another emotion: "
         f"{home / 'mine/angry/ben/x.wav'} (angry)"
     )
 

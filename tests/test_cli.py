@@ -135,7 +135,7 @@ def test_from_a_terminal(home):
     [
         ("", ["run", "predict", "cv", "compare", "features", "corpora"]),
         ("corpora", ["list", "validate", "get"]),
-        ("corpora validate", ["--csv", "Exit code 1", "95 % of", *FAULTS, *NOTES]),
+        ("corpora validate", ["--csv", "Exit code 1", "-40 dBFS", *FAULTS, *NOTES]),
         ("compare", ["95 % interval", "Exit code 1"]),
     ],
 )

@@ -46,24 +46,22 @@ def test_models_compared_by_hand():
     assert found["uar"] == pytest.approx([0.5, 0.75])
     assert found["difference"] == pytest.approx(0.25)
     assert (found["n"], found["n_speakers"], found["interval_unit"]) == (24, 3, "speaker")
-    # Of the 8 ways to exchange, only the sign of the third speaker's gap changes anything: all
-    # are as large.
-    assert found["p_value"] == 1.0 and found["verdict"] == "undecided"
+    assert found["verdict"] == "undecided"
 
 
 def test_a_better_model_of_the_same_speakers_is_found_and_a_twin_is_not():
     good = make_predictions(24, hit=0.8, seed=1)
     poor = make_predictions(24, hit=0.6, seed=2)
     found = compare_predictions(poor, good, CLASSES)
-    assert found["verdict"] == "better" and found["p_value"] < 0.01
+    assert found["verdict"] == "better"
     assert compare_predictions(good, poor, CLASSES)["verdict"] == "worse"
     assert compare_predictions(good, poor, CLASSES)["difference"] == -found["difference"]
     twin = make_predictions(24, hit=0.8, seed=3)
     found = compare_predictions(good, twin, CLASSES)
     low, high = found["interval"]
-    assert found["verdict"] == "undecided" and low < 0 < high and found["p_value"] > 0.05
+    assert found["verdict"] == "undecided" and low < 0 < high
     same = compare_predictions(good, good, CLASSES)
-    assert (same["difference"], same["interval"], same["p_value"]) == (0, [0, 0], 1)
+    assert (same["difference"], same["interval"]) == (0, [0, 0])
 
 
 def test_only_the_same_clips_can_be_compared():

@@ -14,7 +14,6 @@ from helpers.evaluation.explanation import (
     Explanation,
     explain_clip,
     integrate_gradients,
-    listening_profile,
 )
 from helpers.features.extract import compute_features
 from helpers.models.builders import build_cnn, build_lstm, with_front_end
@@ -80,23 +79,23 @@ def test_credits_of_two_classes_by_hand():
     start = initializers.Constant([[0.0, 3.0], [0.0, -1.0]])
     x = layers.GlobalAveragePooling1D()(layers.Rescaling(1 / 40)(inputs))
     body = Model(inputs, layers.Dense(2, "softmax", kernel_initializer=start)(x))
-    frames = np.array([[[40.0, 20.0], [80.0, 0.0], [0.0, 60.0]]])
-    parts = frames[0] / 40 / 3 * [3.0, -1.0] / 2.0
+    frames = np.array([[40.0, 20.0], [80.0, 0.0], [0.0, 60.0]])
+    parts = frames / 40 / 3 * [3.0, -1.0] / 2.0
     z = parts.sum()
     gain = -np.log1p(np.exp(-z)) + np.log(2)
-    credit = integrate_gradients(body, frames, np.array([1]), temperature=2.0, steps=200)
-    np.testing.assert_allclose(credit[0], parts / z * gain, rtol=1e-4, atol=1e-7)
+    credit = integrate_gradients(body, frames, 1, temperature=2.0)
+    np.testing.assert_allclose(credit, parts / z * gain, rtol=1e-4, atol=1e-7)
 
 
-def trace(predictor: Predictor, y: np.ndarray, emotion: str, **options):
+def trace(predictor: Predictor, y: np.ndarray, emotion: str):
     """Credits of one clip, and the gain that they should add up to."""
     front, body = predictor.model.layers[-2:]
     frames = front(fit_clip(y, SETTINGS.n_samples)[None]).numpy()
-    target = np.array([CLASSES.index(emotion)])
-    credit = integrate_gradients(body, frames, target, temperature=TEMPERATURE, **options)
+    target = CLASSES.index(emotion)
+    credit = integrate_gradients(body, frames[0], target, temperature=TEMPERATURE)
     shown = body(np.concatenate([frames, np.zeros_like(frames)])).numpy()
-    logs = np.log(apply_temperature(shown, TEMPERATURE))[:, target[0]]
-    return credit[0], float(logs[0] - logs[1])
+    logs = np.log(apply_temperature(shown, TEMPERATURE))[:, target]
+    return credit, float(logs[0] - logs[1])
 
 
 @pytest.mark.parametrize("kind", ["one-eared", "cnn", "lstm"])
@@ -150,30 +149,6 @@ def test_models_on_functionals_have_no_picture(tmp_path):
     predictor = Predictor(save_model(model, tmp_path / "m.keras", card))
     with pytest.raises(UserError, match="no picture to explain: found .*, expected log_mel and"):
         explain_clip(predictor, sounds()[0])
-
-
-# ---------------------------------------------------------------------------- many clips
-
-
-def test_bands_are_where_the_front_end_has_them(predictors):
-    profile = listening_profile(predictors["cnn"], sounds()[:1], ["sad"])
-    golden = librosa.mel_frequencies(SETTINGS.n_mels + 2, fmin=0, fmax=8000, htk=True)[1:-1]
-    np.testing.assert_allclose(profile.index, golden)
-    # A tone is loudest in the band whose centre is nearest.
-    frames = explain_clip(predictors["cnn"], tone(golden[9], duration_s=1.0)).frames
-    assert frames.mean(axis=0).argmax() == 9
-
-
-def test_profile_is_the_mean_over_clips(predictors):
-    predictor = predictors["cnn"]
-    profile = listening_profile(predictor, sounds(), ["sad", "neutral", "sad", "sad"])
-    assert profile.columns.tolist() == ["sad", "neutral"]  # in the model's order
-    assert profile.index.name == "band_hz" and len(profile) == SETTINGS.n_mels
-    shares = []
-    for place in (0, 2, 3):
-        credit, _ = trace(predictor, sounds()[place], "sad", steps=16)
-        shares.append(np.abs(credit).sum(axis=0) / np.abs(credit).sum())
-    np.testing.assert_allclose(profile["sad"], np.mean(shares, axis=0), atol=1e-5)
 
 
 # ---------------------------------------------------------------------------- figures

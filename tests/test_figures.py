@@ -57,17 +57,3 @@ def test_groups_are_named_with_their_size_the_best_first():
     labels = [label.get_text() for label in ax.get_yticklabels()]
     assert len(labels) == 4 and all("(n 30)" in label for label in labels)
     assert ax.lines[0].get_xdata().tolist() == sorted(groups["uar"], reverse=True)
-
-
-def test_matrix_reads_down_from_training_and_across_to_test():
-    uar = {("a", "a"): 0.7, ("a", "b"): 0.4, ("b", "a"): 0.3, ("b", "b"): 0.8,
-           ("all others", "b"): 0.5}  # fmt: skip
-    scores = [
-        {"train": train, "test": test, "uar": value, "uar_interval": [0.1, 0.9], "n": 40}
-        for (train, test), value in uar.items()
-    ]
-    ax = figures.plot_cross(scores, ax=axes())
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b", "all others"]
-    values = ax.collections[0].get_array().reshape(3, 2).filled(np.nan)
-    np.testing.assert_allclose(values, [[0.7, 0.4], [0.3, 0.8], [np.nan, 0.5]])
-    assert "0.40\n[0.10, 0.90]\nn 40" in [text.get_text() for text in ax.texts]

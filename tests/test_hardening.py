@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
+from conftest import ROOT
 
-from helpers.models import hardening
-from helpers.models.hardening import harden_frames
+sys.path.insert(0, str(ROOT / "benchmarks"))
+import hardening
+from hardening import harden_frames
 
 
 @pytest.fixture

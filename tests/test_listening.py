@@ -14,8 +14,7 @@ import soundfile
 from matplotlib.image import imread
 from tiny import tone, write_tone
 
-from helpers.app.listening import ClipBrowser, read_flags
-from helpers.errors import UserError
+from helpers.app.listening import ClipBrowser
 from helpers.sound.audio import SAMPLE_RATE
 
 
@@ -39,8 +38,8 @@ def clips(tmp_path: Path) -> pd.DataFrame:
 
 
 @pytest.fixture
-def browser(clips: pd.DataFrame, tmp_path: Path):
-    return ClipBrowser(clips, flags=tmp_path / "run" / "flags.csv")
+def browser(clips: pd.DataFrame):
+    return ClipBrowser(clips)
 
 
 def test_first_clip_is_shown_with_player_and_picture(browser, clips):
@@ -82,57 +81,15 @@ def test_filters_add_up_and_steps_go_around(browser, clips):
     assert browser.count.value == "of 6"
 
 
-def test_nothing_passes_is_said_and_nothing_can_be_flagged(browser):
+def test_nothing_passes_is_said_and_there_is_no_step(browser):
     browser.filters["emotion"].value = "Wut"
     browser.filters["speaker"].value = "me-2"
     assert browser.clip is None and "No clip is like that" in browser.look.value
-    assert browser.flag.disabled and browser.on.disabled
+    assert browser.back.disabled and browser.on.disabled
     browser.filters["speaker"].value = None
-    assert not browser.flag.disabled and "<audio" in browser.look.value
+    assert not browser.on.disabled and "<audio" in browser.look.value
 
 
 def test_file_that_is_gone_is_explained(browser):
     browser.place.value = 6
     assert "⚠" in browser.look.value and "5.wav" in browser.look.value
-
-
-def test_flags_are_kept_and_taken_back(browser, clips, tmp_path):
-    csv = tmp_path / "run" / "flags.csv"
-    browser.place.value = 2
-    browser.note.value = 'clicks, "pops"'
-    browser.flag.click()
-    browser.on.click()
-    assert browser.note.value == "" and browser.flag.description == "Flag this clip"
-    browser.flag.click()
-    assert read_flags(csv)["path"].tolist() == clips.loc[[1, 2], "path"].tolist()
-    assert read_flags(csv).loc[0].tolist()[1:] == ["me", "me-1", "angry", 'clicks, "pops"']
-
-    again = ClipBrowser(clips, flags=csv)  # another kernel, another day
-    again.place.value = 2
-    assert again.note.value == 'clicks, "pops"' and again.flag.description == "Remove the flag"
-    again.flag.click()
-    assert read_flags(csv)["path"].tolist() == [clips.loc[2, "path"]]
-
-
-def test_two_kernels_do_not_lose_each_others_flags(clips, tmp_path):
-    csv = tmp_path / "flags.csv"
-    one, two = ClipBrowser(clips, flags=csv), ClipBrowser(clips, flags=csv)
-    two.place.value = 3
-    one.flag.click()
-    two.flag.click()
-    assert read_flags(csv)["path"].tolist() == clips.loc[[0, 2], "path"].tolist()
-
-
-def test_foreign_csv_is_left_alone(clips, tmp_path):
-    csv = tmp_path / "flags.csv"
-    csv.write_text("name,size\na,1\n")
-    with pytest.raises(UserError, match=r"found the columns name, size, expected path, corpus"):
-        ClipBrowser(clips, flags=csv)
-    assert csv.read_text() == "name,size\na,1\n"
-
-
-def test_flag_that_cannot_be_written_is_said(browser, tmp_path):
-    (tmp_path / "run").write_text("a file where the folder should be")
-    browser.flag.click()
-    assert browser.message.value.startswith("⚠ not written")
-    assert browser.flag.description == "Flag this clip"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import ROOT
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -13,12 +16,14 @@ from sklearn.svm import SVC
 from helpers.experiments.baselines import predict_baselines
 from helpers.experiments.transfer import (
     LEAKAGE_PROTOCOLS,
-    cross_corpora,
     demonstrate_leak,
     load_others,
 )
 from helpers.models.recipes import RECIPES
 from helpers.splits import make_split
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+from matrix import cross_corpora
 
 CLASSES = ["neutral", "happy", "sad"]
 

@@ -1,4 +1,4 @@
-"""Listen through a corpus: filter, play, see, and flag what is wrong with a clip.
+"""Listen through a corpus: filter, play and see.
 
 Building the browser needs no browser: where widgets cannot be drawn, as in a page made from an
 executed notebook, the clip that is shown stands there as a picture with its player.
@@ -7,19 +7,16 @@ executed notebook, the clip that is shown stands there as a picture with its pla
 from __future__ import annotations
 
 import html
-from pathlib import Path
 
 import ipywidgets as widgets
 import pandas as pd
 from IPython.display import Image
 
-from helpers.columns import FLAGS
 from helpers.corpora import class_order
 from helpers.errors import UserError
 from helpers.features.extract import Analysis, FeatureSettings
 from helpers.report import plots
 from helpers.report.pages import embed_picture
-from helpers.runs import atomic_write
 from helpers.sound.audio import load_audio
 
 _FILTERS = ("corpus", "emotion", "speaker", "intensity", "channel")
@@ -45,28 +42,6 @@ def draw_clip(y, *, title: str = "") -> Image:
     return plots.draw_image(figure, width=840)
 
 
-def read_flags(path: Path) -> pd.DataFrame:
-    """Flagged clips of a CSV, none if it is not there.
-
-    Raises
-    ------
-    UserError
-        The file is no such CSV; it is left as it is.
-    """
-    if not path.exists():
-        return pd.DataFrame(columns=FLAGS, dtype=str)
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except ValueError as error:
-        raise UserError(f"{path}: no table of flags ({error}); rename or remove it") from error
-    if list(table.columns) != list(FLAGS):
-        raise UserError(
-            f"{path}: found the columns {', '.join(table.columns)}, expected "
-            f"{', '.join(FLAGS)}; rename or remove it"
-        )
-    return table
-
-
 class ClipBrowser(widgets.VBox):
     """The listening widget, to be displayed.
 
@@ -74,18 +49,10 @@ class ClipBrowser(widgets.VBox):
     ----------
     clips : pd.DataFrame
         Utterance table, at least one row.
-    flags : Path
-        CSV of the clips that were flagged, ``path corpus speaker emotion note``. Read if it is
-        there, written at every change; deleting it removes all flags.
-
-    Raises
-    ------
-    UserError
-        ``flags`` is a CSV with other columns.
     """
 
-    def __init__(self, clips: pd.DataFrame, *, flags: Path) -> None:
-        self.clips, self.flags_path, self.flags = clips, flags, read_flags(flags)
+    def __init__(self, clips: pd.DataFrame) -> None:
+        self.clips = clips
         # A column that is the same all over filters nothing.
         useful = [c for c in _FILTERS if c in clips and clips[c].nunique() > 1]
         self.filters = {column: self._menu(column) for column in useful}
@@ -95,11 +62,6 @@ class ClipBrowser(widgets.VBox):
         self.back = widgets.Button(icon="step-backward", tooltip="previous clip", layout=_NARROW)
         self.on = widgets.Button(icon="step-forward", tooltip="next clip", layout=_NARROW)
         self.count = widgets.HTML()
-        self.note = widgets.Text(
-            placeholder="what is wrong with it?", layout=widgets.Layout(width="20em")
-        )
-        self.flag = widgets.Button(icon="flag", layout=widgets.Layout(width="12em"))
-        self.message = widgets.HTML()
         self.look = widgets.HTML()
         self.chosen = clips
         for menu in self.filters.values():
@@ -107,15 +69,9 @@ class ClipBrowser(widgets.VBox):
         self.place.observe(lambda _: self._show(), names="value")
         self.back.on_click(lambda _: self._step(-1))
         self.on.on_click(lambda _: self._step(1))
-        self.flag.on_click(self._toggle_flag)
-        super().__init__(
-            [
-                widgets.HBox(list(self.filters.values()), layout=_WRAP),
-                widgets.HBox([self.back, self.place, self.on, self.count], layout=_WRAP),
-                self.look,
-                widgets.HBox([self.note, self.flag, self.message], layout=_WRAP),
-            ]
-        )
+        menus = widgets.HBox(list(self.filters.values()), layout=_WRAP)
+        steps = widgets.HBox([self.back, self.place, self.on, self.count], layout=_WRAP)
+        super().__init__([menus, steps, self.look])
         self._filter()
 
     def _menu(self, column: str) -> widgets.Dropdown:
@@ -149,11 +105,8 @@ class ClipBrowser(widgets.VBox):
         self.place.value = (self.place.value - 1 + way) % max(1, len(self.chosen)) + 1
 
     def _show(self) -> None:
-        self.message.value = ""
-        for control in (self.back, self.on, self.flag, self.note):
-            control.disabled = self.chosen.empty
+        self.back.disabled = self.on.disabled = self.chosen.empty
         self.look.value = self._describe()
-        self._set_flag_button()
 
     def _describe(self) -> str:
         """HTML to see and hear the clip: words, player, picture; or what is wrong."""
@@ -169,35 +122,6 @@ class ClipBrowser(widgets.VBox):
             return f"{name}<p>⚠ {html.escape(str(error))}</p>"
         picture = embed_picture(draw_clip(y), alt="The clip in pictures")
         return f"{name}{plots.player(y)._repr_html_()}{picture}"
-
-    def _find_flag(self) -> pd.DataFrame:
-        """The flag of the clip that is shown: one row or none."""
-        path = "" if self.clip is None else self.clip["path"]
-        return self.flags[self.flags["path"] == path]
-
-    def _set_flag_button(self) -> None:
-        flag = self._find_flag()
-        self.flag.description = "Flag this clip" if flag.empty else "Remove the flag"
-        self.flag.button_style = "" if flag.empty else "warning"
-        self.note.value = "" if flag.empty else flag["note"].iloc[0]
-
-    def _toggle_flag(self, _button: widgets.Button) -> None:
-        clip, flag = self.clip, self._find_flag()
-        try:
-            # Somebody else, or another kernel, may have flagged since.
-            flags = read_flags(self.flags_path)
-            flags = flags[flags["path"] != clip["path"]]
-            if flag.empty:
-                new = clip.reindex(FLAGS).to_frame().T.assign(note=self.note.value)
-                flags = pd.concat([flags, new], ignore_index=True)
-            with atomic_write(self.flags_path) as temporary:
-                flags.to_csv(temporary, index=False, lineterminator="\n")
-        except (OSError, UserError) as error:  # in a callback nobody would see it
-            self.message.value = f"⚠ not written: {html.escape(str(error))}"
-            return
-        self.flags = flags
-        self._set_flag_button()
-        self.message.value = f"{len(flags)} flagged in {html.escape(self.flags_path.name)}"
 
     def _repr_mimebundle_(self, **kwargs):
         """The widget, and beside it a page without a kernel can show: the first clip."""

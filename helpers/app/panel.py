@@ -28,7 +28,7 @@ from helpers.evaluation.explanation import explain_clip
 from helpers.features.voice import REASONS
 from helpers.report import plots
 from helpers.report.figures import plot_explanation
-from helpers.report.pages import embed_picture, render
+from helpers.report.pages import embed_picture, message_html, render
 from helpers.report.timeline import embed_timeline
 from helpers.runs import atomic_write
 from helpers.sound.audio import SAMPLE_RATE, load_audio
@@ -128,15 +128,6 @@ def label_samples(samples: pd.DataFrame) -> list[tuple[str, int]]:
     again = labels.groupby(labels).cumcount() + 1
     names = [f"{label} ({n})" if n > 1 else label for label, n in zip(labels, again, strict=True)]
     return list(zip(names, clips.index, strict=True))
-
-
-def message_html(headline: str, *lines: str, color: str, details: str = "") -> str:
-    """A box with a coloured edge, readable on light and dark pages; any text is safe in it.
-
-    >>> "<img" in message_html("heard", "<img src=x>.wav", color="#767676")
-    False
-    """
-    return render("message.html", headline=headline, lines=lines, color=color, details=details)
 
 
 def _describe_error(error: Exception) -> str:

@@ -8,10 +8,7 @@ import numpy as np
 import pandas as pd
 
 from helpers.corpora import load_corpora
-from helpers.corpora.folds import count_folds, name_families
 from helpers.errors import UserError
-from helpers.evaluation.scores import score_predictions
-from helpers.models.recipes import make_linear_model
 from helpers.splits import make_split
 
 #: From the leakiest to the strictest.
@@ -80,17 +77,7 @@ def demonstrate_leak(
 def load_others(clips: pd.DataFrame, *, n: int) -> pd.DataFrame:
     """Clips of the other corpora that are there, of people who are not in ``clips``.
 
-    Parameters
-    ----------
-    clips : pd.DataFrame
-        Utterance table of the run.
-    n : int
-        Clips of each corpus at most, in equal numbers of each emotion.
-
-    Returns
-    -------
-    pd.DataFrame
-        Utterance table, empty where nothing else is there.
+    At most ``n`` of each corpus, in equal numbers of each emotion; empty where nothing else is.
     """
     try:
         others = load_corpora("all")
@@ -101,75 +88,3 @@ def load_others(clips: pd.DataFrame, *, n: int) -> pd.DataFrame:
     shares = others.groupby("corpus")["emotion"].transform("nunique")
     rank = others.groupby(["corpus", "emotion"]).cumcount()
     return others[rank < (n / shares).clip(lower=1)].sort_values("path", ignore_index=True)
-
-
-def cross_corpora(clips: pd.DataFrame, features: pd.DataFrame, *, seed: int = 0) -> list[dict]:
-    """Train on each corpus and on all but one, test on each, on the emotions that all share.
-
-    The model is a logistic regression. (An SVM with an RBF kernel gives one answer to everything
-    that lies far from what it learned, and recordings from another room do.) Where training and
-    test are the same corpus, its speakers are tested fold by fold by models that have not heard
-    them. Corpora that share speakers count as one.
-
-    Parameters
-    ----------
-    clips : pd.DataFrame
-        Utterance table of several corpora.
-    features : pd.DataFrame
-        Functionals, indexed as ``clips``.
-    seed : int
-
-    Returns
-    -------
-    list of dict
-        One score (:func:`helpers.evaluation.scores.score_predictions`) per pair, with ``train``,
-        ``test`` and ``model``; ``train`` is ``all others`` when one corpus is left out. Empty with
-        one corpus, or where they share fewer than two emotions.
-    """
-    family = name_families(clips)
-    classes = sorted(set.intersection(*clips.groupby(family)["emotion"].agg(set)))
-    if family.nunique() < 2 or len(classes) < 2:
-        return []
-    kept = clips["emotion"].isin(classes)
-    clips, features, family = clips[kept], features[kept], family[kept]
-    names = sorted(family.unique())
-    scores = []
-
-    def score(train: str, test: str, answers: pd.DataFrame) -> None:
-        if len(answers):  # none of a lone speaker: nothing within this corpus is unheard
-            protocol = "speaker-independent" if train == test else "cross-corpus"
-            found = score_predictions(
-                answers, classes, protocol=protocol, n_resamples=1000, seed=seed
-            )
-            scores.append({"train": train, "test": test, "model": "linear", **found})
-
-    for name in names:
-        own = family == name
-        score(name, name, _cross_validate(clips[own], features[own], seed))
-        elsewhere = _answer(clips, features, own, ~own, seed)
-        for other, part in elsewhere.groupby(family):
-            score(name, other, part)
-        if len(names) > 2:
-            score("all others", name, _answer(clips, features, ~own, own, seed))
-    return scores
-
-
-def _cross_validate(clips: pd.DataFrame, features: pd.DataFrame, seed: int) -> pd.DataFrame:
-    parts = [clips[:0]]
-    for fold in range(1, count_folds(clips) + 1):
-        try:
-            split = make_split(clips, fold=fold, seed=seed)
-        except UserError:
-            continue
-        heard = split.isin(["train", "validation"])
-        parts.append(_answer(clips, features, heard, split == "test", seed))
-    return pd.concat(parts)
-
-
-def _answer(
-    clips: pd.DataFrame, features: pd.DataFrame, heard: pd.Series, asked: pd.Series, seed: int
-) -> pd.DataFrame:
-    """The clips that are asked, with what a model says that learned from those that are heard."""
-    x = features.to_numpy(dtype="float64")
-    model = make_linear_model(seed).fit(x[heard], clips["emotion"][heard])
-    return clips[asked].assign(predicted=model.predict(x[asked]))

@@ -6,14 +6,12 @@ figure take no ``ax`` and return the figure.
 
 from __future__ import annotations
 
-from functools import partial
-
 import numpy as np
 import pandas as pd
 
 from helpers.evaluation.explanation import Explanation
 from helpers.evaluation.robustness import AS_RECORDED
-from helpers.report.plots import draw_heatmap, emotion_colors, new_axes, plot_intervals
+from helpers.report.plots import new_axes, plot_intervals
 from helpers.sound.audio import SAMPLE_RATE
 
 _BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#767676"  # Okabe & Ito 2008
@@ -70,29 +68,6 @@ def plot_groups(groups: pd.DataFrame, *, ax=None, title: str = ""):
     size = rows["n"].astype(str)
     rows = rows.set_index(rows["grouping"] + ": " + rows["group"] + "  (n " + size + ")")
     return plot_intervals(rows["uar"].rename("UAR"), rows["low"], rows["high"], ax=ax, title=title)
-
-
-def plot_cross(scores: list[dict], *, ax=None, title: str = ""):
-    """Training corpus down, test corpus across; the diagonal is on other speakers of the same.
-
-    The scores are those of :func:`helpers.experiments.transfer.cross_corpora`.
-    """
-    table = pd.DataFrame(scores)
-    low, high = zip(*table["uar_interval"], strict=True)
-    cells = zip(table["uar"], low, high, table["n"], strict=True)
-    table["note"] = [f"{uar:.2f}\n[{a:.2f}, {b:.2f}]\nn {n}" for uar, a, b, n in cells]
-    # In the order in which they come: the diagonal stays one.
-    rows, columns = table["train"].drop_duplicates(), table["test"].drop_duplicates()
-    rows = [*columns[columns.isin(rows)], *rows[~rows.isin(columns)]]
-    wide = table.pivot(index="train", columns="test").loc[rows]
-    uar, notes = wide["uar"][columns], wide["note"][columns].fillna("")
-    ax = new_axes(ax, figsize=(2.6 + 1.5 * len(columns), 1.3 + 0.8 * len(rows)))
-    draw_heatmap(
-        uar, annot=notes, fmt="", vmax=1, ax=ax, linewidths=1, annot_kws={"fontsize": 8},
-        cbar_kws={"label": "UAR"},
-    )  # fmt: skip
-    ax.set(xlabel="tested on", ylabel="trained on", title=title)
-    return ax
 
 
 _FOR, _AGAINST = _ORANGE, _BLUE
@@ -178,22 +153,3 @@ def plot_explanation(explanation: Explanation, *, title: str = ""):
     bar.ax.set_yticklabels(["against", "0", "for"])
     bar.set_label(f"what speaks for {explanation.emotion}, what against")
     return figure
-
-
-def plot_profile(profile: pd.DataFrame, *, ax=None, title: str = ""):
-    """Share of the attribution over frequency, one line per emotion in its colour.
-
-    The profile is that of :func:`helpers.evaluation.explanation.listening_profile`.
-    """
-    import librosa
-
-    ax = new_axes(ax, figsize=(9, 3.2))
-    (100 * profile).plot(color=emotion_colors(list(profile)), ax=ax)
-    ax.axhline(100 / len(profile), color=_GREY, linestyle=":", label="all alike")
-    to_mel, to_hz = partial(librosa.hz_to_mel, htk=True), partial(librosa.mel_to_hz, htk=True)
-    ax.set_xscale("function", functions=(to_mel, to_hz))
-    ax.set_xticks(_TICKS_HZ, map(str, _TICKS_HZ))
-    ax.set(xlabel="mel frequency (Hz)", ylabel="share of each mel band (%)", title=title)
-    ax.set(xlim=(0, SAMPLE_RATE / 2), ylim=(0, None))
-    ax.legend(loc="upper left", bbox_to_anchor=(1, 1))
-    return ax

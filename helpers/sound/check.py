@@ -10,24 +10,22 @@ from helpers.corpora import CORPORA, Listing, Reading, parse_names
 from helpers.corpora.labels import AS_WRITTEN
 from helpers.corpora.overview import count_missing, find_clips
 from helpers.corpora.table import REASONS, name_few
-from helpers.parallel import map_clips
-from helpers.sound.inspection import check_sound
+from helpers.sound.inspection import measure_clips
 
+_SHORT_S, _QUIET_DBFS = 0.3, -40
 #: Checks whose findings are clips that are not there, or cannot be used as they are labelled.
 FAULTS = {
     "missing": "fewer clips of an emotion, or fewer speakers, than were published",
     "unreadable": "no reader takes it",
     "damaged": "only a part of it decodes, or its channels cancel each other",
-    "silent": "never beyond -80 dBFS",
-    "conflict": "the same sound as a clip of another emotion",
+    "conflict": "the same file as a clip of another emotion",
 }
 #: Checks whose findings are worth knowing; published corpora have some.
 NOTES = {
     **{why: REASONS[why] for why in ("unparsed", "copy", "repeated")},
-    "duplicate": "the same sound as another clip of the same emotion",
-    "short": "under 0.3 s",
-    "quiet": "95 % of its 25 ms frames are below -50 dBFS",
-    "clipped": "over 0.1 % of its samples are at full scale, three or more in a row",
+    "duplicate": "the same file as another clip of the same emotion",
+    "short": f"under {_SHORT_S} s",
+    "quiet": f"its peak is below {_QUIET_DBFS} dBFS",
 }
 
 _Rows = Iterator[tuple[str, str, str]]  # path, check, detail
@@ -35,9 +33,6 @@ _Rows = Iterator[tuple[str, str, str]]  # path, check, detail
 
 def validate_corpus(name: str, reading: Reading = AS_WRITTEN) -> tuple[pd.DataFrame, int]:
     """Decode every clip of a corpus, in parallel, and list what is odd or wrong.
-
-    Two sounds are the same when their samples are, rounded to 16 bits: format and equal channels
-    make no difference.
 
     Parameters
     ----------
@@ -62,11 +57,8 @@ def validate_corpus(name: str, reading: Reading = AS_WRITTEN) -> tuple[pd.DataFr
     (name,) = parse_names([name])
     folder, listing = find_clips(name, reading, make=True)
     clips = listing.clips
-    heard = list(map_clips(check_sound, clips["path"], label="Checking clips"))
-    rows = list(_missing(name, listing, str(folder)))
-    for path, (findings, _) in zip(clips["path"], heard, strict=True):
-        rows += [(path, *finding) for finding in findings]
-    rows += _same_sounds(clips.assign(sound=[sound for _, sound in heard]))
+    heard = pd.concat([clips[["path", "emotion"]], measure_clips(clips["path"])], axis=1)
+    rows = [*_missing(name, listing, str(folder)), *_odd(heard), *_same_files(heard)]
     unused = listing.left_out[listing.left_out["why"].isin(NOTES)]
     rows += [(path, why, NOTES[why]) for path, why in unused.itertuples(index=False)]
     rows.sort(key=lambda row: (*FAULTS, *NOTES).index(row[1]))
@@ -75,18 +67,30 @@ def validate_corpus(name: str, reading: Reading = AS_WRITTEN) -> tuple[pd.DataFr
     return found, len(clips)
 
 
-def _same_sounds(clips: pd.DataFrame) -> _Rows:
-    shared = clips[(clips["sound"] != "") & clips.duplicated("sound", keep=False)]
-    for _, group in shared.groupby("sound", sort=False):
+def _odd(heard: pd.DataFrame) -> _Rows:
+    for clip in heard.itertuples():
+        if clip.error:
+            yield clip.path, "unreadable", clip.error.removeprefix(f"{clip.path}: ")
+        if clip.note:
+            yield clip.path, "damaged", clip.note
+        if clip.duration_s < _SHORT_S:
+            yield clip.path, "short", f"{clip.duration_s:.3f} s"
+        if clip.peak_dbfs < _QUIET_DBFS:
+            yield clip.path, "quiet", f"its peak is {clip.peak_dbfs:.1f} dBFS"
+
+
+def _same_files(heard: pd.DataFrame) -> _Rows:
+    shared = heard[(heard["error"] == "") & heard.duplicated("sha256", keep=False)]
+    for _, group in shared.groupby("sha256", sort=False):
         for clip in group.itertuples():
             others = group[group["path"] != clip.path]
             contrary = others[others["emotion"] != clip.emotion]
             if len(contrary):
                 named = [f"{row.path} ({row.emotion})" for row in contrary.itertuples()]
-                detail = f"{clip.emotion}, but the same sound is another emotion: {name_few(named)}"
+                detail = f"{clip.emotion}, but the same file is another emotion: {name_few(named)}"
                 yield clip.path, "conflict", detail
             else:
-                yield clip.path, "duplicate", f"same sound as {name_few(others['path'])}"
+                yield clip.path, "duplicate", f"same file as {name_few(others['path'])}"
 
 
 def _missing(name: str, listing: Listing, folder: str) -> _Rows:

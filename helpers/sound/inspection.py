@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import os
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
-import soundfile
 
 from helpers.columns import MEASURED
 from helpers.errors import UserError
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _SHORTEST_WINDOW_S = 0.5
-_FULL_SCALE = 32767 / 32768  # the largest 16-bit sample
 _LOG = logging.getLogger(__name__)
 
 
@@ -67,8 +64,7 @@ def inspect_clips(
             f"windows of {window_s:g} s: expected at least {_SHORTEST_WINDOW_S} s, or 0"
         )
     table = table.reset_index(drop=True)
-    clips = map_clips(_inspect, table["path"], label="Reading clips", scheduler=scheduler)
-    measured = pd.DataFrame(list(clips), columns=_MEASURED)
+    measured = measure_clips(table["path"], scheduler=scheduler)
     bad = measured["error"] != ""
     good = table[~bad].assign(**measured.loc[~bad, MEASURED]).reset_index(drop=True)
     rejected = table.loc[bad, ["path", "corpus", "emotion"]].assign(error=measured["error"][bad])
@@ -86,6 +82,17 @@ def inspect_clips(
     return good, rejected
 
 
+def measure_clips(paths: Iterable[str], *, scheduler: str | None = None) -> pd.DataFrame:
+    """Decode clips in parallel: one row each, columns :data:`MEASURED`, ``note`` and ``error``.
+
+    The note says what of a clip could not be decoded, the error why nothing could.
+    """
+    import pandas as pd
+
+    rows = map_clips(_measure, paths, label="Reading clips", scheduler=scheduler)
+    return pd.DataFrame(list(rows), columns=[*MEASURED, "note", "error"])
+
+
 def _cut(clip: pd.Series, window_s: float) -> pd.DataFrame:
     """One row per window of a clip; the last one ends with the clip."""
     import pandas as pd
@@ -97,10 +104,7 @@ def _cut(clip: pd.Series, window_s: float) -> pd.DataFrame:
     return pd.DataFrame([clip] * len(paths)).assign(path=paths)
 
 
-_MEASURED = [*MEASURED, "note", "error"]
-
-
-def _inspect(path: str) -> tuple[float, float, float, float, float, str, str, str]:
+def _measure(path: str) -> tuple[float, float, float, float, float, str, str, str]:
     try:
         y, notes = decode_audio(path)
         peak = 20 * np.log10(float(np.max(np.abs(y))))
@@ -133,50 +137,3 @@ def _noise_and_band(y: np.ndarray) -> tuple[float, float]:
 def _mean_spectrum(frames: np.ndarray) -> np.ndarray:
     window = np.hanning(frames.shape[1])
     return np.square(np.abs(np.fft.rfft(frames * window))).mean(axis=0)
-
-
-def _own_rate(path: str) -> int:
-    """Sample rate in Hz as the header says, or the project's."""
-    if not os.path.isfile(path):  # a part of a file, or a pipe, which could go on for ever
-        return SAMPLE_RATE
-    try:
-        # Opened here: soundfile refuses names that are not UTF-8.
-        with open(path, "rb") as file:
-            return soundfile.info(file).samplerate
-    except (soundfile.SoundFileError, TypeError, OSError):  # a format of PyAV's, or no sound
-        return SAMPLE_RATE
-
-
-def check_sound(path: str) -> tuple[list[tuple[str, str]], str]:
-    """What is odd about a clip, as check and detail, and a hash of its samples, "" without sound.
-
-    The checks are those of :mod:`helpers.sound.check`.
-    """
-    try:
-        # At its own rate: resampling takes most of the time, and rounds off what is clipped.
-        sr = _own_rate(path)
-        y, notes = decode_audio(path, sr=sr)
-    except AudioError as error:
-        if error.found.startswith("digital silence"):
-            return [("silent", error.found)], ""
-        return [("unreadable", str(error).removeprefix(f"{path}: "))], ""
-    except Exception as error:  # reported in the table: one bad clip must not stop thousands
-        return [("unreadable", repr(error))], ""
-    found = [("damaged", note) for note in notes]
-    if len(y) < 0.3 * sr:
-        found.append(("short", f"{len(y) / sr:.3f} s"))
-    swing = 20 * np.log10(np.ptp(y) / 2)  # not the peak: a constant is no sound either
-    if swing < -80:
-        return [*found, ("silent", f"never beyond {swing:.1f} dBFS")], ""
-    # The level that one frame in twenty exceeds: half a clip may be pauses.
-    power = np.quantile(mean_power(cut_frames(y, round(0.025 * sr))), 0.95)
-    level = 10 * np.log10(power + 1e-12)
-    if level < -50:
-        found.append(("quiet", f"{level:.1f} dBFS where it is loudest"))
-    # A sample is clipped when any of the threes in a row that it belongs to is at full scale.
-    full = np.abs(y) >= _FULL_SCALE
-    threes = full[:-2] & full[1:-1] & full[2:]
-    share = np.convolve(threes, np.ones(3, int)).astype(bool).mean()
-    if share > 0.001:
-        found.append(("clipped", f"{share:.2%} of the samples at full scale"))
-    return found, hashlib.sha256(np.rint(y * 32768).astype(np.int32)).hexdigest()
