@@ -17,6 +17,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from sklearn.metrics import balanced_accuracy_score
+from sklearn.metrics.pairwise import rbf_kernel
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
 
 from helpers.columns import PROTOCOLS
 from helpers.corpora import class_order, load_corpora
@@ -26,7 +30,7 @@ from helpers.models.prediction import Predictor
 from helpers.models.recipes import FINE, RECIPES, begin_from_shipped, make_linear_model
 from helpers.runs import Run, outputs_home
 from helpers.sound.audio import SAMPLE_RATE, load_audio
-from helpers.splits import check_split
+from helpers.splits import SIDES, check_split
 
 TABLE = Path(__file__).with_name("own_data.csv")
 #: Corpora, and the emotions that are asked for.
@@ -34,6 +38,7 @@ CORPORA = {
     "emodb": ("angry", "happy", "neutral", "sad"),
     "nemo": ("angry", "fear", "happy", "neutral", "sad", "surprise"),
 }
+COSTS = (0.3, 1.0, 3.0, 10.0)  # of the recipe svm
 FEW_SPEAKERS, FEW_CLIPS = 4, 20  # to learn from; clips of an emotion
 
 
@@ -112,9 +117,7 @@ def ask_all(
     }
     compare = extract_compare(clips, run)
     if compare is not None:
-        systems["ComParE-2016, SVM"] = lambda split: RECIPES["svm"].fit_predict(
-            compare, clips, split, classes=classes, seed=0
-        )
+        systems["ComParE-2016, SVM"] = lambda split: ask_svm(clips, split, compare)
     if "clips" in setting:  # few enough for a training from scratch to be quick
         frames = extract_features(clips, family="logmel", n_jobs=1)
         systems["cnn from scratch"] = lambda split: RECIPES["cnn"].fit_predict(
@@ -150,6 +153,22 @@ def ask_linear(clips, split, functionals) -> pd.DataFrame:
     heard, tested = split.isin(["train", "validation"]), split == "test"
     model = make_linear_model().fit(functionals[heard], clips.loc[heard, "emotion"])
     return pd.DataFrame({"predicted": model.predict(functionals[tested])})
+
+
+def ask_svm(clips, split, columns) -> pd.DataFrame:
+    """The recipe ``svm``; with 6373 columns, its kernel is computed once and not in every fit."""
+    train, held, test = (np.asarray(split == side) for side in SIDES)
+    x, y = columns.to_numpy("float64"), clips["emotion"].to_numpy()
+    x = StandardScaler().fit(x[train]).transform(x)
+    kernel = rbf_kernel(x, x[train], gamma=1 / (x.shape[1] * x[train].var()))
+    best, best_uar = None, -1.0
+    for cost in COSTS:
+        model = SVC(C=cost, kernel="precomputed", class_weight="balanced", random_state=0)
+        model.fit(kernel[train], y[train])
+        uar = balanced_accuracy_score(y[held], model.predict(kernel[held]))
+        if uar > best_uar:
+            best, best_uar = model, uar
+    return pd.DataFrame({"predicted": best.predict(kernel[test])})
 
 
 def extract_compare(clips: pd.DataFrame, run: Run) -> pd.DataFrame | None:

@@ -33,7 +33,7 @@ from helpers.evaluation.calibration import (
 )
 from helpers.evaluation.groups import check_groups, check_scores, score_groups, summarise
 from helpers.evaluation.robustness import measure_robustness, to_checks
-from helpers.evaluation.scores import score_predictions
+from helpers.evaluation.scores import format_score, score_predictions
 from helpers.features.extract import FeatureSettings, extract_features
 from helpers.models.builders import average, build_cnn, with_front_end
 from helpers.models.modelfile import (
@@ -106,7 +106,9 @@ def main() -> None:
     for part in [part for part in parts if part in FOLDS]:
         if not run.path(f"{part} robustness.csv").is_file():
             disturb(run, clips, part)
-    publish(run, clips)
+    report(run)
+    if USERS in parts:
+        publish(run, clips)
 
 
 def list_seeds(part: str) -> tuple[int, ...]:
@@ -255,18 +257,43 @@ def disturb(run: Run, clips: pd.DataFrame, part: str) -> None:
     print(table[["condition", "uar", "drop", "same", "passed"]].round(3).to_string(), flush=True)
 
 
-def publish(run: Run, clips: pd.DataFrame) -> None:
-    """Put the model for users beside the scores of its recipe, as notebook 06 writes them."""
-    path = run.path(f"{USERS}.keras")
-    card = read_card(path)
+def report(run: Run) -> None:
+    """Print what the recipe scores on the folds that are done."""
+    answers, by_group, gaps, shaken = score_folds(run)
+    print(format_score(score_predictions(answers, CLASSES, protocol=PROTOCOLS[0])))
+    print(f"one network alone: {score_networks(answers)['uar']}")
+    print(by_group[by_group["grouping"] == "gender"].round(3).to_string(index=False))
+    print(gaps.round(3).to_string(index=False))
+    print(shaken[["condition", "uar", "drop", "same", "passed"]].round(3).to_string(index=False))
+
+
+def score_folds(run: Run) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """Answers on the test speakers of all folds that are done, and what they are worth."""
     folds = [part for part in FOLDS if run.path(f"{part} robustness.csv").is_file()]
     answers = pd.concat(
         [read(run, f"{part}.csv").assign(fold=int(part[-1])) for part in folds],
         ignore_index=True,
     )
     known = {"gender": answers["gender"], "speaker": answers["speaker"]}
-    by_group, gaps = score_groups(answers, known, CLASSES)
     shaken = pool_robustness([read(run, f"{part} robustness.csv") for part in folds])
+    return answers, *score_groups(answers, known, CLASSES), shaken
+
+
+def score_networks(answers: pd.DataFrame) -> dict:
+    """Score of one network alone: mean over the seeds, which the interval draws as well."""
+    columns = answers.columns[answers.columns.str.startswith("seed ")]
+    alone = [
+        answers.assign(predicted=answers[column], seed=int(column.removeprefix("seed ")))
+        for column in columns
+    ]
+    return summarise(pd.concat(alone), protocol=PROTOCOLS[0], classes=CLASSES)
+
+
+def publish(run: Run, clips: pd.DataFrame) -> None:
+    """Put the model for users beside the scores of its recipe, as notebook 06 writes them."""
+    path = run.path(f"{USERS}.keras")
+    card = read_card(path)
+    answers, by_group, gaps, shaken = score_folds(run)
     checks = [check_scores(answers, CLASSES), check_groups(gaps), to_checks(shaken)]
     targets = answers["emotion"].map(CLASSES.index).to_numpy()
     crossed = []
@@ -275,11 +302,7 @@ def publish(run: Run, clips: pd.DataFrame) -> None:
         score = score_predictions(found, list_shared(found), protocol="cross-corpus")
         name = part.removeprefix("without ")
         crossed.append({"train": "all others", "test": name, "model": card["name"], **score})
-    alone = [
-        answers.assign(predicted=answers[column], seed=int(column.removeprefix("seed ")))
-        for column in answers.columns[answers.columns.str.startswith("seed ")]
-    ]
-    one_network = summarise(pd.concat(alone), protocol=PROTOCOLS[0], classes=CLASSES)
+    one_network = score_networks(answers)
     metrics = {
         "selected": card["name"],
         "note": NOTE,
