@@ -433,7 +433,7 @@ def test_folder_without_emotions_says_what_is_expected(tmp_path):
 @pytest.mark.parametrize(
     "name",
     "sure fold seed sha256 split text start_s end_s duration_s file error model protocol predicted "
-    "confidence speaker emotion peak_dbfs note".split(),
+    "confidence speaker emotion peak_dbfs".split(),
 )
 def test_an_emotion_called_like_a_column_is_refused(tmp_path, name):
     touch(tmp_path, "own/sad/a.wav", f"own/{name}/b.wav")
