@@ -198,9 +198,11 @@ def _read_with_pyav(file: BinaryIO, notes: list[str]) -> Iterator[tuple[int, np.
 
     file.seek(0)
     done_s, n_good, damaged = 0.0, 0, []
-    options = {"format_whitelist": _PYAV_GUESSES}
+    options = {"options": {"format_whitelist": _PYAV_GUESSES}}
+    if int(av.__version__.partition(".")[0]) < 19:  # a tag that is not UTF-8 would stop the sound
+        options["metadata_errors"] = "replace"
     try:
-        with av.open(file, metadata_errors="replace", options=options) as sound:
+        with av.open(file, **options) as sound:
             if not sound.streams.audio:
                 raise _UnreadableError("no sound track in it")
             for frame in _to_planar_float(_decode(sound, damaged)):
