@@ -6,7 +6,6 @@ Eight models are trained by one recipe: that for users, on all corpora here; one
 published RAVDESS folds, without its test speakers; one without nEMO and one without EmoDB, which
 are then tested on a language they never met. A model is two networks that differ in their seed; it
 answers with the mean of their probabilities; the two that never met a corpus are one network each.
-Each fold has a third, so that what one network alone scores is a mean over three seeds.
 Each network is a file under ``outputs/pretraining``: what was killed is carried on.
 ``outputs/pretrained`` gets ``model.keras`` and ``metrics.json``.
 """
@@ -53,8 +52,7 @@ from helpers.splits import make_split
 
 FEATURES = FINE
 SETTINGS = TrainingSettings(epochs=40, wait=40, patience=40)
-SEEDS = (0, 1, 2)  # of the networks of a fold, each of which is scored alone
-N_IN_FILE = 2  # of them answer together; a third would gain little and cost time at each answer
+SEEDS = (0, 1)  # of the networks in a file
 CLASSES = list(EMOTIONS[:8])  # boredom is in one corpus only
 #: How often an epoch takes a clip. The large corpora have few speakers, and must not rule.
 SHARE = {"ravdess": 1.0, "emodb": 0.5, "nemo": 0.08, "tess": 0.03}
@@ -113,9 +111,7 @@ def main() -> None:
 
 def list_seeds(part: str) -> tuple[int, ...]:
     """Seeds of the networks of a part."""
-    if part in FOLDS:
-        return SEEDS
-    return SEEDS[:N_IN_FILE] if part == USERS else SEEDS[:1]
+    return SEEDS[:1] if part in ZERO_SHOT else SEEDS
 
 
 def choose_sides(clips: pd.DataFrame, part: str) -> pd.Series:
@@ -186,7 +182,7 @@ def calibrate(run: Run, clips: pd.DataFrame, part: str) -> None:
     """Average the networks, put the front end before them, fit temperature and threshold."""
     split = choose_sides(clips, part)
     held, heard = pick_held_out(clips, split), clips[split == "train"]
-    body = average(list(load_bodies(run, part).values())[:N_IN_FILE], name="cnn")
+    body = average(list(load_bodies(run, part).values()), name="cnn")
     x = extract_features(held, family="logmel", settings=FEATURES, n_jobs=1)
     raw = body.predict(x.astype("float32"), batch_size=256, verbose=0)
     targets = held["emotion"].map(CLASSES.index).to_numpy()
