@@ -30,8 +30,7 @@ from helpers import __version__
 from helpers.columns import TEXT
 from helpers.errors import UserError
 
-# Where pyarrow is installed, pandas would keep text in it, and a file name that is not UTF-8 could
-# not be in a table.
+# pandas prefers the strings of pyarrow, which cannot hold a file name that is not UTF-8.
 pd.set_option("mode.string_storage", "python")
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = (

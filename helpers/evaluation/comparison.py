@@ -25,8 +25,7 @@ def compare_predictions(
 ) -> dict:
     """Is one model better than another on the same clips?
 
-    Speakers are resampled for both models at once, so that a speaker who is hard for both does not
-    count as a difference.
+    Speakers are drawn for both models at once: one who is hard for both makes no difference.
 
     Parameters
     ----------
