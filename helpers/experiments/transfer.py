@@ -28,8 +28,7 @@ def demonstrate_leak(
     Under ``leaky`` every clip is augmented *before* clips are put into a set, as in
     much-copied notebooks: of most test clips, training has heard the other version. Elsewhere the
     same copies are added to the training set alone. The training sets are of nearly one size, and
-    nothing is chosen: the number of epochs is the same everywhere. (Half the clips alone cost 0.09
-    on RAVDESS, which is why a protocol that also keeps words apart is not among these.)
+    nothing is chosen: the number of epochs is the same everywhere.
 
     Parameters
     ----------

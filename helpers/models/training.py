@@ -9,7 +9,6 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -273,7 +272,7 @@ def save_candidate(
     classes: list[str],
     features: FeatureSettings,
     settings: TrainingSettings | None,
-    heard: Iterable[str] = (),
+    base: dict | None = None,
 ) -> dict:
     """Score a trained body on the validation set and save it with its card.
 
@@ -293,8 +292,8 @@ def save_candidate(
     features : FeatureSettings
     settings : TrainingSettings, optional
         None where the model was not trained by :func:`fit_model`.
-    heard : iterable of str
-        Speakers from whom the model has learned besides, since it did not begin from scratch.
+    base : dict, optional
+        Card of the model that it began from: its speakers, corpora and licences count here too.
 
     Returns
     -------
@@ -314,6 +313,7 @@ def save_candidate(
         "n": int(held.sum()),
     }
     data = run.read_json("data.json", made_by="01_explore")
+    base = base or {"speakers": {"train": []}, "corpora": [], "licences": {}, "name": ""}
     speakers = {name: sorted(part["speaker"].unique()) for name, part in clips.groupby(side)}
     card = make_card(
         name=model.name,
@@ -321,15 +321,16 @@ def save_candidate(
         classes=classes,
         settings=features,
         protocol=protocol,
-        corpora=sorted(clips["corpus"].unique()),
-        speakers=speakers | {"train": sorted({*speakers["train"], *heard})},
+        began_from=base["name"],
+        corpora=sorted({*clips["corpus"], *base["corpora"]}),
+        speakers=speakers | {"train": sorted({*speakers["train"], *base["speakers"]["train"]})},
         clips=side.value_counts().to_dict(),
         training=asdict(settings) if settings else {},
         validation=scores,
         parameters=model.count_params(),
         synthetic=data["synthetic"],
         fingerprint=data["fingerprint"],
-        licences=data["licences"],
+        licences=data["licences"] | base["licences"],
     )
     whole = with_front_end(model, features) if family.startswith("logmel") else model
     save_model(whole, run.path(f"models/{protocol}/{model.name}.keras"), card)
