@@ -72,8 +72,6 @@ def run_notebooks(
     corpora = given.pop("CORPORA", corpora)
     run_name = given.pop("RUN", run_name)
     names = parse_names(corpora or "demo")
-    if base:
-        _copy_base(base, run_name, steps[0])
     run = open_run(run_name or _default_name(names))
     if steps[0] == NOTEBOOKS[0]:
         if given.get("MAP") and os.path.isfile(given["MAP"]):
@@ -84,7 +82,8 @@ def run_notebooks(
         check_enough(load_corpora(names, reading))
         given["CORPORA"] = ",".join(names)
     elif corpora:
-        before = run.read_json("data.json", made_by=NOTEBOOKS[0])["corpora"]
+        made = find_run(base) if base else run
+        before = made.read_json("data.json", made_by=NOTEBOOKS[0])["corpora"]
         if before != names:
             raise UserError(
                 f"run {run.name!r} was made with {','.join(before)}, not {','.join(names)}. "
@@ -96,6 +95,8 @@ def run_notebooks(
         given["FILE"] = os.path.abspath(given["FILE"])
     known = {step: read_parameters(step) for step in steps}
     values = _read_values(given, known)
+    if base:
+        _copy_base(base, run_name, steps[0])
 
     with one_at_a_time(run.folder):  # else the results of two calls would be mixed
         record = _open_record(run, steps, values)
