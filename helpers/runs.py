@@ -231,8 +231,7 @@ def show_progress() -> None:
     """Print what the package logs, such as how many features were computed and how many found."""
     logging.basicConfig(format="%(message)s", stream=sys.stdout)
     logging.getLogger("helpers").setLevel(logging.INFO)
-    # A kernel that ends would report each of its own tasks on the terminal.
-    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # an ending kernel reports its tasks
 
 
 def open_run(name: str) -> Run:

@@ -14,9 +14,10 @@ import pytest
 from conftest import ROOT, SMALL
 
 from helpers.cli import main
-from helpers.models.modelfile import read_card
+from helpers.models.modelfile import SHIPPED, read_card
 from helpers.models.prediction import Predictor
 from helpers.pipeline import read_parameters
+from helpers.report.pages import describe_model, render
 from helpers.runs import NOTEBOOKS
 
 FOLDER = ROOT / "notebooks"
@@ -151,6 +152,13 @@ def test_terminal_shows_a_line_a_notebook(run):
         assert any(re.match(rf"\[{place}/7\] {step} … done in [\d.]+ s", line) for line in lines)
 
 
+def test_01_names_only_the_cells_that_are_empty(capsys):
+    (cell,) = [c.source for c in code_cells(read(FOLDER, "01_explore")) if "is never" in c.source]
+    rows = [("sad", "normal"), ("sad", "strong"), ("neutral", "normal")]
+    exec(cell, {"pd": pd, "clips": pd.DataFrame(rows, columns=["emotion", "intensity"])})
+    assert capsys.readouterr().out == "neutral is never strong\n"
+
+
 def test_run_json_says_what_was_run(run):
     record = json.loads((run / "run.json").read_text(encoding="utf-8"))
     assert record["status"] == "done"
@@ -207,6 +215,18 @@ def test_the_card_in_the_model_and_the_page_tell_the_same(run):
     uar = metrics["protocols"]["speaker-independent"]["model.keras"]["uar"]
     assert str(uar) in described and f"{uar:.3f}" in page
     assert 'href="model_card.html"' in (run / "index.html").read_text(encoding="utf-8")
+
+
+def test_a_model_that_began_from_another_names_its_recordings(run):
+    begun = read_card(run / "models/speaker-independent/pretrained.keras")
+    base = read_card(SHIPPED)
+    assert begun["began_from"] == base["name"] and begun["synthetic"]
+    assert begun["corpora"] == sorted({"demo", *base["corpora"]}) == sorted(begun["licences"])
+    page = render("card.html", **describe_model(begun))
+    assert "CC BY-NC-SA 4.0" in page and "It began from another model" in page
+    assert "knows nothing of people" not in page
+    alone = read_card(run / "models/speaker-independent/cnn.keras")
+    assert alone["corpora"] == ["demo"] and alone["began_from"] == ""
 
 
 def test_no_test_speaker_was_heard_in_training(run):
@@ -286,6 +306,9 @@ def test_an_experiment_from_one_change_to_a_verdict(run, monkeypatch, capsys):
     assert (run / "run.json").read_text(encoding="utf-8") == before
     for wrong in (["--from", "07", "--run", "mine"], ["--from", "07"], ["--run", "new"]):
         assert main(["run", "--base", "demo", *wrong]) == 2
+    # A parameter that is none is refused before anything is copied: the right one may follow.
+    assert main(["run", "--base", "demo", "--from", "07", "--run", "other", "-p", "SED=1"]) == 2
+    assert not (run.parent / "other").exists()
 
 
 @pytest.mark.parametrize("step", NOTEBOOKS)

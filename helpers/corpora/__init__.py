@@ -1,8 +1,8 @@
 """Corpora as utterance tables: one row per clip, labels from the published naming rules.
 
 ``load_corpora("ravdess,tess")`` gives one table of both, ``load_corpora("all")`` all that is there.
-A corpus is a module of this package with a :class:`Corpus`, and a line in the tuple below. No audio
-is read here.
+A corpus is a module of this package with a :class:`Corpus`, imported and named in the tuple below.
+No audio is read here.
 """
 
 from __future__ import annotations
