@@ -33,7 +33,7 @@ help:  ## List these targets
 # Without ARGS: the demo, with fewer epochs and disturbed clips: enough to be well above guessing
 # in minutes.
 run: $(READY)  ## Run the seven notebooks, e.g. make run ARGS="--corpora tess"
-	@PATH="$$PWD/$(BIN):$$PATH" $(BIN)/ser run $(or $(ARGS),-p EPOCHS=15 -p N_ROBUST=28 -p N_SEEDS=1 -p N_DRAWS=2)
+	@PATH="$$PWD/$(BIN):$$PATH" $(BIN)/ser run $(or $(ARGS),-p EPOCHS=15 -p N_ROBUST=28 -p N_SEEDS=1 -p N_TRAIN=70 -p N_VALIDATION=56)
 
 # tests/conftest.py says which files come first: the ones that take longest.
 test: $(READY)  ## Run the tests, e.g. make test ARGS="tests/test_audio.py -x"

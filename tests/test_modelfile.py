@@ -221,6 +221,7 @@ def test_code_in_a_model_is_refused(card, tmp_path):
     [
         ({"name": None}, "are no names"),
         ({"corpora": [["ravdess"]]}, "are no names"),
+        ({"protocol": {}}, "are no names"),
         ({"corpora": ["\x1b[2J"]}, "are no names"),
         ({"description": []}, "description is no table"),
         ({"licences": 3}, "licences is no table"),

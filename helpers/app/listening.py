@@ -10,22 +10,22 @@ import html
 
 import ipywidgets as widgets
 import pandas as pd
-from IPython.display import Image
+from IPython.display import HTML
 
 from helpers.corpora import class_order
 from helpers.errors import UserError
 from helpers.features.extract import Analysis, FeatureSettings
 from helpers.report import plots
-from helpers.report.pages import embed_picture
+from helpers.report.pages import embed_figure
 from helpers.sound.audio import load_audio
 
 _FILTERS = ("corpus", "emotion", "speaker", "intensity", "channel")
 
 
-def draw_clip(y, *, title: str = "") -> Image:
+def draw_clip(y, *, title: str = "") -> HTML:
     """Waveform at 16 kHz, STFT and mel spectrogram with the pitch contour, and chromagram.
 
-    An image can stand between players; the title stands above it.
+    It can stand between players; the title stands above it.
     """
     from matplotlib.figure import Figure  # not pyplot: nothing to close, nothing shown twice
 
@@ -39,7 +39,7 @@ def draw_clip(y, *, title: str = "") -> Image:
     for ax in axes[0]:
         ax.set_xlabel("")
     figure.suptitle(title, x=0.01, ha="left", fontsize=11)
-    return plots.draw_image(figure, width=840)
+    return HTML(embed_figure(figure, width=840, alt=f"{title}: the clip in pictures".strip(": ")))
 
 
 class ClipBrowser(widgets.VBox):
@@ -120,8 +120,7 @@ class ClipBrowser(widgets.VBox):
             y = load_audio(clip["path"])
         except UserError as error:
             return f"{name}<p>⚠ {html.escape(str(error))}</p>"
-        picture = embed_picture(draw_clip(y), alt="The clip in pictures")
-        return f"{name}{plots.player(y)._repr_html_()}{picture}"
+        return f"{name}{plots.player(y)._repr_html_()}{draw_clip(y).data}"
 
     def _repr_mimebundle_(self, **kwargs):
         """The widget, and beside it a page without a kernel can show: the first clip."""

@@ -28,7 +28,7 @@ from helpers.evaluation.explanation import explain_clip
 from helpers.features.voice import REASONS
 from helpers.report import plots
 from helpers.report.figures import plot_explanation
-from helpers.report.pages import embed_picture, message_html, render
+from helpers.report.pages import embed_figure, message_html, render
 from helpers.report.timeline import embed_timeline
 from helpers.runs import atomic_write
 from helpers.sound.audio import SAMPLE_RATE, load_audio
@@ -111,7 +111,7 @@ def draw_sound(y: np.ndarray) -> str:
     plots.plot_waveform(y, ax=wave)
     wave.set(title="What was heard", xlabel="")
     plots.plot_spectrogram(y, ax=mel, colorbar=False)
-    return embed_picture(plots.draw_image(figure, width=450), alt="Waveform and mel spectrogram")
+    return embed_figure(figure, width=450, alt="Waveform and mel spectrogram")
 
 
 def label_samples(samples: pd.DataFrame) -> list[tuple[str, int]]:
@@ -287,9 +287,8 @@ class Panel(widgets.VBox):
         try:
             figure = plot_explanation(explain_clip(self.predictor, self._heard))
             figure.set_size_inches(6, 4)
-            picture = plots.draw_image(figure, width=600)
             alt = "Mel spectrogram: in orange what speaks for the emotion, in blue what against"
-            self.explained.value = embed_picture(picture, alt=alt)
+            self.explained.value = embed_figure(figure, width=600, alt=alt)
             self._explicable = False  # it is there now
         except Exception as error:  # in a callback nobody would see it
             self.explained.value = _describe_error(error)

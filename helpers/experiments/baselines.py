@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 
 import numpy as np
 import pandas as pd
 
-from helpers.features.extract import compute_features
+from helpers.features.extract import compute_features, extract_features
 from helpers.models.recipes import RECIPES, make_linear_model
 from helpers.parallel import map_clips
 from helpers.sound.audio import load_audio
@@ -139,17 +140,15 @@ def ablate(
 
     train = draw_clips(clips[clips[protocol] == "train"], n_train, seed)
     held = draw_clips(clips[clips[protocol] == "validation"], n_validation, seed)
-    tests = {"as recorded": change_clips(held, "", {}, seed=seed)}
-    for name, amount in conditions.items():
-        # Babble of the condition is made of validation voices, that of training of training ones.
-        tests[name] = change_clips(held, name, amount, seed=seed)
-    plain = change_clips(train, "", {}, seed=seed)
+    # Babble of a condition is made of validation voices, that of training of training ones.
+    tests = {"as recorded": extract_features(held, family=_ABLATION_FAMILY)}
+    tests |= change_clips(held, conditions, seed=seed)
+    plain, y = extract_features(train, family=_ABLATION_FAMILY), train["emotion"]
+    learned = {"nothing": (plain, y)}
+    for name, copies in change_clips(train, amounts, seed=seed).items():
+        learned[name] = pd.concat([plain, copies]), pd.concat([y, y])
     rows = {}
-    for name, amount in {"nothing": None, **amounts}.items():
-        x, y = plain, train["emotion"]
-        if amount is not None:
-            x = pd.concat([plain, change_clips(train, name, amount, seed=seed)])
-            y = pd.concat([y, y])
+    for name, (x, y) in learned.items():
         model = make_linear_model(seed).fit(x, y)
         rows[name] = {
             condition: balanced_accuracy_score(held["emotion"], model.predict(values))
@@ -160,40 +159,40 @@ def ablate(
 
 def change_clips(
     clips: pd.DataFrame,
-    name: str,
-    amount: Mapping[str, object],
+    amounts: Mapping[str, Mapping[str, object]],
     *,
     family: str = _ABLATION_FAMILY,
     seed: int = 0,
-) -> pd.DataFrame:
+) -> dict[str, pd.DataFrame]:
     """Features of augmented copies of clips, in parallel; nothing is written.
 
     Parameters
     ----------
     clips : pd.DataFrame
         Utterance table. Babble for a clip is made of its other speakers, if there are any.
-    name : str
-        Of :data:`helpers.sound.augment.AUGMENTATIONS`, or empty for the clips as they are.
-    amount : mapping
-        Its arguments.
+    amounts : mapping
+        Names of :data:`helpers.sound.augment.AUGMENTATIONS` → their arguments.
     family : str
         Clip family of :mod:`helpers.features.extract`.
     seed : int
 
     Returns
     -------
-    pd.DataFrame, shape (n_clips, n_columns)
-        Indexed as ``clips``.
+    dict of str to pd.DataFrame, shape (n_clips, n_columns)
+        One table per augmentation, indexed as ``clips``.
     """
     jobs = []
-    for place, clip in enumerate(clips.itertuples()):
-        others = []
-        if name == "babble":
-            others = clips.loc[clips["speaker"] != clip.speaker, "path"].tolist()
-            others = others or clips.loc[clips["path"] != clip.path, "path"].tolist()
-        jobs.append((clip.path, name, dict(amount), others, family, (seed, place)))
-    rows = map_clips(_change, jobs, label=name or "as recorded")
-    return pd.DataFrame(list(rows), index=clips.index)
+    for name, amount in amounts.items():
+        for place, clip in enumerate(clips.itertuples()):
+            others = []
+            if name == "babble":
+                others = clips.loc[clips["speaker"] != clip.speaker, "path"].tolist()
+                others = others or clips.loc[clips["path"] != clip.path, "path"].tolist()
+            jobs.append((clip.path, name, dict(amount), others, family, (seed, place)))
+    rows = map_clips(_change, jobs, label=", ".join(amounts))
+    return {
+        name: pd.DataFrame(list(islice(rows, len(clips))), index=clips.index) for name in amounts
+    }
 
 
 def _change(job: tuple) -> dict[str, float]:
@@ -203,8 +202,7 @@ def _change(job: tuple) -> dict[str, float]:
     if name == "babble":
         chosen = rng.permutation(len(others))[:_VOICES]
         amount["voices"] = [load_audio(others[place]) for place in chosen]
-    if name:
-        y = AUGMENTATIONS[name](y, rng, **amount)
+    y = AUGMENTATIONS[name](y, rng, **amount)
     return compute_features(y, family=family)
 
 

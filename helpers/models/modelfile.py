@@ -175,8 +175,9 @@ def _find_mismatches(card: dict, model) -> list[str]:
     if not _are_names(classes) or not n_outputs == len(classes) == len(set(classes)):
         wrong.append(f"classes is {classes!r}, expected {n_outputs} names, one per output")
     wrong += [f"{key} is no table" for key in _TABLES if not isinstance(card.get(key, {}), dict)]
-    if not _are_names([card.get("name")]) or not _are_names(card.get("corpora", [])):
-        wrong.append("its name, or its corpora, are no names")
+    called = [card.get("name"), card.get("protocol", "")]
+    if not _are_names(called) or not _are_names(card.get("corpora", [])):
+        wrong.append("its name, its protocol, or its corpora, are no names")
     limits = {"temperature": (card.get("temperature"), 0.01, 100.0)}
     limits["threshold"] = (card.get("threshold", 0.5), 0.0, 1.0)
     for key, (value, low, high) in limits.items():
@@ -187,7 +188,8 @@ def _find_mismatches(card: dict, model) -> list[str]:
     if card.get("input") not in inputs:
         wrong.append(f"input is {card.get('input')!r}, and the model takes {model.input_shape}")
     try:
-        FeatureSettings(**card["features"])
+        # A setting that an earlier version did not know was as it is by default.
+        card["features"] = asdict(FeatureSettings(**card["features"]))
     except (KeyError, TypeError) as error:
         wrong.append(f"its feature settings are of another version ({error})")
     return wrong

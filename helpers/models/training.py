@@ -216,7 +216,8 @@ def _make_batches(x, targets, clips, settings: TrainingSettings, augment, share=
 
     class Batches(keras.utils.PyDataset):
         def __init__(self) -> None:
-            super().__init__(workers=2)  # the next batch is drawn while this one is learned
+            # The next batch is augmented while this one is learned; else a thread only costs time.
+            super().__init__(workers=2 if augment else 1)
             self.epoch = -1
             self.on_epoch_end()
 

@@ -55,7 +55,7 @@ def use_style() -> None:
     mpl.rcParams.update(
         {
             "figure.figsize": (9, 3.2),
-            "figure.dpi": 90,
+            "figure.dpi": 110,
             "figure.constrained_layout.use": True,
             "axes.spines.top": False,
             "axes.spines.right": False,
@@ -122,31 +122,25 @@ def show_source(*functions):
     return Markdown("```python\n" + "\n\n".join(map(getsource, functions)) + "```")
 
 
-def draw_image(figure, *, width: int):
-    """A figure as an ``IPython.display.Image`` this wide, in pixels: no backend can lose it.
-
-    It is a JPEG: a third of the size of a PNG, and a notebook with several pictures stays light.
-    """
-    from IPython.display import Image
-
-    picture = io.BytesIO()
-    figure.savefig(picture, format="jpeg", dpi=100, pil_kwargs={"quality": 85})
-    return Image(picture.getvalue(), format="jpeg", width=width)
-
-
 def save_figure(run: Run, figure, name: str) -> None:
-    """Write a figure, or that of some axes, into the run folder; stamped if its data are synthetic.
+    """Write a figure, or that of some axes, into the run folder, and show that file.
 
-    Its titles are kept in the file, for those who cannot see it. ``name`` is that of the file under
-    ``figures/``, without suffix.
+    It is stamped if its data are synthetic. Its titles are kept in the file, for those who cannot
+    see it. ``name`` is that of the file under ``figures/``, without suffix.
     """
+    import matplotlib.pyplot as plt
+    from IPython.display import Image, display
+
     figure = getattr(figure, "figure", figure)
     if is_synthetic(run):
         figure.text(1, -0.01, SYNTHETIC_NOTICE, ha="right", va="top", color="#B00020", fontsize=8.5)
     titles = [figure.get_suptitle(), *(ax.get_title(loc="left") for ax in figure.axes)]
     said = {"Description": "; ".join(" ".join(title.split()) for title in titles if title)}
-    with atomic_write(run.path(f"figures/{name}.png")) as temporary:
+    path = run.path(f"figures/{name}.png")
+    with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=110, bbox_inches="tight", metadata=said)
+    plt.close(figure)  # or Jupyter would draw it a second time, which takes as long as the first
+    display(Image(path))
 
 
 def is_synthetic(run: Run) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from helpers.report import plots
-from helpers.report.pages import embed_picture, render
+from helpers.report.pages import embed_figure, render
 from helpers.runs import atomic_write
 
 
@@ -68,9 +68,8 @@ def embed_timeline(windows: pd.DataFrame, classes: list[str], *, source: str) ->
     ax = plot_timeline(windows, classes, ax=figure.subplots())
     figure.draw_without_rendering()  # until then, nobody knows where the axes are
     place, said = ax.get_position(), describe_spells(windows)
-    image = plots.draw_image(figure, width=700)
-    picture = embed_picture(image, alt=f"Emotions over time: {said}")
-    facts = {"left": round(place.x0, 4), "right": round(place.x1, 4), "width": image.width}
+    picture = embed_figure(figure, width=700, alt=f"Emotions over time: {said}")
+    facts = {"left": round(place.x0, 4), "right": round(place.x1, 4)}
     return render("timeline.html", picture=picture, source=source, title=f"{said}.", **facts)
 
 
