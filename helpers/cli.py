@@ -12,6 +12,14 @@ from helpers import __version__, commands, doctor
 from helpers.columns import PROTOCOLS
 from helpers.errors import UserError
 
+_CORPORA = "names (`ser corpora` lists them), a list such as manifest.csv, or a folder; else demo"
+_PATTERN = "labels in the file names of a folder; {} is any text"
+_MAP = "rename emotions; or a file with one such pair per line"
+_RATERS = "rows of a list that disagree about a clip: refuse them (if not given), or share it"
+_WINDOW = "cut longer clips into windows of this length; else their loudest 3 s are used"
+_TIMELINE = "a CSV with a row every 1.5 s as well, for a recording of more than 6 s"
+_PLOT = "a picture of the emotions over time; OUT.html: with a player that a click moves"
+
 
 def main(argv: list[str] | None = None) -> int:
     """Entry point of the command ``ser``; returns the exit code.
@@ -49,51 +57,18 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="ser", description="Speech emotion recognition.")
     parser.add_argument("--version", action="version", version=f"ser {__version__}")
     group = parser.add_subparsers(required=True, metavar="COMMAND")
-    csv = argparse.ArgumentParser(add_help=False)
-    csv.add_argument(
-        "--csv",
-        type=partial(_output_file, "--csv"),
-        metavar="OUT",
-        help="write the table here as well",
-    )
-    csv.add_argument(
-        "--excel", action="store_true", help="so that Excel reads its letters (always on Windows)"
-    )
-    corpora = argparse.ArgumentParser(add_help=False)
-    corpora.add_argument(
-        "--corpora",
-        help="comma-separated corpora (`ser corpora` lists them), a manifest.csv, or a folder of "
-        "your own (data/README.md says which are understood); demo if not given",
-    )
-    labels = argparse.ArgumentParser(add_help=False)
-    labels.add_argument(
-        "--pattern",
-        default="",
-        metavar="'{speaker}_{emotion}_{}'",
-        help="labels in the file names of a folder; {} is any text",
-    )
+    csv = _share()
+    csv.add_argument("--csv", type=_output_file, metavar="OUT", help="write the table here as well")
+    csv.add_argument("--excel", action="store_true", help="letters as Excel reads them")
+    corpora = _share()
+    corpora.add_argument("--corpora", help=_CORPORA)
+    labels = _share()
+    labels.add_argument("--pattern", default="", metavar="'{speaker}_{emotion}_{}'", help=_PATTERN)
     labels.add_argument("--emotions", default="", metavar="angry,happy", help="keep these only")
-    labels.add_argument(
-        "--map",
-        default="",
-        metavar="anger=angry,joy=happy",
-        help="rename emotions; or a file with one such pair per line",
-    )
-    labels.add_argument(
-        "--raters",
-        default="refuse",
-        metavar="refuse|share",
-        help="rows of a list that disagree about a clip: refuse them (if not given), or share it",
-    )
-
-    cutting = argparse.ArgumentParser(add_help=False)
-    cutting.add_argument(
-        "--window",
-        type=float,
-        default=0.0,
-        metavar="S",
-        help="cut longer clips into windows of this length; else their loudest 3 s are used",
-    )
+    labels.add_argument("--map", default="", metavar="anger=angry,joy=happy", help=_MAP)
+    labels.add_argument("--raters", default="refuse", metavar="refuse|share", help=_RATERS)
+    cutting = _share()
+    cutting.add_argument("--window", type=float, default=0.0, metavar="S", help=_WINDOW)
 
     run = _add(group, "run", commands.run, corpora, labels, cutting)
     run.add_argument("--run", help="folder under outputs/; named after the corpora if absent")
@@ -101,16 +76,10 @@ def build_parser() -> argparse.ArgumentParser:
     part = run.add_mutually_exclusive_group()
     part.add_argument("--from", dest="start", metavar="NN", help="begin at this notebook, e.g. 04")
     part.add_argument("--only", metavar="NN", help="run this notebook alone, e.g. 05")
-    run.add_argument(
-        "-p",
-        dest="parameters",
-        metavar="NAME=VALUE",
-        type=_parameter,
-        action="append",
-        help="set a notebook parameter, e.g. -p EPOCHS=75; may be repeated",
-    )
+    parameter = {"type": _parameter, "metavar": "NAME=VALUE", "dest": "parameters"}
+    run.add_argument("-p", **parameter, action="append", help="a parameter, as -p EPOCHS=75")
 
-    model = argparse.ArgumentParser(add_help=False)
+    model = _share()
     which = model.add_mutually_exclusive_group()
     which.add_argument("--model", help="a model.keras; the shipped one if not given")
     which.add_argument("--run", help="the model of this run: a folder, or its name in outputs/")
@@ -118,44 +87,27 @@ def build_parser() -> argparse.ArgumentParser:
     predict = _add(group, "predict", commands.predict, model, csv)
     predict.add_argument("paths", nargs="+", metavar="FILE|FOLDER|PATTERN|-")
     predict.add_argument("--json", action="store_true", help="one JSON object per line, no table")
+    channels = ("mean", "left", "right")
     predict.add_argument(
-        "--channel",
-        choices=("mean", "left", "right"),
-        default="mean",
-        help="%(default)s if not given",
+        "--channel", choices=channels, default="mean", help="%(default)s: all averaged"
     )
-    predict.add_argument(
-        "--timeline",
-        type=partial(_output_file, "--timeline"),
-        metavar="OUT",
-        help="a CSV with a row every 1.5 s as well, for a recording of more than 6 s",
-    )
-    predict.add_argument(
-        "--plot",
-        type=partial(_output_file, "--plot", kinds=(".png", ".svg", ".pdf", ".html")),
-        metavar="OUT.png",
-        help="a picture of the emotions over time; OUT.html: with a player that a click moves",
-    )
+    predict.add_argument("--timeline", type=_output_file, metavar="OUT", help=_TIMELINE)
+    drawing = partial(_output_file, kinds=(".png", ".svg", ".pdf", ".html"))
+    predict.add_argument("--plot", type=drawing, metavar="OUT.png", help=_PLOT)
     predict.add_argument("--labels", type=Path, help="CSV path,emotion: also score the answers")
 
     live = _add(group, "live", commands.live, model, csv)
     live.add_argument("--device", metavar="N|NAME", help="a microphone; the system's if not given")
     live.add_argument("--seconds", type=float, default=600.0, help="%(default)g if not given")
-    live.add_argument(
-        "--save",
-        type=partial(_output_file, "--save", kinds=(".wav", ".flac")),
-        metavar="OUT.wav",
-        help="keep the recording",
-    )
+    sound = partial(_output_file, kinds=(".wav", ".flac"))
+    live.add_argument("--save", type=sound, metavar="OUT.wav", help="keep the recording")
 
     app = _add(group, "app", commands.serve_app, model)
     app.add_argument("--port", type=int, default=8866, help="%(default)s if not given")
 
     serve = _add(group, "serve", commands.serve_api, model)
     serve.add_argument("--port", type=int, default=8000, help="%(default)s if not given")
-    serve.add_argument(
-        "--workers", type=int, default=os.cpu_count(), help="one per core if not given"
-    )
+    serve.add_argument("--workers", type=int, default=os.cpu_count(), help="one per core")
 
     cv = _add(group, "cv", commands.cross_validate, corpora, labels, cutting)
     cv.add_argument("--model", required=True, help="svm, or a network of 04 and 05 such as cnn")
@@ -189,6 +141,11 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _share() -> argparse.ArgumentParser:
+    """Options that several commands have."""
+    return argparse.ArgumentParser(add_help=False)
+
+
 def _add(group, name: str, call, *shared: argparse.ArgumentParser) -> argparse.ArgumentParser:
     """Add a command that its docstring describes; the first line is for the list of commands."""
     line = call.__doc__.partition("\n")[0].removesuffix(".")
@@ -216,14 +173,15 @@ def _parameter(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _output_file(option: str, text: str, kinds: tuple[str, ...] = ()) -> Path:
+def _output_file(text: str, kinds: tuple[str, ...] = ()) -> Path:
     """``OUT``, a file to write: what cannot be written is said before an hour of work."""
     path = Path(text)
     if kinds and path.suffix.lower() not in kinds:
-        raise UserError(f"{option} {path}: expected a name that ends in {', '.join(kinds)}")
+        ends = ", ".join(kinds)
+        raise argparse.ArgumentTypeError(f"{path}: expected a name that ends in {ends}")
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_dir() or not os.access(path.parent, os.W_OK):
-        raise UserError(f"{option} {path}: expected the name of a file that can be written")
+        raise argparse.ArgumentTypeError(f"{path}: expected a file that can be written")
     return path
 
 

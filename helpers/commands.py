@@ -149,7 +149,7 @@ def serve_app(arguments: argparse.Namespace) -> int:
     """
     from helpers.app.web import serve
 
-    serve(_find_model(arguments).resolve(), port=arguments.port)
+    serve(_find_model(arguments), port=arguments.port)
     return 0
 
 
@@ -210,8 +210,8 @@ def compare(arguments: argparse.Namespace) -> int:
     from helpers.evaluation.comparison import compare_runs, format_comparison
 
     first, second = find_run(arguments.first), find_run(arguments.second)
-    found, notes = compare_runs(first, second)
-    print(format_comparison(found, first.name, second.name), *notes, sep="\n")
+    found = compare_runs(first, second)
+    print(format_comparison(found, first.name, second.name))
     return int(found["verdict"] == "worse")
 
 
@@ -256,9 +256,12 @@ def list_corpora(arguments: argparse.Namespace) -> int:
     missing = table.loc[table["state"] == "not there", "corpus"]
     if len(missing):
         print(f"not there: {', '.join(missing)}. `ser corpora get NAME` fetches one or says how")
-    if arguments.names or arguments.cite:
-        for name in table.loc[table["corpus"].isin(CORPORA), "corpus"]:
-            print(f"\n{name}: {CORPORA[name].citation}\n  {CORPORA[name].url}")
+    for row in table.itertuples():
+        if arguments.names and row.emotions:
+            print(f"\n{row.corpus}: {row.emotions}", *filter(None, [row.odd]), sep="\n  ")
+        if row.corpus in CORPORA and (arguments.names or arguments.cite):
+            corpus = CORPORA[row.corpus]
+            print(f"\n{row.corpus}: {corpus.citation}\n  {corpus.url}")
     return 0
 
 

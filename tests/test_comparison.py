@@ -1,4 +1,4 @@
-"""Two runs against each other: better, equal or worse, and what got lost."""
+"""Two runs against each other: better, equal or worse."""
 
 from __future__ import annotations
 
@@ -14,18 +14,11 @@ from helpers.evaluation.comparison import compare_predictions, compare_runs
 from helpers.runs import Run, open_run
 
 
-def make_run(
-    name: str, answers: pd.DataFrame, *, failed: tuple[str, ...] = (), classes=CLASSES
-) -> Run:
+def make_run(name: str, answers: pd.DataFrame, *, classes=CLASSES) -> Run:
     """A run folder as notebook 06 leaves it."""
     run = open_run(name)
-    checks = [
-        {"test": test, "measure": "UAR drop", "found": 0.1, "limit": 0.05,
-         "passed": test not in failed, "n": 240}
-        for test in ("white noise at 20 dB", "telephone")
-    ]  # fmt: skip
     data = {"protocols": ["speaker-independent", "random-80-20"], "classes": classes}
-    run.save_json({"data": data, "checks": checks}, "metrics.json")
+    run.save_json({"data": data}, "metrics.json")
     answers = answers.assign(protocol="speaker-independent", model="model.keras")
     other = answers.assign(model="lstm", predicted="sad")  # not what is compared
     run.save_table(pd.concat([answers, other]), "predictions.csv")
@@ -95,17 +88,10 @@ def test_verdict_and_exit_code(first, second, verdict, code, capsys):
     make_run("a", first), make_run("b", second)
     assert main(["compare", "a", "b"]) == code
     shown = capsys.readouterr().out
-    found, notes = compare_runs(open_run("a"), open_run("b"))
-    assert found["verdict"] == verdict and notes == []
+    found = compare_runs(open_run("a"), open_run("b"))
+    assert found["verdict"] == verdict
     assert verdict in shown and f"{found['difference']:+.3f}" in shown
     assert "480 clips of 12 speakers" in shown
-
-
-def test_what_is_no_longer_passed_is_said(capsys):
-    make_run("a", GOOD), make_run("b", TWIN, failed=("telephone",))
-    main(["compare", "a", "b"])
-    assert "no longer passes telephone: UAR drop is 0.100, limit 0.050" in capsys.readouterr().out
-    assert compare_runs(open_run("b"), open_run("a"))[1] == []
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,6 @@ def zipped(members: dict[str, bytes]) -> bytes:
 MEMBERS = {f"Actor_01/{stem}.wav": sound(stem) for stem in CLIPS}
 GOOD = zipped(MEMBERS)
 #: What git leaves in place of a large file.
-POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 9\n"
 
 
 class Publisher(ThreadingHTTPServer):
@@ -223,7 +222,6 @@ def test_full_disk_is_said(home, offer, monkeypatch):
 
 ESCAPES = ["../e.wav", "a/../../e.wav", "/deep/e.wav"]
 HOSTILE = {
-    "pointer": (zipped({"angry_1.wav": POINTER}), "git-lfs pointer.*git-lfs installed"),
     "bomb": (zipped({"bad.wav": bytes(100_000_000)}), "unpacks to 100,000,000 bytes"),
     "damaged": (GOOD[:4000] + bytes(200) + GOOD[4200:], "damaged"),
     "no archive": (b"just text" * 99, "no zip archive"),

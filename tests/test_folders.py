@@ -221,7 +221,7 @@ def test_emotions_are_chosen_and_renamed(tmp_path, caplog):
         table = load_corpora(str(root), Reading(emotions="happy, sad", mapping=mapping))
         assert table["emotion"].value_counts().to_dict() == {"happy": 4, "sad": 2}
     assert "left out 4 files (of other emotions)" in caplog.text
-    with pytest.raises(UserError, match="emotions fear: no clip has them; there are neutral, "):
+    with pytest.raises(UserError, match="emotions fear: no clip has them, but neutral, "):
         load_corpora(str(root), Reading(emotions="sad,fear"))
     for wrong in ("joy", "joy=", "=happy", "nowhere.txt"):
         with pytest.raises(UserError, match="expected"):

@@ -95,15 +95,6 @@ HISTORY = pd.DataFrame(
     }
 )
 PROBABILITIES = pd.Series([0.1, 0.6, 0.25, 0.05], index=CLASSES)
-BY_EMOTION = pd.DataFrame(
-    {
-        "precision": [0.5, 1, 0, 0.2],
-        "recall": [0.4, 0.9, 0, 1],
-        "f1": [0.44, 0.95, 0, 0.33],
-        "recall_interval": [[0.2, 0.6], [0.8, 1.0], [0.0, 0.0], [0.5, 1.0]],
-    },
-    index=CLASSES,
-)
 COUNTS = np.array([[3, 1, 0, 0], [0, 4, 0, 0], [0, 0, 0, 0], [1, 1, 1, 1]])
 
 #: A call of each public plot.
@@ -117,7 +108,6 @@ CASES = {
     "plot_pitch": lambda y, **o: plots.plot_pitch(np.array([200, np.nan, 210.0]), hop=320, **o),
     "plot_history": lambda y, **o: plots.plot_history(HISTORY, chance=0.25, **o),
     "plot_confusion": lambda y, **o: plots.plot_confusion(COUNTS, CLASSES, **o),
-    "plot_recall": lambda y, **o: plots.plot_recall(BY_EMOTION, **o),
     "plot_probabilities": lambda y, **o: plots.plot_probabilities(PROBABILITIES, **o),
     "plot_intervals": lambda y, **o: plots.plot_intervals(
         PROBABILITIES.rename("UAR"), PROBABILITIES - 0.05, PROBABILITIES + 0.1, **o
@@ -141,7 +131,7 @@ def test_plot_draws_on_the_axes_it_is_given(name, tone):
     assert CASES[name](tone, ax=ax) is ax
     ax.figure.canvas.draw()
     assert ax.has_data()
-    assert ax.get_xlabel() or name in ("plot_recall", "plot_spread")  # their ticks are names
+    assert ax.get_xlabel() or name == "plot_spread"  # their ticks are names
     assert plt.get_fignums() == []  # nothing opened, shown or left behind
     ax = CASES[name](tone)
     assert plt.get_fignums() == [ax.figure.number]

@@ -1,1 +1,1 @@
-"""The panel and the listening widget."""
+"""The panel, and what serves it."""

@@ -328,12 +328,8 @@ class Panel(widgets.VBox):
 
     def _listen(self, _button: widgets.Button) -> None:
         clip = self.samples.iloc[self.sample.value]
-        self.answer(
-            lambda: load_audio(clip["path"]),
-            name=Path(clip["path"]).name,
-            truth=clip["emotion"],
-            play=True,
-        )
+        facts = {"name": Path(clip["path"]).name, "truth": clip["emotion"]}
+        self.answer(lambda: load_audio(clip["path"]), play=True, **facts)
 
     def _hear(self, live: Live) -> None:
         windows = live.timeline if live.rows else None

@@ -4,31 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from pathlib import Path
 
+from IPython.display import HTML, display
+
+from helpers.app.panel import Panel
+from helpers.models.prediction import Predictor, find_model
+from helpers.models.training import prepare_keras
+from helpers.report import plots
 from helpers.runs import Run
 
-_WORDS = (
-    "# Which emotion was heard?\n\nNothing that you upload or say is kept. The model learned from "
-    "actors: what it makes of everyday speech is a guess, and never a reason to judge anybody."
-)
-#: What the page runs.
-_CELL = """
-from IPython.display import display
-from helpers.app.panel import Panel
-from helpers.app.web import list_test_clips
-from helpers.models.prediction import Predictor
-from helpers.models.training import prepare_keras
-from helpers.report.plots import use_style
-use_style()
-prepare_keras(0)
-predictor = Predictor({model!r})
-samples = list_test_clips(predictor)
-panel = Panel(predictor, samples=samples, machine=False, upload_mb={mb})
-panel.warm_up()
-display(panel)
-"""
+_MODEL = "SER_APP_MODEL"  # how the kernels are told
 #: Colours as the visitor's system has them; a phone has no room for Voilà's margins.
 _STYLE = """
 :root {{ color-scheme: light dark; }}
@@ -53,27 +39,20 @@ def list_test_clips(predictor):
     return clips[clips[protocol] == "test"] if protocol in clips else None
 
 
-def write_page(path: Path, model: Path, *, upload_mb: int = 10) -> None:
-    """Write the notebook that shows the panel alone when Voilà renders it.
+def show_page() -> None:
+    """All that ``page.ipynb`` does: the panel, in the colours of the visitor's system.
 
-    Parameters
-    ----------
-    path : Path
-        An ``.ipynb``.
-    model : Path
-        A ``model.keras``.
-    upload_mb : int
-        Largest upload; a Jupyter server takes 10 MB at once unless its settings say otherwise.
+    Without :func:`serve`, as on Binder, it is that of the shipped model, and uploads are smaller: a
+    Jupyter server takes 10 MB at once unless its settings say otherwise.
     """
-    import nbformat
-    from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
-
-    kernel = {"name": "python3", "display_name": "Python", "language": "python"}
-    style = _STYLE.format(dark=_read_dark_theme())
-    words = new_markdown_cell(f"<style>{style}</style>\n\n{_WORDS}")
-    cell = new_code_cell(_CELL.format(model=str(model.resolve()), mb=upload_mb).strip())
-    facts = {"kernelspec": kernel, "title": "Which emotion?"}
-    nbformat.write(new_notebook(cells=[words, cell], metadata=facts), path)
+    plots.use_style()
+    prepare_keras(0)
+    predictor = Predictor(os.environ.get(_MODEL) or find_model())
+    upload_mb = _MAX_UPLOAD_MB if _MODEL in os.environ else 10
+    samples = list_test_clips(predictor)
+    panel = Panel(predictor, samples=samples, machine=False, upload_mb=upload_mb)
+    panel.warm_up()
+    display(HTML(f"<style>{_STYLE.format(dark=_read_dark_theme())}</style>"), panel)
 
 
 def serve(model: Path, *, port: int) -> None:
@@ -90,22 +69,19 @@ def serve(model: Path, *, port: int) -> None:
     """
     from voila.app import Voila
 
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "emotion.ipynb")
-        write_page(path, model, upload_mb=_MAX_UPLOAD_MB)
-        # The kernels are of this environment, whatever else is installed.
-        os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
-        options = [
-            f"--port={port}",
-            "--no-browser",
-            "--preheat_kernel=True",
-            "--pool_size=1",
-            f"--MappingKernelManager.cull_idle_timeout={_IDLE_S}",
-            "--MappingKernelManager.cull_interval=60",
-            f"--Voila.tornado_settings={{'websocket_max_message_size': {_MAX_MESSAGE_BYTES}}}",
-        ]
-        print(f"ser app: http://127.0.0.1:{port}/ (stop with Ctrl+C)", file=sys.stderr, flush=True)
-        Voila.launch_instance([str(path), *options])
+    # The kernels are of this environment, whatever else is installed.
+    os.environ |= {"JUPYTER_PREFER_ENV_PATH": "1", _MODEL: str(model.resolve())}
+    options = [
+        f"--port={port}",
+        "--no-browser",
+        "--preheat_kernel=True",
+        "--pool_size=1",
+        f"--MappingKernelManager.cull_idle_timeout={_IDLE_S}",
+        "--MappingKernelManager.cull_interval=60",
+        f"--Voila.tornado_settings={{'websocket_max_message_size': {_MAX_MESSAGE_BYTES}}}",
+    ]
+    print(f"ser app: http://127.0.0.1:{port}/ (stop with Ctrl+C)", file=sys.stderr, flush=True)
+    Voila.launch_instance([str(Path(__file__).with_name("page.ipynb")), *options])
 
 
 def _read_dark_theme() -> str:

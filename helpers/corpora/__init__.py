@@ -24,6 +24,7 @@ from helpers.corpora.manifest import find_unnamed, load_manifest
 from helpers.corpora.table import (
     COMPANIONS,
     REASONS,
+    UNKNOWN_SPEAKER,
     Listing,
     class_order,
     merge_listings,
@@ -89,7 +90,8 @@ def load_corpora(names: str | Iterable[str], reading: Reading = AS_WRITTEN) -> p
     # A folder of several published corpora holds several.
     _refuse_twice([c for listing in listings.values() for c in listing.clips["corpus"].unique()])
     for name, listing in listings.items():
-        _warn_of(name, listing.clips)
+        for odd in find_odd(name, listing.clips):
+            _LOG.warning("%s: %s", name, odd)
     merged = merge_listings(listings.values())
     clips, renamed = unify_labels(merged.clips, keep=reading.renamed().values())
     if renamed:
@@ -101,9 +103,7 @@ def load_corpora(names: str | Iterable[str], reading: Reading = AS_WRITTEN) -> p
     kept = reading.kept() or there
     absent = [label for label in kept if label not in there]
     if absent:
-        raise UserError(
-            f"emotions {', '.join(absent)}: no clip has them; there are {', '.join(there)}"
-        )
+        raise UserError(f"emotions {', '.join(absent)}: no clip has them, but {', '.join(there)}")
     other = clips.loc[~clips["emotion"].isin(kept), ["path"]].assign(why="emotion")
     _warn_left_out(Listing(clips, pd.concat([merged.left_out, other])))
     return clips.drop(other.index).reset_index(drop=True)
@@ -231,34 +231,34 @@ def _refuse_twice(names: list[str]) -> None:
         )
 
 
-def _warn_of(name: str, clips: pd.DataFrame) -> None:
-    """Log what is odd about the clips of one corpus."""
+def find_odd(name: str, clips: pd.DataFrame) -> list[str]:
+    """What is odd about the clips of one corpus, in sentences."""
+    found = []
     expected = CORPORA[name].n_clips if name in CORPORA else 0
     if expected and len(clips) != expected:
-        _LOG.warning("%s: %d clips there, the complete corpus has %d", name, len(clips), expected)
+        found.append(f"{len(clips)} clips there, the complete corpus has {expected}")
     if clips["emotion"].nunique() == 1:
-        _LOG.warning("%s: one emotion only, %r", name, clips.loc[0, "emotion"])
+        found.append(f"one emotion only, {clips['emotion'].iloc[0]!r}")
     speaks = clips.groupby("speaker")["emotion"].nunique()
     if len(speaks) > 1 and speaks.max() == 1:
-        _LOG.warning(
-            "%s: every speaker speaks one emotion only. Nothing can be learned about emotions from "
-            "that: a model tells the voices apart, and strangers score 0",
-            name,
+        found.append(
+            "every speaker speaks one emotion only. Nothing can be learned about emotions from "
+            "that: a model tells the voices apart, and strangers score 0"
         )
     counts = clips["emotion"].value_counts()
     few = ", ".join(f"{label} {n}" for label, n in counts[counts < _FEW].items())
     if few:
-        _LOG.warning("%s: emotions of fewer than %d clips say little: %s", name, _FEW, few)
+        found.append(f"emotions of fewer than {_FEW} clips say little: {few}")
+    if clips["speaker"].str.endswith(f"-{UNKNOWN_SPEAKER}").all():
+        found.append("no clip names its speaker: all are taken for one person")
     unnamed = clips.loc[find_unnamed(clips), "path"]
     if len(unnamed):
-        _LOG.warning(
-            "%s: %d of %d clips name no speaker (%s). A test on unheard speakers leaves them out, "
-            "since nobody knows whether its speakers are heard in them",
-            name,
-            len(unnamed),
-            len(clips),
-            name_few(Path(path).name for path in unnamed),
+        found.append(
+            f"{len(unnamed)} of {len(clips)} clips name no speaker "
+            f"({name_few(Path(path).name for path in unnamed)}). A test on unheard speakers leaves "
+            "them out, since nobody knows whether its speakers are heard in them"
         )
+    return found
 
 
 def _warn_left_out(listing: Listing) -> None:

@@ -13,14 +13,13 @@ from pathlib import Path
 
 from helpers.corpora import CORPORA
 from helpers.corpora.corpus import Corpus, locate, not_found
-from helpers.corpora.table import find_audio, find_files
+from helpers.corpora.table import find_files
 from helpers.errors import UserError
 from helpers.runs import atomic_folder, atomic_write, data_home
 
 # More than recordings unpack to; silence may, if it is short.
 _LARGEST_RATIO = 20
 _ALWAYS_ALLOWED = 64_000_000
-_GIT_LFS_POINTER = b"version https://git-lfs.github.com/spec"
 
 
 def download_corpus(name: str) -> Path:
@@ -133,13 +132,6 @@ def _unpack(archive: Path, folder: Path) -> None:
         raise UserError(
             f"{archive}: damaged, encrypted, or no zip archive ({error}): delete it"
         ) from error
-    for path in find_audio(folder):
-        with open(path, "rb") as file:
-            if file.read(len(_GIT_LFS_POINTER)) == _GIT_LFS_POINTER:
-                raise UserError(
-                    f"{archive}: refused, its {path.name!a} is a git-lfs pointer, no recording. "
-                    "Clone the repository with git-lfs installed"
-                )
 
 
 def _tell(text: str) -> None:

@@ -13,6 +13,7 @@ from helpers.corpora import (
     Listing,
     Reading,
     class_order,
+    find_odd,
     load_listing,
     locate,
     parse_names,
@@ -70,10 +71,10 @@ def survey_corpora(names: str | Iterable[str] = (), reading: Reading = AS_WRITTE
     Returns
     -------
     pd.DataFrame
-        Indexed by the names as given (own data by absolute path): ``corpus title clips
-        expected_clips speakers expected_speakers licence state synthetic``. Nothing is expected of
-        own data. The state is ``complete``, ``n missing``, ``not there``, ``made at first use`` or
-        ``own data``.
+        Indexed by the names as given (own data by absolute path): ``corpus title clips emotions
+        odd expected_clips speakers expected_speakers licence state synthetic``. Nothing is
+        expected of own data; what is odd is said in words. The state is ``complete``, ``n
+        missing``, ``not there``, ``made at first use`` or ``own data``.
 
     Raises
     ------
@@ -89,13 +90,17 @@ def survey_corpora(names: str | Iterable[str] = (), reading: Reading = AS_WRITTE
     for name in parse_names(names or CORPORA):
         _, listing = find_clips(name, reading, make=False)
         clips, corpus = listing.clips, CORPORA.get(name)
-        own = "" if corpus else clips["corpus"].iloc[0]
+        clips = clips[clips["emotion"].isin(reading.kept() or clips["emotion"])]
+        counts = clips["emotion"].value_counts().reindex(class_order(clips["emotion"]))
+        own = "" if corpus else listing.clips["corpus"].iloc[0]
         # A folder of one's own may hold a published corpus.
         known = corpus or CORPORA.get(own)
         rows[name] = {
             "corpus": own or name,
             "title": known.title if known else f"own data: {own}",
             "clips": len(clips),
+            "emotions": ", ".join(f"{emotion} {n}" for emotion, n in counts.items()),
+            "odd": "; ".join(find_odd(name, clips)) if len(clips) else "",
             "expected_clips": corpus and corpus.n_clips,
             "speakers": clips["speaker"].nunique(),
             "expected_speakers": corpus and corpus.speakers,

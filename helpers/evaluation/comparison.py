@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from helpers.columns import CHECKS
 from helpers.corpora import load_manifest
 from helpers.errors import UserError
 from helpers.evaluation.scores import Bootstrap, count_units, uar
@@ -77,7 +76,7 @@ def _gap(counts: np.ndarray) -> np.ndarray:
     return uar(counts[..., 1, :, :]) - uar(counts[..., 0, :, :])
 
 
-def compare_runs(first: Run, second: Run) -> tuple[dict, list[str]]:
+def compare_runs(first: Run, second: Run) -> dict:
     """Is the ``model.keras`` of the second run better or worse than that of the first?
 
     Parameters
@@ -87,10 +86,8 @@ def compare_runs(first: Run, second: Run) -> tuple[dict, list[str]]:
 
     Returns
     -------
-    found : dict
+    dict
         As :func:`compare_predictions`.
-    notes : list of str
-        One sentence per check that the first run passed and the second does not.
 
     Raises
     ------
@@ -98,35 +95,26 @@ def compare_runs(first: Run, second: Run) -> tuple[dict, list[str]]:
         A run without notebook 06, or runs about different emotions, protocols or clips: their
         scores mean different things.
     """
-    answers, about, checks = zip(_read_run(first), _read_run(second), strict=True)
+    answers, about = zip(_read_run(first), _read_run(second), strict=True)
     for what, value in about[0].items():
         if value != about[1][what]:
             raise UserError(
                 f"{first.name} and {second.name} cannot be compared: {what} is {value} in the one "
                 f"and {about[1][what]} in the other"
             )
-    found = compare_predictions(*answers, about[0]["emotions"])
-    both = checks[0].add_suffix("_before").join(checks[1])
-    lost = both[both["passed_before"].eq(True) & both["passed"].eq(False)].reset_index()
-    text = "no longer passes {test}: {measure} is {found:.3f}, limit {limit:.3f}"
-    return found, [text.format(**row) for row in lost.to_dict("records")]
+    return compare_predictions(*answers, about[0]["emotions"])
 
 
-def _read_run(run: Run) -> tuple[pd.DataFrame, dict, pd.DataFrame]:
-    """What the model of a run said about its test clips, what that is about, and the checks.
-
-    A check goes by its test and its measure, without the worst case after the measure's colon.
-    """
+def _read_run(run: Run) -> tuple[pd.DataFrame, dict]:
+    """What the model of a run said about its test clips, and what that is about."""
     table = run.read_table("predictions.csv", made_by="06_evaluate")
     metrics = run.read_json("metrics.json", made_by="06_evaluate")
     if "sha256" not in table:
         raise UserError(f"{run.folder}: of an older version, run 06 again: ser run --only 06")
     protocol = metrics["data"]["protocols"][0]
     about = {"protocol": protocol, "emotions": metrics["data"]["classes"]}
-    checks = pd.DataFrame(metrics["checks"], columns=CHECKS)
-    checks["measure"] = checks["measure"].str.split(":").str[0]
     answers = table[(table["model"] == "model.keras") & (table["protocol"] == protocol)]
-    return answers, about, checks.set_index(["test", "measure"])
+    return answers, about
 
 
 def format_comparison(found: dict, first: str, second: str) -> str:

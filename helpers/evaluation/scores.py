@@ -262,18 +262,16 @@ def worst_confusions(predictions: pd.DataFrame, *, n: int = 3) -> pd.DataFrame:
     Returns
     -------
     pd.DataFrame
-        Columns ``emotion predicted clips share path confidence``, most frequent first; ``share`` is
+        Columns ``emotion predicted clips path confidence share``, most frequent first; ``share`` is
         of the clips of that true emotion.
     """
     wrong = predictions[predictions["emotion"] != predictions["predicted"]]
     # The surest clip of each confusion comes first.
     wrong = wrong.sort_values("confidence", ascending=False, kind="stable")
-    pairs = wrong.groupby(["emotion", "predicted"])
-    table = pairs[["path", "confidence"]].first()
-    table.insert(0, "clips", pairs.size())
-    table = table.reset_index()
-    totals = predictions["emotion"].value_counts()
-    table.insert(3, "share", table["clips"] / table["emotion"].map(totals))
+    pairs = wrong.groupby(["emotion", "predicted"], as_index=False)
+    first = {name: (name, "first") for name in ("path", "confidence")}
+    table = pairs.agg(clips=("path", "size"), **first)
+    table["share"] = table["clips"] / table["emotion"].map(predictions["emotion"].value_counts())
     return table.sort_values(["clips", "share"], ascending=False, ignore_index=True).head(n)
 
 

@@ -83,14 +83,9 @@ class NetworkRecipe:
         """
         settings = asdict(self.settings)
         del settings["seed"]
-        functions = [self.build, fit_model, share_matrix]
-        if self.augment:
-            functions.append(self.augment)
-        return {
-            "settings": settings,
-            "augment": bool(self.augment),
-            "code": hash_code(*functions),
-        }
+        functions = filter(None, [self.build, fit_model, share_matrix, self.augment])
+        facts = {"settings": settings, "augment": bool(self.augment)}
+        return facts | {"code": hash_code(*functions)}
 
     def fit_predict(
         self,
@@ -125,15 +120,8 @@ class NetworkRecipe:
         prepare_keras(seed)
         shape = x.shape[1:] if self.family in FRAME_FAMILIES else x.shape[1]
         model = self.build(shape, len(classes))
-        fit_model(
-            model,
-            x,
-            clips,
-            split,
-            classes=classes,
-            settings=replace(self.settings, seed=seed),
-            augment=self.augment,
-        )
+        options = {"settings": replace(self.settings, seed=seed), "augment": self.augment}
+        fit_model(model, x, clips, split, classes=classes, **options)
         tested = np.asarray(x)[(split == "test").to_numpy()].astype("float32")
         probabilities = model.predict(tested, batch_size=256, verbose=0)
         return _name_answers(probabilities, classes)
@@ -185,13 +173,13 @@ class SvmRecipe:
 
         train, held, test = (np.asarray(split == side) for side in SIDES)
         x, y = x.to_numpy(dtype="float64"), clips["emotion"].to_numpy()
-        best, best_uar = None, -1.0
-        for cost in _COSTS:
-            machine = SVC(C=cost, class_weight="balanced", random_state=seed)
-            model = make_pipeline(StandardScaler(), machine).fit(x[train], y[train])
-            uar = balanced_accuracy_score(y[held], model.predict(x[held]))
-            if uar > best_uar:
-                best, best_uar = model, uar
+        options = {"class_weight": "balanced", "random_state": seed}
+        models = [make_pipeline(StandardScaler(), SVC(C=cost, **options)) for cost in _COSTS]
+        scores = [
+            balanced_accuracy_score(y[held], model.fit(x[train], y[train]).predict(x[held]))
+            for model in models
+        ]
+        best = models[int(np.argmax(scores))]
         return pd.DataFrame({"predicted": best.predict(x[test]), "confidence": np.nan})
 
 

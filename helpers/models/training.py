@@ -142,7 +142,7 @@ def fit_model(
     if "scale" in {layer.name for layer in model.layers}:
         model.get_layer("scale").adapt(x[train].astype("float32"))
     compile_model(model, settings)
-    schedule = partial(schedule_learning_rate, settings=settings)
+    stopping = {"patience": settings.patience, "start_from_epoch": settings.wait}
     begin = time.perf_counter()
     log = model.fit(
         _make_batches(x, targets, np.flatnonzero(train), settings, augment, share),
@@ -151,13 +151,10 @@ def fit_model(
         epochs=settings.epochs,
         verbose=0,
         callbacks=[
-            keras.callbacks.LearningRateScheduler(schedule),
-            keras.callbacks.EarlyStopping(
-                "val_loss",
-                patience=settings.patience,
-                restore_best_weights=True,
-                start_from_epoch=settings.wait,
+            keras.callbacks.LearningRateScheduler(
+                partial(schedule_learning_rate, settings=settings)
             ),
+            keras.callbacks.EarlyStopping("val_loss", restore_best_weights=True, **stopping),
             keras.callbacks.LambdaCallback(on_epoch_end=partial(_log_epoch, settings=settings)),
         ],
     )
@@ -165,14 +162,9 @@ def fit_model(
     history["epoch"] += 1
     kept = history["val_loss"][min(settings.wait, len(history) - 1) :].idxmin()
     history["kept"] = history.index == kept
-    _LOG.info(
-        "%s: %s parameters, %d epochs in %.0f s, kept epoch %d",
-        model.name,
-        f"{model.count_params():,}",
-        len(history),
-        time.perf_counter() - begin,
-        kept + 1,
-    )
+    what = f"{model.name}: {model.count_params():,} parameters"
+    seconds = time.perf_counter() - begin
+    _LOG.info("%s, %d epochs in %.0f s, kept epoch %d", what, len(history), seconds, kept + 1)
     return history
 
 

@@ -1,4 +1,4 @@
-"""Figures of notebook 06: calibration, groups, corpora, robustness, explanation.
+"""Figures of notebook 06: calibration, groups, corpora, robustness, explanation; and of a clip.
 
 Look, colours, ``ax`` and ``title`` are those of :mod:`helpers.report.plots`. Two that need a whole
 figure take no ``ax`` and return the figure.
@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from IPython.display import HTML
 
 from helpers.evaluation.explanation import Explanation
 from helpers.evaluation.robustness import AS_RECORDED
+from helpers.features.extract import Analysis, FeatureSettings
+from helpers.report import plots
+from helpers.report.pages import embed_figure
 from helpers.report.plots import new_axes, plot_intervals
 from helpers.sound.audio import SAMPLE_RATE
 
@@ -153,3 +157,23 @@ def plot_explanation(explanation: Explanation, *, title: str = ""):
     bar.ax.set_yticklabels(["against", "0", "for"])
     bar.set_label(f"what speaks for {explanation.emotion}, what against")
     return figure
+
+
+def draw_clip(y, *, title: str = "") -> HTML:
+    """Waveform at 16 kHz, STFT and mel spectrogram with the pitch contour, and chromagram.
+
+    It can stand between players; the title stands above it.
+    """
+    from matplotlib.figure import Figure  # not pyplot: nothing to close, nothing shown twice
+
+    figure = Figure(figsize=(10.5, 4.6), layout="constrained")
+    axes = figure.subplots(2, 2, sharex=True)
+    plots.plot_waveform(y, ax=axes[0, 0])
+    for ax, kind in zip(axes.flat[1:], ("stft", "mel", "chroma"), strict=True):
+        plots.plot_spectrogram(y, kind=kind, ax=ax, colorbar=False)
+    settings = FeatureSettings()
+    plots.plot_pitch(Analysis(y, settings).pitch.f0, hop=settings.hop, ax=axes[1, 0])
+    for ax in axes[0]:
+        ax.set_xlabel("")
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11)
+    return HTML(embed_figure(figure, width=840, alt=f"{title}: the clip in pictures".strip(": ")))

@@ -266,20 +266,6 @@ def plot_confusion(counts: np.ndarray, classes: list[str], *, ax=None, title: st
     return ax
 
 
-def plot_recall(by_emotion: pd.DataFrame, *, ax=None, title: str = ""):
-    """Recall, precision and F1 of each emotion as bars; recall in the emotion's colour."""
-    ax = new_axes(ax, figsize=(9, 3.2))
-    bars = by_emotion[["recall", "precision", "f1"]].astype(float)
-    low, high = np.array(by_emotion["recall_interval"].tolist(), dtype=float).T
-    errors = {"recall": [bars["recall"] - low, high - bars["recall"]]}
-    bars.plot.bar(yerr=errors, rot=0, width=0.8, capsize=3, color=["0.4", "0.75", "0.55"], ax=ax)
-    for bar, color in zip(ax.patches, emotion_colors(list(bars.index)).values(), strict=False):
-        bar.set_color(color)
-    ax.set(ylim=(0, 1.02), ylabel="share", title=title)
-    ax.legend(["recall, in colour", "precision", "F1"], loc="upper left", bbox_to_anchor=(1, 1))
-    return ax
-
-
 def plot_probabilities(probabilities: pd.Series, *, ax=None, title: str = ""):
     """One bar per emotion, in the usual order, the likeliest in full colour."""
     ax = new_axes(ax, figsize=(6, 0.6 + 0.32 * len(probabilities)))

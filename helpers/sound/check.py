@@ -18,12 +18,12 @@ FAULTS = {
     "missing": "fewer clips of an emotion, or fewer speakers, than were published",
     "unreadable": "no reader takes it",
     "damaged": "only a part of it decodes, or its channels cancel each other",
-    "conflict": "the same file as a clip of another emotion",
+    "conflict": "the same file under several emotions",
 }
 #: Checks whose findings are worth knowing; published corpora have some.
 NOTES = {
     **{why: REASONS[why] for why in ("unparsed", "copy", "repeated")},
-    "duplicate": "the same file as another clip of the same emotion",
+    "duplicate": "the same file several times under one emotion",
     "short": f"under {_SHORT_S} s",
     "quiet": f"its peak is below {_QUIET_DBFS} dBFS",
 }
@@ -82,15 +82,9 @@ def _odd(heard: pd.DataFrame) -> _Rows:
 def _same_files(heard: pd.DataFrame) -> _Rows:
     shared = heard[(heard["error"] == "") & heard.duplicated("sha256", keep=False)]
     for _, group in shared.groupby("sha256", sort=False):
-        for clip in group.itertuples():
-            others = group[group["path"] != clip.path]
-            contrary = others[others["emotion"] != clip.emotion]
-            if len(contrary):
-                named = [f"{row.path} ({row.emotion})" for row in contrary.itertuples()]
-                detail = f"{clip.emotion}, but the same file is another emotion: {name_few(named)}"
-                yield clip.path, "conflict", detail
-            else:
-                yield clip.path, "duplicate", f"same file as {name_few(others['path'])}"
+        named = name_few([f"{clip.path} ({clip.emotion})" for clip in group.itertuples()])
+        check = "duplicate" if group["emotion"].nunique() == 1 else "conflict"
+        yield group["path"].iloc[0], check, f"one file, {len(group)} times: {named}"
 
 
 def _missing(name: str, listing: Listing, folder: str) -> _Rows:
