@@ -704,7 +704,7 @@ def _wait(child: subprocess.Popen, path: Path) -> bool:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("kinds", nargs="*", default=list(KINDS), metavar=" | ".join(KINDS))
+    parser.add_argument("kinds", nargs="*", default=[], metavar=" | ".join(KINDS))
     parser.add_argument("--count", type=int, default=500, help="inputs per kind")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", type=int, help="one input, with its traceback")
@@ -713,6 +713,9 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--last", type=int, default=0, help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if not set(given.kinds) <= set(KINDS):
+        parser.error(f"kinds {', '.join(given.kinds)}: expected some of {', '.join(KINDS)}")
+    given.kinds = given.kinds or list(KINDS)
     home = given.out.resolve()
     home.mkdir(parents=True, exist_ok=True)
     if given.child:

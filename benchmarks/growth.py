@@ -1,0 +1,226 @@
+"""What each step costs as a corpus grows: time, memory, and the exponent of its growth.
+
+    python benchmarks/growth.py                      100, 1 000, 10 000 and 50 000 clips
+    python benchmarks/growth.py --sizes 100 1000
+    python benchmarks/growth.py --score              50 000 clips, from files to a score
+
+The clips are seconds cut out of RAVDESS (`ser corpora get ravdess`), each at another place, in
+folders by actor and emotion. Every step of every size is a process of its own, with two cores; what
+it imports is not in its time. Memory is the largest sum of what a step's processes hold for
+themselves. The table is ``growth.csv``; steps that are in it already are not measured again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import psutil
+import soundfile
+
+from helpers.columns import PROTOCOLS
+from helpers.corpora import class_order, load_corpora
+from helpers.features.extract import extract_features
+from helpers.runs import outputs_home
+from helpers.sound.audio import SAMPLE_RATE, load_audio
+from helpers.sound.inspection import inspect_clips
+from helpers.splits import make_split
+
+SIZES = (100, 1_000, 10_000, 50_000)
+TABLE = Path(__file__).with_name("growth.csv")
+HOME = outputs_home() / "growth"
+LARGEST_SLOW = 10_000  # functionals cost five times a log-mel
+
+
+def make_clips(n: int) -> Path:
+    """Folder of ``n`` clips of one second; of a larger corpus, a smaller one is the beginning."""
+    folder = HOME / str(n)
+    done = HOME / f"{n}.done"
+    if done.exists():
+        return folder
+    recordings = load_corpora("ravdess")
+    recordings = recordings.sample(frac=1, random_state=0, ignore_index=True)
+    n_places = -(-n // len(recordings))
+    for row in recordings.itertuples():
+        numbers = range(row.Index, n, len(recordings))
+        if not len(numbers):
+            break
+        y = load_audio(row.path)
+        starts = np.linspace(0, len(y) - SAMPLE_RATE, n_places).astype(int)
+        for number, start in zip(numbers, starts, strict=False):
+            path = folder / row.speaker / row.emotion / f"{number}.wav"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(path, y[start : start + SAMPLE_RATE], SAMPLE_RATE)
+    done.touch()
+    return folder
+
+
+def open_table(n: int) -> pd.DataFrame:
+    """The clips of a corpus with their split, as :func:`check` found them."""
+    path = HOME / f"{n}.pkl"
+    if not path.exists():
+        clips, _ = inspect_clips(load_corpora(str(make_clips(n))))
+        clips["split"] = make_split(clips, protocol=PROTOCOLS[0])
+        clips.to_pickle(path)
+    return pd.read_pickle(path)
+
+
+# ---- Steps: each returns a function to be timed ----
+
+
+def listing(n: int) -> Callable:
+    folder = str(make_clips(n))
+    return lambda: load_corpora(folder)
+
+
+def check(n: int) -> Callable:
+    table = load_corpora(str(make_clips(n)))
+    return lambda: inspect_clips(table)
+
+
+def features(n: int, family: str, **options) -> Callable:
+    clips = open_table(n)
+    return lambda: extract_features(clips, family=family, cache=HOME / f"cache-{n}", **options)
+
+
+def epoch(n: int) -> Callable:
+    from helpers.models.recipes import RECIPES
+    from helpers.models.training import fit_model, prepare_keras
+
+    clips, recipe = open_table(n), RECIPES["cnn"]
+    x = extract_features(clips, family="logmel", cache=HOME / f"cache-{n}")
+    classes = class_order(clips["emotion"])
+    prepare_keras(0)
+    model = recipe.build(x.shape[1:], len(classes))
+    settings = replace(recipe.settings, epochs=1, wait=0)
+    options = {"classes": classes, "settings": settings, "augment": recipe.augment}
+    return lambda: fit_model(model, x, clips, clips["split"], **options)
+
+
+def prediction(n: int) -> Callable:
+    from helpers.models.modelfile import SHIPPED
+    from helpers.models.prediction import Predictor
+
+    paths, predictor = open_table(n)["path"], Predictor(SHIPPED)
+    predictor.warm_up()
+    return lambda: predictor.predict_files(paths, any_sound=True)
+
+
+def scores(n: int) -> Callable:
+    """What 06 computes of the answers: scores, intervals, groups. Half of them are right."""
+    from helpers.evaluation.groups import score_groups
+    from helpers.evaluation.scores import score_predictions
+
+    clips = open_table(n)
+    classes = class_order(clips["emotion"])
+    rng = np.random.default_rng(0)
+    guess = rng.choice(classes, len(clips))
+    said = np.where(rng.random(len(clips)) < 0.5, clips["emotion"], guess)
+    answers = clips.assign(predicted=said)
+
+    def score() -> None:
+        score_predictions(answers, classes, protocol=PROTOCOLS[0])
+        score_groups(answers, {"speaker": answers["speaker"]}, classes)
+
+    return score
+
+
+STEPS: dict[str, Callable[[int], Callable]] = {
+    "list": listing,
+    "check": check,
+    "log-mel, cold": lambda n: features(n, "logmel"),
+    "log-mel, warm": lambda n: features(n, "logmel"),
+    "functionals, cold": lambda n: features(n, "functionals"),
+    "one epoch of the CNN": epoch,
+    "answers of the shipped model": prediction,
+    "scores of 06": scores,
+}
+
+# ---- Measuring ----
+
+
+def watch(command: list[str]) -> tuple[float, float, str]:
+    """Seconds, the largest memory of all its processes in MB, and what a command printed."""
+    begin = time.perf_counter()
+    process = psutil.Popen(command, stdout=subprocess.PIPE, text=True)
+    most = 0
+    while process.poll() is None:
+        try:
+            family = [process, *process.children(recursive=True)]
+            most = max(most, sum(one.memory_full_info().uss for one in family))
+        except psutil.Error:  # one has just ended
+            pass
+        time.sleep(0.3)
+    if process.returncode:
+        sys.exit(f"{command} failed")
+    return time.perf_counter() - begin, most / 1e6, process.stdout.read()
+
+
+def measure(sizes: list[int]) -> None:
+    done = pd.read_csv(TABLE) if TABLE.exists() else pd.DataFrame(columns=["step", "clips"])
+    for n in sizes:
+        open_table(n)
+        for step in STEPS:
+            known = ((done["step"] == step) & (done["clips"] == n)).any()
+            if known or (step.startswith("functionals") and n > LARGEST_SLOW):
+                continue
+            _, memory_mb, said = watch(
+                [sys.executable, "-W", "ignore", __file__, "--step", step, str(n)]
+            )
+            row = {"step": step, "clips": n, "seconds": json.loads(said.splitlines()[-1])}
+            done = pd.concat([done, pd.DataFrame([row | {"memory_mb": round(memory_mb)}])])
+            done.to_csv(TABLE, index=False)
+            print(row, round(memory_mb), "MB", flush=True)
+
+
+def report() -> None:
+    """Cost by size, and the exponent from 1 000 clips on: 1 is work in proportion."""
+    table = pd.read_csv(TABLE)
+    for column in ("seconds", "memory_mb"):
+        shown = table.pivot(index="step", columns="clips", values=column).reindex(list(STEPS))
+        if column == "seconds":
+            large = table[table["clips"] >= 1000].assign(clips=np.log(table["clips"]))
+            for step, rows in large.groupby("step"):
+                slope = np.polyfit(rows["clips"], np.log(rows["seconds"]), 1)[0]
+                shown.loc[step, "exponent"] = slope if len(rows) > 1 else np.nan
+        print(f"\n{column}\n{shown.round(2)}")
+
+
+def score_all(n: int) -> None:
+    """From files to a score by ``ser cv``, with an empty cache."""
+    folder = make_clips(n)
+    command = [sys.executable, "-W", "ignore", "-m", "helpers.cli", "cv", "--corpora", str(folder)]
+    command += ["--model", "cnn", "--folds", "1", "--epochs", "2", "--run", f"growth-{n}"]
+    seconds, memory_mb, said = watch(command)
+    print(said)
+    print(f"{n} clips from files to a score: {seconds / 60:.1f} min, at most {memory_mb:.0f} MB")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--score", action="store_true", help="the largest size, to a score")
+    parser.add_argument("--step", nargs=2, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.step:
+        work = STEPS[given.step[0]](int(given.step[1]))
+        begin = time.perf_counter()
+        work()
+        print(json.dumps(round(time.perf_counter() - begin, 3)))
+    elif given.score:
+        score_all(max(given.sizes))
+    else:
+        measure(given.sizes)
+        report()
+
+
+if __name__ == "__main__":
+    main()
