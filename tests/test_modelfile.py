@@ -164,7 +164,13 @@ def test_saving_is_all_or_nothing(model, card, copy, monkeypatch):
         ({"threshold": 1.5}, "threshold is 1.5, expected a number from 0 to 1"),
         ({"sample_rate": 8000, "format": None}, "format is None, expected 1; sample_rate is 8000"),
         ({"input": "vector162"}, "input is 'vector162', and the model takes (None, None)"),
-        ({"features": {"hop_length": 256}}, "feature settings are of another version"),
+        ({"features": {"hop_length": 256}}, "the feature setting hop_length is 256, expected one"),
+        (
+            {"features": {"clip_s": "3"}},
+            "the feature setting clip_s is '3', expected one such as 3",
+        ),
+        ({"features": {"n_fft": 10**9}}, "the feature setting n_fft is 1000000000"),
+        ({"features": 3}, "features is no table"),
     ],
 )
 def test_card_that_does_not_match_is_refused(copy, changes, message):
@@ -222,6 +228,7 @@ def test_code_in_a_model_is_refused(card, tmp_path):
         ({"name": None}, "are no names"),
         ({"corpora": [["ravdess"]]}, "are no names"),
         ({"protocol": {}}, "are no names"),
+        ({"speakers": {"train": 3}}, "are no names"),
         ({"corpora": ["\x1b[2J"]}, "are no names"),
         ({"description": []}, "description is no table"),
         ({"licences": 3}, "licences is no table"),

@@ -167,7 +167,5 @@ def map_emotions(clips: pd.DataFrame) -> pd.DataFrame:
             code = ", ".join(code for code, meaning in codes.items() if meaning == emotion)
             rows.append((emotion, name, code, counts.get(emotion, 0)))
     table = pd.DataFrame(rows, columns=["emotion", "corpus", "code", "clips"])
-    order = class_order(table["emotion"])
-    return table.sort_values(
-        "emotion", key=lambda e: e.map(order.index), kind="stable", ignore_index=True
-    )
+    places = table["emotion"].map(class_order(table["emotion"]).index)
+    return table.loc[places.sort_values(kind="stable").index].reset_index(drop=True)

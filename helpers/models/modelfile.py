@@ -26,7 +26,7 @@ SHIPPED = PROJECT_ROOT / "outputs" / "pretrained" / "model.keras"
 CARD_NAME = "card.json"
 CARD_FORMAT = 1
 _LARGEST_RATIO = 20  # of what is in the file to its own size; weights hardly pack
-_TABLES = ("licences", "speakers", "clips", "versions", "training", "description")
+_TABLES = ("licences", "speakers", "clips", "versions", "training", "description", "features")
 
 
 def make_card(
@@ -175,9 +175,11 @@ def _find_mismatches(card: dict, model) -> list[str]:
     if not _are_names(classes) or not n_outputs == len(classes) == len(set(classes)):
         wrong.append(f"classes is {classes!r}, expected {n_outputs} names, one per output")
     wrong += [f"{key} is no table" for key in _TABLES if not isinstance(card.get(key, {}), dict)]
-    called = [card.get("name"), card.get("protocol", "")]
-    if not _are_names(called) or not _are_names(card.get("corpora", [])):
-        wrong.append("its name, its protocol, or its corpora, are no names")
+    if wrong:
+        return wrong
+    lists = [[card.get("name"), card.get("protocol", "")], card.get("corpora", [])]
+    if not all(map(_are_names, [*lists, *card.get("speakers", {}).values()])):
+        wrong.append("its name, protocol, corpora or speakers are no names")
     limits = {"temperature": (card.get("temperature"), 0.01, 100.0)}
     limits["threshold"] = (card.get("threshold", 0.5), 0.0, 1.0)
     for key, (value, low, high) in limits.items():
@@ -187,9 +189,11 @@ def _find_mismatches(card: dict, model) -> list[str]:
     inputs = ["waveform"] if takes_waveform else sorted(set(FAMILIES) - set(FRAME_FAMILIES))
     if card.get("input") not in inputs:
         wrong.append(f"input is {card.get('input')!r}, and the model takes {model.input_shape}")
-    try:
-        # A setting that an earlier version did not know was as it is by default.
-        card["features"] = asdict(FeatureSettings(**card["features"]))
-    except (KeyError, TypeError) as error:
-        wrong.append(f"its feature settings are of another version ({error})")
+    # A setting that an earlier version did not know was as it is by default.
+    defaults = asdict(FeatureSettings())
+    card["features"] = defaults | card.get("features", {})
+    for key, value in card["features"].items():
+        usual = defaults.get(key, 0)
+        if not isinstance(value, int | type(usual)) or not 0 < value <= 20 * usual:
+            wrong.append(f"the feature setting {key} is {value!r}, expected one such as {usual}")
     return wrong

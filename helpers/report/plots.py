@@ -309,9 +309,8 @@ def plot_scores(scores: dict[str, dict], *, measure: str = "uar", ax=None, title
     table = pd.DataFrame(scores).T
     values = table[measure].astype(float).rename("UAR" if measure == "uar" else measure)
     ends = table[f"{measure}_interval"].str
-    return plot_intervals(
-        values, ends[0], ends[1], chance=table["chance"].iloc[0], ax=ax, title=title
-    )
+    look = {"chance": table["chance"].iloc[0], "ax": ax, "title": title}
+    return plot_intervals(values, ends[0], ends[1], **look)
 
 
 def plot_pitch(f0: np.ndarray, *, hop: int, ax=None):
