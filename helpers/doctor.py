@@ -27,6 +27,7 @@ def report(_arguments: argparse.Namespace) -> int:
 
 def examine() -> Iterator[tuple[str, str, str]]:
     """Yield what was looked at, what was found, and the remedy, which is empty if all is well."""
+    import psutil
     from av import codecs_available
 
     from helpers.models.modelfile import SHIPPED, load_model
@@ -37,10 +38,8 @@ def examine() -> Iterator[tuple[str, str, str]]:
     from tensorflow import config
 
     yield "versions", ", ".join(map(" ".join, package_versions().items())), ""
-    memory = ""
-    if hasattr(os, "sysconf"):  # Windows has none
-        memory = f", {os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GB"
-    yield "machine", f"{platform.platform()}, {os.cpu_count()} cores{memory}", ""
+    memory = f"{psutil.virtual_memory().total / 2**30:.0f} GB"
+    yield "machine", f"{platform.platform()}, {os.cpu_count()} cores, {memory}", ""
     yield "GPU", f"{len(config.list_physical_devices('GPU'))} that TensorFlow sees", ""
     absent = [name for name in _CODECS if name not in codecs_available]
     remedy = f"no {', '.join(absent)}: pip install --force-reinstall av" if absent else ""

@@ -195,7 +195,7 @@ def parse_name(stem: str) -> tuple[str, dict] | None:
     --------
     >>> key, row = parse_name("v03_angry_back")
     >>> row["speaker"], row["gender"], row["emotion"], row["text"]
-    ('demo-v03', 'female', 'angry', 'back')
+    ('demo-v03', 'female', 'angry', 'Say the word back')
     """
     match = _NAME.fullmatch(stem)
     if match is None:
@@ -206,7 +206,7 @@ def parse_name(stem: str) -> tuple[str, dict] | None:
         "speaker": f"demo-{voice}",
         "gender": VOICES[voice].gender,
         "emotion": emotion,
-        "text": word,
+        "text": f"Say the word {word}",
         "language": "en",
     }
     return stem, row

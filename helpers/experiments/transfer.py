@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import suppress
 
 import numpy as np
 import pandas as pd
@@ -27,8 +28,8 @@ def demonstrate_leak(
 
     Under ``leaky`` every clip is augmented *before* clips are put into a set, as in
     much-copied notebooks: of most test clips, training has heard the other version. Elsewhere the
-    same copies are added to the training set alone. The training sets are of nearly one size, and
-    nothing is chosen: the number of epochs is the same everywhere.
+    same copies are added to the training set alone. Of each training set as many clips are drawn as
+    the smallest one has, and nothing is chosen: the number of epochs is the same everywhere.
 
     Parameters
     ----------
@@ -50,25 +51,30 @@ def demonstrate_leak(
 
     both = pd.concat([clips.assign(copy=False), clips.assign(copy=True)], ignore_index=True)
     x = pd.concat([features, copies]).to_numpy(dtype="float64")
-    answers = {}
-    for protocol in LEAKAGE_PROTOCOLS:
+
+    def divide(protocol: str) -> pd.Series:
         if protocol == "leaky":
             # A copy is a file of its own, as it was there: else it would stay with its clip.
             files = both["copy"].map({False: "", True: "copy of "}) + both["path"]
-            split = make_split(both.assign(path=files), protocol="random-80-20", seed=seed)
-        else:
-            try:
-                sides = make_split(clips, protocol=protocol, fold=fold, seed=seed)
-            except UserError:
-                continue
-            split = pd.concat([sides, sides.where(sides == "train", "unused")], ignore_index=True)
-        train, test = (np.asarray(split == side) for side in ("train", "test"))
+            return make_split(both.assign(path=files), protocol="random-80-20", seed=seed)
+        sides = make_split(clips, protocol=protocol, fold=fold, seed=seed)
+        return pd.concat([sides, sides.where(sides == "train", "unused")], ignore_index=True)
+
+    splits = {}
+    for protocol in LEAKAGE_PROTOCOLS:
+        with suppress(UserError):
+            splits[protocol] = divide(protocol)
+    n = min((split == "train").sum() for split in splits.values())
+    answers = {}
+    for protocol, split in splits.items():
+        places, test = np.flatnonzero(split == "train"), np.asarray(split == "test")
+        train = np.random.default_rng(seed).permutation(places)[:n]
         # The layers of functionals_mlp, by scikit-learn: a training takes seconds.
         layers = MLPClassifier((512, 256, 128, 64), batch_size=64, max_iter=40, random_state=seed)
         network = make_pipeline(StandardScaler(), layers)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that it could still learn more
-            network.fit(x[train], both["emotion"][train])
+            network.fit(x[train], both["emotion"].iloc[train])
         answers[protocol] = both[test].assign(predicted=network.predict(x[test]))
     return answers
 

@@ -189,7 +189,7 @@ def build_cnn(shape: tuple[int, int], n_classes: int, *, name: str = "cnn"):
     x = _convolve(_convolve(x, 16, size=5, stride=2), 32, stride=2)
     x = layers.MaxPooling2D((1, 2))(_convolve(x, 48))
     x = layers.MaxPooling2D((2, 2))(_convolve(x, 64))
-    # Pooling over frequency would forget *where* in frequency something is, and with it pitch.
+    # Pooling over all frequencies would forget *where* something is, and with it pitch.
     x = layers.Reshape((-1, shape[1] // 16 * 64))(x)
     x = layers.Conv1D(128, 3, padding="same", use_bias=False)(x)
     x = layers.ReLU()(layers.BatchNormalization(momentum=0.95)(x))

@@ -84,8 +84,7 @@ class NetworkRecipe:
         settings = asdict(self.settings)
         del settings["seed"]
         functions = filter(None, [self.build, fit_model, share_matrix, self.augment])
-        facts = {"settings": settings, "augment": bool(self.augment)}
-        return facts | {"code": hash_code(*functions)}
+        return {"settings": settings, "augment": bool(self.augment), "code": hash_code(*functions)}
 
     def fit_predict(
         self,
@@ -175,11 +174,11 @@ class SvmRecipe:
         x, y = x.to_numpy(dtype="float64"), clips["emotion"].to_numpy()
         options = {"class_weight": "balanced", "random_state": seed}
         models = [make_pipeline(StandardScaler(), SVC(C=cost, **options)) for cost in _COSTS]
-        scores = [
-            balanced_accuracy_score(y[held], model.fit(x[train], y[train]).predict(x[held]))
-            for model in models
-        ]
-        best = models[int(np.argmax(scores))]
+
+        def score(model) -> float:
+            return balanced_accuracy_score(y[held], model.predict(x[held]))
+
+        best = max((model.fit(x[train], y[train]) for model in models), key=score)
         return pd.DataFrame({"predicted": best.predict(x[test]), "confidence": np.nan})
 
 

@@ -241,7 +241,7 @@ def _make_batches(x, targets, clips, settings: TrainingSettings, augment, share=
 def _log_epoch(epoch: int, logs: dict, *, settings: TrainingSettings) -> None:
     """One line for about every eighth of the epochs."""
     if epoch % max(1, settings.epochs // 8) == 0:
-        values = "  ".join(f"{name} {value:.3f}" for name, value in logs.items())
+        values = "  ".join(f"{name} {value:.3g}" for name, value in logs.items())
         _LOG.info("epoch %3d  %s", epoch + 1, values)
 
 

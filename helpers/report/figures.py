@@ -29,14 +29,15 @@ def plot_reliability(curves: dict[str, pd.DataFrame], *, ax=None, title: str = "
     """
     ax = new_axes(ax, figsize=(4.5, 4))
     ax.plot([0, 1], [0, 1], color="#BBBBBB", linestyle=":")
-    ax.annotate("honest", (0.97, 0.97), ha="right", va="bottom", color=_GREY, fontsize=8)
+    ax.annotate("honest", (0.5, 0.5), ha="right", va="bottom", color=_GREY, fontsize=8)
     looks = ((_ORANGE, "s"), (_BLUE, "o"))
     for (label, bins), (color, marker) in zip(curves.items(), looks, strict=False):
         ax.plot(bins["confidence"], bins["accuracy"], color=color, linewidth=1, alpha=0.6)
         size = 15 + 250 * bins["clips"] / bins["clips"].sum()
         ax.scatter(bins["confidence"], bins["accuracy"], size, color, marker=marker, alpha=0.8,
                    label=label)  # fmt: skip
-    ax.set(xlim=(0, 1), ylim=(0, 1.03), xlabel="confidence", ylabel="share that was right")
+    ax.set(xlim=(0, 1), ylim=(-0.03, 1.03), ylabel="share that was right")
+    ax.set_xlabel("confidence (larger dot: more clips)")
     ax.set_title(title)
     ax.legend(loc="upper left", markerscale=0.6)
     return ax
@@ -116,7 +117,7 @@ def plot_robustness(table: pd.DataFrame, *, chance: float, title: str = ""):
     look = {"hue": kinds, "style": kinds, "palette": palette, "markers": markers, "s": 45}
     seaborn.scatterplot(changed, x="same", y="condition", ax=ax, zorder=3, **look)
     ax.scatter(changed["needed_same"], changed["condition"], marker="|", s=110, color="black",
-               label="limit")  # fmt: skip
+               label="limit of this share")  # fmt: skip
     ax.tick_params(axis="y", labelsize=8)
     ax.grid(axis="y", color="#EEEEEE", zorder=0)
     ax.set(xlim=(0, 1.03), xlabel="share of clips whose predicted emotion stays the same")

@@ -71,9 +71,8 @@ def write_index(run: Run) -> Path:
     for step, done in record["notebooks"].items():
         if run.path(f"{step}.ipynb").exists():
             _export_notebook(run, step, done["seconds"])
-    metrics = {}
-    if run.path("metrics.json").exists():
-        metrics = run.read_json("metrics.json", made_by="06_evaluate")
+    scored = run.path("metrics.json").exists()
+    metrics = run.read_json("metrics.json", made_by="06_evaluate") if scored else {}
     page = render(
         "index.html",
         run=run.name,

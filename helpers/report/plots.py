@@ -39,8 +39,8 @@ Noto Sans Thai; Arial Unicode MS; Arial
 """
 #: Axis of each kind of spectrogram: librosa's name, what it says, and what its colours say.
 _AXES = {
-    "mel": ("mel", "mel frequency (Hz)", "dB below the loudest"),
-    "stft": ("linear", "frequency (Hz)", "dB below the loudest"),
+    "mel": ("mel", "mel frequency (Hz)", "dB, loudest is 0"),
+    "stft": ("linear", "frequency (Hz)", "dB, loudest is 0"),
     "chroma": ("chroma", "pitch class", "relative energy"),
 }
 
@@ -294,7 +294,7 @@ def plot_intervals(
         ax.annotate(f"{value:.2f}", (value, place), (0, 6), textcoords="offset points", ha="center")
     if chance is not None:
         ax.axvline(chance, color="#999999", linestyle=":", linewidth=1)
-        ax.text(chance, len(values) - 0.45, " chance", color="#767676", va="bottom", fontsize=8)
+        ax.text(chance, len(values) - 0.45, " guessing", color="#767676", va="bottom", fontsize=8)
     ax.set_yticks(places, values.index)
     ax.set(xlim=(0, 1), ylim=(len(values) - 0.4, -0.8), title=title)
     ax.set_xlabel(f"{values.name}, with its 95 % interval")
