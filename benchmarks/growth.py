@@ -2,6 +2,7 @@
 
     python benchmarks/growth.py                      100, 1 000, 10 000 and 50 000 clips
     python benchmarks/growth.py --sizes 100 1000
+    python benchmarks/growth.py --cores              10 000 clips on one core, two, and Dask
     python benchmarks/growth.py --score              50 000 clips, from files to a score
 
 The clips are seconds cut out of RAVDESS (`ser corpora get ravdess`), each at another place, in
@@ -16,6 +17,7 @@ import argparse
 import json
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -86,9 +88,9 @@ def check(n: int) -> Callable:
     return lambda: inspect_clips(table)
 
 
-def features(n: int, family: str, **options) -> Callable:
+def features(n: int, family: str) -> Callable:
     clips = open_table(n)
-    return lambda: extract_features(clips, family=family, cache=HOME / f"cache-{n}", **options)
+    return lambda: extract_features(clips, family=family, cache=HOME / f"cache-{n}")
 
 
 def epoch(n: int) -> Callable:
@@ -194,6 +196,27 @@ def report() -> None:
         print(f"\n{column}\n{shown.round(2)}")
 
 
+def compare_cores(n: int) -> None:
+    """Log-mel and functionals of ``n`` clips, cold, by one process, two, and two Dask workers."""
+    from distributed import LocalCluster
+
+    clips = open_table(n)
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        for turn in range(2):  # the first starts all processes, and is not shown
+            for family in ("logmel", "functionals"):
+                for name, options in {
+                    "one core": {"n_jobs": 1},
+                    "two cores": {"n_jobs": 2},
+                    "two Dask workers": {"scheduler": cluster.scheduler_address},
+                }.items():
+                    few = clips if turn else clips.head(100)
+                    with tempfile.TemporaryDirectory() as cache:
+                        begin = time.perf_counter()
+                        extract_features(few, family=family, cache=Path(cache), **options)
+                    if turn:
+                        print(f"{family}, {name}: {time.perf_counter() - begin:.1f} s", flush=True)
+
+
 def score_all(n: int) -> None:
     """From files to a score by ``ser cv``, with an empty cache."""
     folder = make_clips(n)
@@ -207,6 +230,7 @@ def score_all(n: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--cores", action="store_true", help="one core, two, and a Dask cluster")
     parser.add_argument("--score", action="store_true", help="the largest size, to a score")
     parser.add_argument("--step", nargs=2, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -215,6 +239,8 @@ def main() -> None:
         begin = time.perf_counter()
         work()
         print(json.dumps(round(time.perf_counter() - begin, 3)))
+    elif given.cores:
+        compare_cores(LARGEST_SLOW)
     elif given.score:
         score_all(max(given.sizes))
     else:
