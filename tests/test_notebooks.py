@@ -223,7 +223,9 @@ def test_a_model_that_began_from_another_names_its_recordings(run):
     assert begun["began_from"] == base["name"] and begun["synthetic"]
     assert begun["corpora"] == sorted({"demo", *base["corpora"]}) == sorted(begun["licences"])
     page = render("card.html", **describe_model(begun))
-    assert "CC BY-NC-SA 4.0" in page and "It began from the model that comes with the project" in page
+    assert (
+        "CC BY-NC-SA 4.0" in page and "It began from the model that comes with the project" in page
+    )
     assert "knows nothing of people" not in page
     alone = read_card(run / "models/speaker-independent/cnn.keras")
     assert alone["corpora"] == ["demo"] and alone["began_from"] == ""

@@ -149,8 +149,8 @@ def test_cells_that_nobody_recorded_are_counted():
 @pytest.mark.parametrize(
     ("kind", "label", "unit"),
     [
-        ("mel", "mel frequency (Hz)", "dB below the loudest"),
-        ("stft", "frequency (Hz)", "dB below the loudest"),
+        ("mel", "mel frequency (Hz)", "dB, loudest is 0"),
+        ("stft", "frequency (Hz)", "dB, loudest is 0"),
         ("chroma", "pitch class", "relative energy"),
     ],
 )
