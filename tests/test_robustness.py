@@ -383,5 +383,5 @@ def test_the_figure_shows_each_condition_and_curve():
     names = [label.get_text() for label in conditions.get_yticklabels()]
     assert names == table["condition"].tolist()[1:]
     kinds = {text.get_text() for text in conditions.get_legend().texts}
-    assert kinds == {"within its limits", "beyond a limit", "no limit", "limit"}
+    assert kinds == {"within its limits", "beyond a limit", "no limit", "limit of this share"}
     plt.close(figure)

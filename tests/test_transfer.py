@@ -74,7 +74,7 @@ def test_a_planted_leak_shows_and_strict_protocols_do_not_have_it():
 
 def test_where_nothing_can_be_learned_only_the_leak_scores():
     # Neither emotion nor voice: whoever is right has heard the other version of the clip.
-    clips, x = make_corpus("own", n_speakers=3, emotion=0.0, voice=0.0)
+    clips, x = make_corpus("own", n_speakers=12, emotion=0.0, voice=0.0)
     answers = demonstrate_leak(clips, x, x + 0.01)
     right = {name: (one["emotion"] == one["predicted"]).mean() for name, one in answers.items()}
     assert right["leaky"] > 0.7 and right["random-80-20"] < 0.5
