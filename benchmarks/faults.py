@@ -39,6 +39,7 @@ from helpers.runs import PROJECT_ROOT, outputs_home
 SER = [sys.executable, "-m", "helpers.cli"]
 #: What differs between two runs of the same: when, how long, where.
 _CHANGING = {"seconds", "started", "finished", "minutes", "date_saved", "jobs"}
+_CHANGING |= {"shared_object_id"}  # Keras writes an address in memory
 _REUSED = re.compile(r"\d+ of \d+ parts were done before|\d+ from the cache|already complete")
 LOG = ("command", "kill", "seed", "after_s", "of_s", "whom", "half", "litter", "again_s", "reused")
 _SMALL = ["-p", "EPOCHS=1", "-p", "N_ROBUST=7", "-p", "N_SEEDS=1"]
