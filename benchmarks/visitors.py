@@ -28,7 +28,7 @@ from playwright.sync_api import Page, sync_playwright
 from helpers.corpora import load_corpora
 from helpers.sound.audio import SAMPLE_RATE, load_audio
 
-START_S = 120  # at most until the server answers, or a page can be used
+START_S = 300  # at most until the server answers, or a page can be used
 END_S = 900  # at most until the kernels of closed pages have ended; idle ones do after 600
 TOO_LARGE_MB = 51
 
@@ -97,6 +97,9 @@ def visit(url: str, folder: Path, visitors: int, minutes: float) -> tuple[int, s
         upload(pages[0], large)
         pages[0].get_by_text("expected at most 50 MB").wait_for()
         pages[1 % visitors].get_by_text(f"Heard: {names[1 % visitors]}").wait_for()
+        for page in pages:  # as a person closes a tab
+            page.close(run_before_unload=True)
+        time.sleep(10)
         browser.close()
     return n_answers, seen
 
@@ -137,6 +140,7 @@ def main() -> None:
             waited = time.monotonic() - begin
             left = [path for path in temporary.rglob("*") if path.is_file() and path not in files]
             print(f"{given.visitors} visitors, {given.minutes:g} minutes: {n_answers} answers")
+            print(f"kernels before: {kernels}")
             print(f"seen of others, tracebacks, paths: {', '.join(sorted(seen)) or 'nothing'}")
             print(
                 f"memory: {before_mb:.0f} MB before, {watch.peak_mb:.0f} at most, "
