@@ -11,6 +11,7 @@ theirs. Needs RAVDESS in SER_DATA or data/, and Chromium (or its path in CHROMIU
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
 import shutil
@@ -47,14 +48,16 @@ class Watch(threading.Thread):
     def now_mb(self) -> float:
         total = 0
         for one in [self.process, *self.process.children(recursive=True)]:
-            try:
+            with contextlib.suppress(psutil.Error):  # it has just ended
                 total += one.memory_full_info().uss
-            except psutil.Error:  # it has just ended
-                pass
         return total / 1e6
 
     def count_kernels(self) -> int:
-        return sum("ipykernel" in " ".join(one.cmdline()) for one in self.process.children())
+        n = 0
+        for one in self.process.children():
+            with contextlib.suppress(psutil.Error):  # it has just ended
+                n += "ipykernel" in " ".join(one.cmdline())
+        return n
 
 
 def upload(page: Page, path: Path) -> None:
