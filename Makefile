@@ -45,7 +45,7 @@ lab: $(READY)  ## Open the notebooks in JupyterLab
 	    --ServerApp.tornado_settings="{'websocket_max_message_size': 209715200}" $(ARGS)
 
 # One thread a process: a core is to mean a core.
-bench: $(READY)  ## Time features and answers, on RAVDESS; ARGS=--memory for 50 000 clips
+bench: $(READY)  ## Time features and answers, on RAVDESS
 	$(BIN)/python -m pip install --quiet -r benchmarks/requirements.txt
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 NUMBA_NUM_THREADS=1 \
 	    $(BIN)/python benchmarks/features.py $(ARGS)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -19,7 +18,6 @@ from pathlib import Path
 import librosa
 import numpy as np
 import pandas as pd
-import soundfile
 
 from helpers.corpora import load_corpora
 from helpers.features.extract import compute_features, extract_features
@@ -29,13 +27,11 @@ from helpers.sound.audio import SAMPLE_RATE, fit_clip, load_audio
 
 SECONDS = 3.0
 HOP = 320
-N_GENERATED = 50_000
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clips", type=int, default=60, help="for the times of one core")
-    parser.add_argument("--memory", action="store_true", help=f"also {N_GENERATED} clips at once")
     arguments = parser.parse_args()
     if not KEEP_MEMORY.items() <= os.environ.items():
         # Read when a process starts: without it, one core would lack what the workers have.
@@ -45,8 +41,6 @@ def main() -> None:
     time_one_core(few)
     compare_trackers(few)
     time_corpus(table)
-    if arguments.memory:
-        measure_memory()
 
 
 # --- one core -----------------------------------------------------------------------------------
@@ -220,46 +214,6 @@ def time_corpus(table: pd.DataFrame) -> None:
         start = time.perf_counter()
         extract_features(table, family=families, cache=Path(folder) / "all")
         print(f"the same four families again: {time.perf_counter() - start:.2f} s")
-
-
-# --- memory -------------------------------------------------------------------------------------
-
-_EXTRACT = """
-import sys
-import pandas as pd
-from pathlib import Path
-from helpers.features.extract import extract_features
-table = pd.DataFrame({"path": sorted(map(str, Path(sys.argv[1]).glob("*/*.wav")))})
-frames, rows = extract_features(
-    table, family=("logmel", "mfcc40"), cache=Path(sys.argv[1]) / "cache"
-).values()
-print(f"log-mel {frames.shape}, {frames.nbytes / 1e9:.2f} GB on the disk; MFCC means {rows.shape}")
-"""
-
-
-def measure_memory() -> None:
-    """Largest sum of what all processes hold for themselves while 50 000 clips are extracted."""
-    import psutil
-
-    rng = np.random.default_rng(0)
-    with tempfile.TemporaryDirectory() as folder:
-        noise = rng.normal(0, 0.1, SAMPLE_RATE + N_GENERATED).astype("float32")
-        for place in range(N_GENERATED):
-            path = Path(folder) / str(place % 100) / f"{place}.wav"
-            path.parent.mkdir(exist_ok=True)
-            soundfile.write(path, noise[place : place + SAMPLE_RATE // 5], SAMPLE_RATE)
-        process = psutil.Popen([sys.executable, "-c", _EXTRACT, folder], stdout=subprocess.PIPE)
-        most = 0
-        while process.poll() is None:
-            try:
-                family = [process, *process.children(recursive=True)]
-                most = max(most, sum(one.memory_full_info().uss for one in family))
-            except psutil.Error:  # one has just ended
-                pass
-            time.sleep(0.2)
-        print(f"\n{N_GENERATED} clips of 0.2 s")
-        print(process.stdout.read().decode().strip())
-        print(f"memory of all processes together: at most {most / 1e6:.0f} MB")
 
 
 if __name__ == "__main__":

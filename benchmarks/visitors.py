@@ -100,7 +100,7 @@ def visit(url: str, folder: Path, visitors: int, minutes: float) -> tuple[int, s
         upload(pages[0], large)
         pages[0].get_by_text("expected at most 50 MB").wait_for()
         pages[1 % visitors].get_by_text(f"Heard: {names[1 % visitors]}").wait_for()
-        for page in pages:  # as a person closes a tab
+        for page in pages:  # as a person closes a tab; their kernels end when they are culled
             page.close(run_before_unload=True)
         time.sleep(10)
         browser.close()

@@ -145,7 +145,7 @@ def serve_app(arguments: argparse.Namespace) -> int:
     """Open the panel as a web page, for this machine.
 
     Upload a recording or speak into the browser's microphone. Each visitor has a kernel of their
-    own, which ends with the page; nothing is kept.
+    own, which ends when it was idle for ten minutes; nothing is kept.
     """
     from helpers.app.web import serve
 

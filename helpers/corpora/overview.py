@@ -100,7 +100,7 @@ def survey_corpora(names: str | Iterable[str] = (), reading: Reading = AS_WRITTE
             "title": known.title if known else f"own data: {own}",
             "clips": len(clips),
             "emotions": ", ".join(f"{emotion} {n}" for emotion, n in counts.items()),
-            "odd": "; ".join(find_odd(name, clips)) if len(clips) else "",
+            "odd": "; ".join(find_odd(name, listing.clips)) if len(clips) else "",
             "expected_clips": corpus and corpus.n_clips,
             "speakers": clips["speaker"].nunique(),
             "expected_speakers": corpus and corpus.speakers,
