@@ -51,7 +51,7 @@ bench: $(READY)  ## Time features and answers, on RAVDESS
 	    $(BIN)/python benchmarks/features.py $(ARGS)
 	@$(BIN)/python benchmarks/answers.py
 
-check: $(READY)  ## Check format, style, docstrings, spelling, and that notebooks hold no outputs
+check: $(READY)  ## Check format, style, docstrings, types, spelling; notebooks hold no outputs
 	@$(MAKE) --no-print-directory lint
 
 fix: $(READY)  ## Repair what `make check` finds and can be repaired by itself
@@ -66,6 +66,7 @@ lint:
 	"$(BIN)/ruff" check .
 	$(if $(NOTEBOOKS),"$(BIN)"/$(STRIP) --verify $(NOTEBOOKS))
 	"$(BIN)/codespell"
+	"$(BIN)/mypy"
 
 setup: $(READY)  ## Make .venv as requirements.lock says (run, test and lab do it themselves)
 
@@ -75,7 +76,7 @@ lock: $(READY)  ## Bring requirements.lock up to pyproject.toml; newest versions
 	    $(ARGS) pyproject.toml
 
 clean:  ## Remove .venv and caches; data/ and outputs/ stay
-	rm -rf $(VENV) helpers.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) helpers.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find helpers tests -name __pycache__ -exec rm -rf {} +
 
 # ---- Set-up in three steps, each with a stamp, so that a second call starts at once ----

@@ -180,6 +180,7 @@ def load_bodies(run: Run, part: str) -> dict:
 
 def calibrate(run: Run, clips: pd.DataFrame, part: str) -> None:
     """Average the networks, put the front end before them, fit temperature and threshold."""
+    prepare_keras(0)  # layers are numbered on from those before, and the numbers are in the file
     split = choose_sides(clips, part)
     held, heard = pick_held_out(clips, split), clips[split == "train"]
     body = average(list(load_bodies(run, part).values()), name="cnn")

@@ -76,8 +76,8 @@ def build_parser() -> argparse.ArgumentParser:
     part = run.add_mutually_exclusive_group()
     part.add_argument("--from", dest="start", metavar="NN", help="begin at this notebook, e.g. 04")
     part.add_argument("--only", metavar="NN", help="run this notebook alone, e.g. 05")
-    parameter = {"type": _parameter, "metavar": "NAME=VALUE", "dest": "parameters"}
-    run.add_argument("-p", **parameter, action="append", help="a parameter, as -p EPOCHS=75")
+    parameter = partial(run.add_argument, "-p", type=_parameter, metavar="NAME=VALUE")
+    parameter(dest="parameters", action="append", help="a parameter, as -p EPOCHS=75")
 
     model = _share()
     which = model.add_mutually_exclusive_group()

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from helpers.errors import UserError
 from helpers.runs import atomic_write, find_run, open_run, show_progress
@@ -57,8 +58,8 @@ def predict(arguments: argparse.Namespace) -> int:
     from helpers.corpora import load_manifest
     from helpers.models.prediction import list_audio, to_records
 
-    files = list_audio(arguments.paths)
-    files = [sys.stdin.buffer if str(name) == "-" else name for name in files]
+    paths = list_audio(arguments.paths)
+    files = [sys.stdin.buffer if str(path) == "-" else path for path in paths]
     # Wrong files are named before TensorFlow starts and before an hour of work.
     if arguments.labels:
         load_manifest(arguments.labels)
@@ -232,7 +233,7 @@ def compute_features(arguments: argparse.Namespace) -> int:
         expected = "expected one family with one row per clip in --family"
         raise UserError(f"--csv {arguments.csv}: {expected}, got {len(rows)}")
     clips = _load_clips(arguments, scheduler=arguments.scheduler)
-    found = extract_features(clips, family=families, scheduler=arguments.scheduler)
+    found: Any = extract_features(clips, family=families, scheduler=arguments.scheduler)
     for name, values in found.items():
         print(f"{name}: {' × '.join(map(str, values.shape))}")
     if arguments.csv:

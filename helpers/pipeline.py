@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import itertools
 import os
 import re
 import shutil
@@ -78,8 +77,8 @@ def run_notebooks(
     if steps[0] == NOTEBOOKS[0]:
         if given.get("MAP") and os.path.isfile(given["MAP"]):
             given["MAP"] = os.path.abspath(given["MAP"])
-        words = (given.get(name, "") for name in ("PATTERN", "EMOTIONS", "MAP"))
-        reading = Reading(*words, given.get("RATERS", "refuse"))
+        usual = {"PATTERN": "", "EMOTIONS": "", "MAP": "", "RATERS": "refuse"}
+        reading = Reading(*(given.get(name, value) for name, value in usual.items()))
         # Before the first notebook starts: a missing corpus is explained here, in the terminal.
         check_enough(load_corpora(names, reading))
         given["CORPORA"] = ",".join(names)
@@ -153,7 +152,9 @@ def _default_name(names: list[str]) -> str:
     """Name of a run after its corpora; with a number where other recordings have that name."""
     parts = [name if name in CORPORA else name_list(Path(name)) for name in names]
     name = re.sub(r"[^\w.-]+", "-", "-".join(parts)).strip("-.")[:80] or "own"
-    for number in itertools.count(2):
+    number = 1
+    while True:
+        number += 1
         run = open_run(name)
         if not run.path("run.json").exists():
             return name
@@ -251,7 +252,7 @@ def _open_record(run: Run, steps: list[str], parameters: dict[str, object]) -> d
 def _run_step(run: Run, record: dict, step: str, parameters: dict[str, object]) -> str | None:
     """Run one notebook and note in ``run.json`` how it went; returns what went wrong, or None."""
     begin = time.perf_counter()
-    error = "stopped from the keyboard"  # if the next line does not come back
+    error: str | None = "stopped from the keyboard"  # if the next line does not come back
     try:
         error = _execute(step, run, parameters)
     finally:

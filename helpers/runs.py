@@ -314,10 +314,11 @@ def hash_code(*parts: Callable | ModuleType) -> str:
     """
     trees = []
     for part in parts:
-        tree = ast.parse(inspect.getsource(inspect.getmodule(part)))
+        tree = ast.parse(inspect.getsource(inspect.getmodule(part) or part))
         for node in ast.walk(tree):
-            documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
-            if documented and ast.get_docstring(node):
+            if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+                continue
+            if ast.get_docstring(node):
                 node.body = node.body[1:] or [ast.Pass()]
         trees.append(ast.dump(tree))
     return hashlib.sha256("\n".join(trees).encode()).hexdigest()[:16]

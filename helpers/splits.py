@@ -223,11 +223,11 @@ def _pick_tenth(clips: pd.DataFrame, *, seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
     texts = sorted(set(clips["text"]))
     if len(texts) >= 10:
-        chosen = rng.choice(texts, size=round(0.1 * len(texts)), replace=False)
-        return clips["text"].isin(chosen).to_numpy()
+        few = rng.choice(texts, size=round(0.1 * len(texts)), replace=False)
+        return clips["text"].isin(few).to_numpy()
     files = name_files(clips)
     firsts = clips[~files.duplicated()].reset_index()
-    chosen = []
+    chosen: list[int] = []
     for places in firsts.groupby("emotion").indices.values():
         # An emotion's only clip stays in training, which could not learn it otherwise.
         n = max(1, round(0.1 * len(places))) if len(places) > 1 else 0

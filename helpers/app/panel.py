@@ -105,7 +105,7 @@ def draw_sound(y: np.ndarray) -> str:
     from matplotlib.figure import Figure  # not pyplot: nothing to close, nothing shown twice
 
     # Somebody waits, and to work out a layout costs a third of the drawing: here it is known.
-    figure = Figure(figsize=(4.5, 4), layout="none")
+    figure = Figure(figsize=(4.5, 4), layout="none")  # type: ignore[arg-type]
     margins = {"left": 0.17, "right": 0.97, "bottom": 0.13, "top": 0.92, "hspace": 0.35}
     wave, mel = figure.subplots(2, height_ratios=[1, 1.5], gridspec_kw=margins)
     plots.plot_waveform(y, ax=wave)
@@ -299,7 +299,7 @@ class Panel(widgets.VBox):
         """Write the clip that was heard last where ``ser corpora`` finds it under its emotion."""
         # The names are the model's: one may hold what leads out of the folder.
         folder = re.sub(r"[^\w -]", "_", self.meant.value)
-        path = self.keep_in / folder / f"{datetime.now():%Y-%m-%d_%H%M%S_%f}.wav"
+        path = Path(str(self.keep_in), folder, f"{datetime.now():%Y-%m-%d_%H%M%S_%f}.wav")
         try:
             with atomic_write(path) as temporary:
                 soundfile.write(temporary, self._heard, SAMPLE_RATE)

@@ -63,7 +63,7 @@ class Recorder(anywidget.AnyWidget):
                 return
             block = self._microphone.read() if self._microphone else _to_samples(buffers)
             self._live.hear(block)
-            answer = {"heard_s": self._live.heard_s, "peak": peak_dbfs(block)}
+            answer: dict[str, object] = {"heard_s": self._live.heard_s, "peak": peak_dbfs(block)}
             # Our page ends by itself; memory is not to depend on it.
             answer["last"] = bool(content.get("last")) or self._live.heard_s > LONGEST_S
             if content.get("live"):

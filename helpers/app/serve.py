@@ -5,6 +5,7 @@ import os
 import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from helpers.errors import UserError
 
@@ -33,7 +34,7 @@ def serve(model: Path, *, port: int, workers: int) -> None:
 
     os.environ[_MODEL] = str(model)
     print(f"ser serve: http://127.0.0.1:{port}/docs (stop with Ctrl+C)", file=sys.stderr)
-    options = {"port": port, "workers": workers, "limit_concurrency": _CONNECTIONS}
+    options: dict[str, Any] = {"port": port, "workers": workers, "limit_concurrency": _CONNECTIONS}
     uvicorn.run("helpers.app.serve:make_app", factory=True, log_level="warning", **options)
 
 

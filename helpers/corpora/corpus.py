@@ -6,13 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from helpers.corpora.table import (
-    AUDIO_SUFFIXES,
-    Listing,
-    find_audio,
-    make_listing,
-    name_few,
-)
+from helpers.corpora.table import AUDIO_SUFFIXES, Listing, find_audio, make_listing, name_few
 from helpers.errors import UserError
 from helpers.runs import cache_home, data_home
 
@@ -146,8 +140,8 @@ def find_folder(home: Path, corpus: Corpus) -> Path | None:
     ``corpus.folder`` goes first, then any of its names (the Kaggle copy's is one) however written:
     ``CREMA-D`` is ``cremad``. Of several folders, the first that has a clip of it.
     """
-    names = (corpus.folder, *corpus.aliases, corpus.kaggle.rpartition("/")[2] or corpus.folder)
-    names = set(map(_letters, names))
+    also = (*corpus.aliases, corpus.kaggle.rpartition("/")[2] or corpus.folder)
+    names = {_letters(name) for name in (corpus.folder, *also)}
     found = [path for path in home.glob("[!.]*") if _letters(path.name) in names and path.is_dir()]
     found.sort(key=lambda path: (path.name != corpus.folder, path))
     if len(found) > 1:

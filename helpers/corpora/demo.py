@@ -273,7 +273,8 @@ def _vary(
     )
     n = len(neutral)
     stray = own * habit.standard_normal(n) + each * chance.standard_normal(n)
-    way = Prosody(*(neutral + expression * (target - neutral) + stray).tolist(), rule.ending)
+    numbers = (neutral + expression * (target - neutral) + stray).tolist()
+    way = Prosody(*[*numbers, rule.ending])
     width = float(np.clip(way.pitch_range, 0.1, 2.0))
     return replace(way, pitch_range=width, tremor=abs(way.tremor))
 

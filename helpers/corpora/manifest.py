@@ -94,7 +94,7 @@ def load_manifest(path: str | Path, reading: Reading = AS_WRITTEN) -> Listing:
         if file is None:
             left_out.append((os.path.join(path.parent, row["path"]), "missing"))
         else:
-            by_clip[_name_clip(file, row)].append((number, row))
+            by_clip[str(_name_clip(file, row))].append((number, row))
     if not by_clip:
         raise UserError(
             f"{path}: none of its {len(listed)} files is there, e.g. {left_out[0][0]}. Paths in "
@@ -260,9 +260,9 @@ def _agree(path: Path, same: list[tuple[int, dict]], raters: str) -> dict[str, s
             if other[name]:
                 said.setdefault(other[name], number)
         if len(said) > 1 and not (name == "emotion" and raters == "share"):
-            (one, first), (other, second), *_ = said.items()
+            (one, first), (two, second), *_ = said.items()
             raise UserError(
-                f"{path}: {same[0][1]['path']} is {name} {one} in row {first} and {other} in row "
+                f"{path}: {same[0][1]['path']} is {name} {one} in row {first} and {two} in row "
                 f"{second}. Keep one of the rows, or say by start_s,end_s or channel_index which "
                 "part of the file is meant; where people judged it differently, --raters share"
             )

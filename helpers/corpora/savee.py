@@ -22,10 +22,7 @@ _EMOTION = {
     "su": "surprise",
 }
 _SPEAKERS = ("DC", "JE", "JK", "KL")
-_NAME = re.compile(
-    f"({'|'.join(_SPEAKERS)})_({'|'.join(_EMOTION)})(0[1-9]|[12][0-9]|30)",
-    re.ASCII,
-)
+_NAME = re.compile(f"({'|'.join(_SPEAKERS)})_({'|'.join(_EMOTION)})(0[1-9]|[12][0-9]|30)", re.ASCII)
 
 
 def parse_name(name: str) -> tuple[str, dict] | None:

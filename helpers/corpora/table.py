@@ -83,7 +83,9 @@ def find_files(root: str | Path) -> tuple[list[Path], list[Path]]:
     Both are sorted. Links to folders are followed once each. A folder that does not exist gives
     empty lists, one that may not be read a warning.
     """
-    found, others, seen = [], [], set()
+    found: list[Path] = []
+    others: list[Path] = []
+    seen = set()
     walk = os.walk(os.path.abspath(root), followlinks=True, onerror=_say_unreadable)
     for folder, subfolders, names in walk:
         status = os.stat(folder)
@@ -113,8 +115,8 @@ def name_few(names: Iterable[object], n: int = 3) -> str:
     >>> name_few("abcde")
     'a, b, c, …'
     """
-    names = [str(name) for name in names]
-    return ", ".join(names[:n]) + (", …" if len(names) > n else "")
+    texts = [str(name) for name in names]
+    return ", ".join(texts[:n]) + (", …" if len(texts) > n else "")
 
 
 def make_listing(rows: Iterable[dict], left_out: Iterable[tuple[str, str]] = ()) -> Listing:

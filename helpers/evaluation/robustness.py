@@ -16,14 +16,7 @@ from helpers.evaluation.scores import confusion_counts, make_check, uar
 from helpers.parallel import map_clips
 from helpers.sound.audio import load_audio
 from helpers.sound.augment import pick_voices
-from helpers.sound.disturbances import (
-    AS_RECORDED,
-    CONDITIONS,
-    Condition,
-    disturb,
-    leave,
-    make_rng,
-)
+from helpers.sound.disturbances import AS_RECORDED, CONDITIONS, Condition, disturb, leave, make_rng
 
 _BLOCK = 24  # clips whose changed versions wait in memory: 55 of 4 s take 14 MB
 _VOICES = 5

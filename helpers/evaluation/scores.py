@@ -229,10 +229,10 @@ def score_predictions(
     table = score_by_emotion(counts, classes)
     draws = resample(predictions, classes, n_resamples=n_resamples, seed=seed)
     by_emotion = table.to_dict("index")
-    for measure, share in (("recall", recalls), ("precision", precisions)):
+    for word, share in (("recall", recalls), ("precision", precisions)):
         low_high = draws.interval(share)
         for name, interval in zip(classes, low_high, strict=True):
-            by_emotion[name][f"{measure}_interval"] = interval
+            by_emotion[name][f"{word}_interval"] = interval
     score = {
         "protocol": protocol,
         "n": len(predictions),

@@ -195,7 +195,7 @@ def change_clips(
     }
 
 
-def _change(job: tuple) -> dict[str, float]:
+def _change(job: tuple) -> np.ndarray | dict[str, float]:
     path, name, amount, others, family, seed = job
     rng = np.random.default_rng(seed)
     y = load_audio(path)

@@ -176,7 +176,9 @@ def _begin_worker() -> None:
     """Leave Ctrl-C to the process that started this one, and end when that one does."""
 
     def end_with_parent() -> None:
-        multiprocessing.parent_process().join()
+        parent = multiprocessing.parent_process()
+        if parent:
+            parent.join()
         os._exit(1)
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -213,7 +215,7 @@ def describe(clips: pd.DataFrame, model: str, recipe, *, protocol: str, jobs: in
     for fold in range(1, n_folds + 1):
         digest.update(",".join(make_split(clips, protocol=protocol, fold=fold)).encode())
     digest.update(clips[CV_FACTS[1:]].to_csv(index=False).encode())
-    digest.update(np.ascontiguousarray(_extract(clips, recipe, jobs)))
+    digest.update(np.ascontiguousarray(_extract(clips, recipe, jobs)).data)
     return {
         "model": model,
         "protocol": protocol,

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from typing import Any
 
 import librosa
 import numpy as np
@@ -114,8 +115,8 @@ class Analysis:
 
 @lru_cache
 def _mel_filters(n_fft: int, n_mels: int, *, htk: bool) -> np.ndarray:
-    norm = None if htk else "slaney"
-    return librosa.filters.mel(sr=SAMPLE_RATE, n_fft=n_fft, n_mels=n_mels, htk=htk, norm=norm)
+    options: dict[str, Any] = {"htk": htk, "norm": None if htk else "slaney"}
+    return librosa.filters.mel(sr=SAMPLE_RATE, n_fft=n_fft, n_mels=n_mels, **options)
 
 
 @lru_cache

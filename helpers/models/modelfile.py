@@ -171,7 +171,7 @@ def _find_mismatches(card: dict, model) -> list[str]:
         for key, expected in (("format", CARD_FORMAT), ("sample_rate", SAMPLE_RATE))
         if card.get(key) != expected
     ]
-    classes, n_outputs = card.get("classes"), model.output_shape[-1]
+    classes, n_outputs = card.get("classes", []), model.output_shape[-1]
     if not _are_names(classes) or not n_outputs == len(classes) == len(set(classes)):
         wrong.append(f"classes is {classes!r}, expected {n_outputs} names, one per output")
     wrong += [f"{key} is no table" for key in _TABLES if not isinstance(card.get(key, {}), dict)]

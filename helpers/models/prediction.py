@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -101,7 +102,7 @@ class Predictor:
             yield start, start + len(window), judge(window), fit_clip(window, width)
 
     def _compute_row(self, y: np.ndarray) -> np.ndarray:
-        row = compute_features(y, family=self.card["input"], settings=self.settings)
+        row: Any = compute_features(y, family=self.card["input"], settings=self.settings)
         n_columns = self.model.input_shape[-1]
         if len(row) != n_columns:
             raise UserError(

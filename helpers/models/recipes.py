@@ -83,7 +83,8 @@ class NetworkRecipe:
         """
         settings = asdict(self.settings)
         del settings["seed"]
-        functions = filter(None, [self.build, fit_model, share_matrix, self.augment])
+        functions: list[Callable] = [self.build, fit_model, share_matrix]
+        functions += [self.augment] if self.augment else []
         return {"settings": settings, "augment": bool(self.augment), "code": hash_code(*functions)}
 
     def fit_predict(
@@ -119,8 +120,8 @@ class NetworkRecipe:
         prepare_keras(seed)
         shape = x.shape[1:] if self.family in FRAME_FAMILIES else x.shape[1]
         model = self.build(shape, len(classes))
-        options = {"settings": replace(self.settings, seed=seed), "augment": self.augment}
-        fit_model(model, x, clips, split, classes=classes, **options)
+        settings, augment = replace(self.settings, seed=seed), self.augment
+        fit_model(model, x, clips, split, classes=classes, settings=settings, augment=augment)
         tested = np.asarray(x)[(split == "test").to_numpy()].astype("float32")
         probabilities = model.predict(tested, batch_size=256, verbose=0)
         return _name_answers(probabilities, classes)
@@ -210,12 +211,7 @@ class PretrainedRecipe(SvmRecipe):
 
 
 def begin_from_shipped(
-    x: np.ndarray,
-    clips: pd.DataFrame,
-    *,
-    classes: list[str],
-    seed: int = 0,
-    path: Path = SHIPPED,
+    x: np.ndarray, clips: pd.DataFrame, *, classes: list[str], seed: int = 0, path: Path = SHIPPED
 ):
     """Give a trained model a new last layer for other emotions; all else stays as it is.
 

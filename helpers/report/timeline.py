@@ -90,8 +90,8 @@ def save_timelines(by_file: list[tuple[str, pd.DataFrame]], classes: list[str], 
     if path.suffix.lower() == ".html":
         embedded = []
         for name, rows in by_file:
-            figure = embed_timeline(rows, classes, source=Path(name).resolve().as_uri())
-            embedded.append({"name": Path(name).name, "figure": figure})
+            html = embed_timeline(rows, classes, source=Path(name).resolve().as_uri())
+            embedded.append({"name": Path(name).name, "figure": html})
         page = render("timelines.html", timelines=embedded)
         with atomic_write(path) as temporary:
             # Bytes of a file name that are no UTF-8 are spelled out.

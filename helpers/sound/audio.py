@@ -98,7 +98,7 @@ def decode_audio(
         with opened(source, name) as (file, label):
             return _mix_down(file, label, sr, channel, longest_s)
     path, start_s, end_s, index = part
-    label = name or os.fspath(source)
+    label = name or str(source)
     if not os.path.isfile(path):
         open_file(Path(path), label)  # raises the error that explains what is there instead
     # Usually the parts of one recording are asked for one after the other.
@@ -122,14 +122,16 @@ def _decode_whole(path: str, _changed: int, sr: int, channel: int | None):
     return decode_audio(Path(path), sr=sr, channel=channel)
 
 
-def check_waveform(y: np.ndarray, *, sr: int = SAMPLE_RATE, name: str = "the sound") -> np.ndarray:
+def check_waveform(
+    y: np.ndarray, *, sr: float = SAMPLE_RATE, name: str = "the sound"
+) -> np.ndarray:
     """Waveform as float32, mono, 16 kHz; the gate for sound that comes as an array.
 
     Parameters
     ----------
     y : array of numbers, shape (n_samples,), (n_samples, channels) or (channels, n_samples)
         int16 and int32 are divided by their full scale, up to eight channels are averaged.
-    sr : int
+    sr : float
         Its sample rate in Hz.
     name : str
         How errors call it.
@@ -218,7 +220,8 @@ def _mix_down(
     file: BinaryIO, label: str, sr: int, channel: int | None, longest_s: float
 ) -> tuple[np.ndarray, list[str]]:
     """Mono waveform at ``sr``, and what should be known of its decoding."""
-    resampler, frames, notes = None, 0, []
+    resampler, frames = None, 0
+    notes: list[str] = []
     sound = bytearray()  # it grows where it is: parts that are joined need twice the memory
     mix_power, power = 0.0, np.zeros(1)
     low, high = np.inf, -np.inf
@@ -272,7 +275,7 @@ def _check_loudness(low: float, high: float, label: str) -> None:
         )
 
 
-def _make_resampler(rate: int, sr: int, label: str) -> soxr.ResampleStream | None:
+def _make_resampler(rate: float, sr: int, label: str) -> soxr.ResampleStream | None:
     is_number = isinstance(rate, numbers.Real)
     if not (is_number and _MIN_SOURCE_RATE <= rate <= _MAX_SOURCE_RATE):
         raise AudioError(

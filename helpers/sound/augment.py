@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import random
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -64,11 +64,7 @@ def change_gain(y: np.ndarray, rng: np.random.Generator, *, gain_db: float = -6.
 
 
 def add_babble(
-    y: np.ndarray,
-    rng: np.random.Generator,
-    *,
-    voices: Sequence[np.ndarray],
-    snr_db: float = 15.0,
+    y: np.ndarray, rng: np.random.Generator, *, voices: Sequence[np.ndarray], snr_db: float = 15.0
 ) -> np.ndarray:
     """Add other people talking at once.
 
@@ -89,9 +85,9 @@ def add_babble(
     return (y + babble).astype("float32")
 
 
-def noise_gain(y: np.ndarray, noise_power: float, *, snr_db: float) -> float:
+def noise_gain(y: np.ndarray, noise_power: np.floating, *, snr_db: float) -> np.float64:
     """Factor that brings noise of a known power (mean square) to a ratio in dB below ``y``."""
-    return np.sqrt(mean_power(y) * 10 ** (-snr_db / 10) / noise_power)
+    return np.float64(np.sqrt(mean_power(y) * 10 ** (-snr_db / 10) / noise_power))
 
 
 def pick_voices(
@@ -177,7 +173,7 @@ def encode(
     # Silence behind, since encoders drop their last frame; before, since decoders the first.
     padded = np.pad(y * (0.5 / peak), _CODEC_PADDING).astype("float32")
     with av.open(file, "w", format=container) as sink:
-        stream = sink.add_stream(name, rate=SAMPLE_RATE, bit_rate=1000 * kbps, layout="mono")
+        stream: Any = sink.add_stream(name, rate=SAMPLE_RATE, bit_rate=1000 * kbps, layout="mono")
         frame = av.AudioFrame.from_ndarray(padded[None], format="fltp", layout="mono")
         frame.sample_rate = SAMPLE_RATE
         convert = av.AudioResampler(sample_format, "mono", SAMPLE_RATE, stream.frame_size or None)

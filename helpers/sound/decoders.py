@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 import soundfile
@@ -65,11 +65,11 @@ class _UnreadableError(Exception):
 
 
 @contextmanager
-def opened(source: object, name: str | None) -> Iterator[tuple[BinaryIO, str]]:
+def opened(source: Any, name: str | None) -> Iterator[tuple[BinaryIO, str]]:
     """Seekable binary file and how to call it, for a path, bytes or a binary file object."""
     label = name or name_source(source)
     if isinstance(source, bytes | bytearray | memoryview):
-        opened = io.BytesIO(source)
+        opened: Any = io.BytesIO(source)
     elif hasattr(source, "read"):
         opened = nullcontext(source) if source.seekable() else io.BytesIO(source.read())
     else:
@@ -197,8 +197,9 @@ def _read_with_pyav(file: BinaryIO, notes: list[str]) -> Iterator[tuple[int, np.
     import av  # heavy, and most corpora never need it
 
     file.seek(0)
-    done_s, n_good, damaged = 0.0, 0, []
-    options = {"options": {"format_whitelist": _PYAV_GUESSES}}
+    done_s, n_good = 0.0, 0
+    damaged: list[av.Packet] = []
+    options: dict[str, Any] = {"options": {"format_whitelist": _PYAV_GUESSES}}
     if int(av.__version__.partition(".")[0]) < 19:  # a tag that is not UTF-8 would stop the sound
         options["metadata_errors"] = "replace"
     try:
@@ -235,7 +236,7 @@ def _is_page_cut(file: BinaryIO) -> bool:
     return len(page) < 23 or len(page) < 23 + page[22] + sum(sizes)
 
 
-def _decode(sound: av.InputContainer, damaged: list) -> Iterator[av.AudioFrame]:
+def _decode(sound: av.container.InputContainer, damaged: list) -> Iterator[av.AudioFrame]:
     """Frames of the first sound track; ``damaged`` takes what does not decode."""
     import av
 
@@ -256,7 +257,8 @@ def _to_planar_float(frames: Iterator[av.AudioFrame]) -> Iterator[av.AudioFrame]
     """Frames as float, at the rate and with the channels of the first."""
     import av
 
-    converter = kind = first = None
+    converter: Any = None
+    kind = first = None
     for frame in frames:
         found = (frame.sample_rate, frame.layout.name, frame.format.name)
         if found != kind:

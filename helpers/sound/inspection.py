@@ -104,7 +104,7 @@ def _cut(clip: pd.Series, window_s: float) -> pd.DataFrame:
     return pd.DataFrame([clip] * len(paths)).assign(path=paths)
 
 
-def _measure(path: str) -> tuple[float, float, float, float, float, str, str, str]:
+def _measure(path: str) -> tuple[object, ...]:
     try:
         y, notes = decode_audio(path)
         peak = 20 * np.log10(float(np.max(np.abs(y))))

@@ -75,7 +75,7 @@ class Microphone:
 
     def read(self) -> np.ndarray:
         """All that was heard since the last call, shape (n_samples,), float32; waits for some."""
-        blocks = []
+        blocks: list[np.ndarray] = []
         while not blocks or not self._arrived.empty():
             try:
                 blocks.append(self._arrived.get(timeout=_PATIENCE_S))
