@@ -147,12 +147,8 @@ def accuracy(counts: np.ndarray) -> np.ndarray:
 
 def recalls(counts: np.ndarray) -> np.ndarray:
     """Recall of each emotion, shape (…, n_classes); NaN where an emotion does not occur."""
-    return _divide(np.diagonal(counts, axis1=-2, axis2=-1), counts.sum(axis=-1))
-
-
-def _divide(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """Share of the whole, NaN where there is none."""
-    return np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
+    right, there = np.diagonal(counts, axis1=-2, axis2=-1), counts.sum(axis=-1)
+    return np.divide(right, there, out=np.full(there.shape, np.nan), where=there > 0)
 
 
 def precisions(counts: np.ndarray) -> np.ndarray:

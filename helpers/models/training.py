@@ -146,8 +146,7 @@ def fit_model(
     begin = time.perf_counter()
     log = model.fit(
         _make_batches(x, targets, np.flatnonzero(train), settings, augment, share),
-        validation_data=(x[validation].astype("float32"), targets[validation]),
-        validation_batch_size=128,
+        validation_data=_make_batches(x, targets, np.flatnonzero(validation)),
         epochs=settings.epochs,
         verbose=0,
         callbacks=[
@@ -194,8 +193,11 @@ def schedule_learning_rate(epoch: int, *_: float, settings: TrainingSettings) ->
     return settings.learning_rate * (0.01 + 0.99 * (1 + np.cos(np.pi * way)) / 2)
 
 
-def _make_batches(x, targets, clips, settings: TrainingSettings, augment, share=None):
-    """Shuffled, weighted and augmented batches of the rows ``clips``; the same for one seed."""
+def _make_batches(x, targets, clips, settings=None, augment=None, share=None):
+    """Batches of the rows ``clips``, read from the disk one after the other.
+
+    With settings they are for learning: shuffled, weighted and augmented, the same for one seed.
+    """
     import keras
 
     n_classes = targets.shape[1]
@@ -205,6 +207,7 @@ def _make_batches(x, targets, clips, settings: TrainingSettings, augment, share=
     if share is not None:
         taken, weights = share.to_numpy()[clips], np.ones(n_classes, "float32")
     per_epoch = round(taken.sum())
+    size = settings.batch_size if settings else 128
 
     class Batches(keras.utils.PyDataset):
         def __init__(self) -> None:
@@ -214,19 +217,22 @@ def _make_batches(x, targets, clips, settings: TrainingSettings, augment, share=
             self.on_epoch_end()
 
         def __len__(self) -> int:
-            return int(np.ceil(per_epoch / settings.batch_size))
+            return int(np.ceil(per_epoch / size))
 
         def __getitem__(self, step: int):
-            rows = self.order[step * settings.batch_size : (step + 1) * settings.batch_size]
+            rows = self.order[step * size : (step + 1) * size]
             batch = x[rows].astype("float32")
             if augment is not None:
                 # A generator per batch: Keras fetches batches ahead, and may fetch one twice.
                 rng = np.random.default_rng([settings.seed, self.epoch, step])
                 batch = augment(batch, rng)
-            return batch, targets[rows], weights[y[rows]]
+            return (batch, targets[rows], weights[y[rows]]) if settings else (batch, targets[rows])
 
         def on_epoch_end(self) -> None:
             self.epoch += 1
+            self.order = clips
+            if settings is None:
+                return
             rng = np.random.default_rng([settings.seed, self.epoch])
             order = rng.permutation(len(clips))
             if share is not None:
