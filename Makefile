@@ -45,11 +45,12 @@ lab: $(READY)  ## Open the notebooks in JupyterLab
 	    --ServerApp.tornado_settings="{'websocket_max_message_size': 209715200}" $(ARGS)
 
 # One thread a process: a core is to mean a core.
-bench: $(READY)  ## Time features and answers, on RAVDESS
+bench: $(READY)  ## Time features, answers and growth, on RAVDESS
 	$(BIN)/python -m pip install --quiet -r benchmarks/requirements.txt
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 NUMBA_NUM_THREADS=1 \
 	    $(BIN)/python benchmarks/features.py $(ARGS)
 	@$(BIN)/python benchmarks/answers.py
+	@$(BIN)/python benchmarks/growth.py --sizes 100 1000 10000
 
 check: $(READY)  ## Check format, style, docstrings, types, spelling; notebooks hold no outputs
 	@$(MAKE) --no-print-directory lint
@@ -76,7 +77,7 @@ lock: $(READY)  ## Bring requirements.lock up to pyproject.toml; newest versions
 	    $(ARGS) pyproject.toml
 
 clean:  ## Remove .venv and caches; data/ and outputs/ stay
-	rm -rf $(VENV) helpers.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) helpers.egg-info .coverage* .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find helpers tests -name __pycache__ -exec rm -rf {} +
 
 # ---- Set-up in three steps, each with a stamp, so that a second call starts at once ----

@@ -8,7 +8,9 @@
 The clips are seconds cut out of RAVDESS (`ser corpora get ravdess`), each at another place, in
 folders by actor and emotion. Every step of every size is a process of its own, with two cores; what
 it imports is not in its time. Memory is the largest sum of what a step's processes hold for
-themselves. The table is ``growth.csv``; steps that are in it already are not measured again.
+themselves, without files that are mapped: the system takes these back when it needs the room.
+The table is kept as it grows (`--table`); steps that are in it already are not measured again.
+openSMILE is asked where it is installed (``benchmarks/requirements.txt``).
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +40,6 @@ from helpers.sound.inspection import inspect_clips
 from helpers.splits import make_split
 
 SIZES = (100, 1_000, 10_000, 50_000)
-TABLE = Path(__file__).with_name("growth.csv")
 HOME = outputs_home() / "growth"
 LARGEST_SLOW = 10_000  # functionals cost five times a log-mel
 
@@ -93,6 +95,17 @@ def features(n: int, family: str) -> Callable:
     return lambda: extract_features(clips, family=family, cache=HOME / f"cache-{n}")
 
 
+def smile(n: int) -> Callable:
+    """The peer for functionals: 6373 of them, by openSMILE in two processes, which reads itself."""
+    import opensmile
+
+    paths = open_table(n)["path"].tolist()
+    extractor = opensmile.Smile(
+        opensmile.FeatureSet.ComParE_2016, num_workers=2, multiprocessing=True
+    )
+    return lambda: extractor.process_files(paths)
+
+
 def epoch(n: int) -> Callable:
     from helpers.models.recipes import RECIPES
     from helpers.models.training import fit_model, prepare_keras
@@ -141,6 +154,7 @@ STEPS: dict[str, Callable[[int], Callable]] = {
     "log-mel, cold": lambda n: features(n, "logmel"),
     "log-mel, warm": lambda n: features(n, "logmel"),
     "functionals, cold": lambda n: features(n, "functionals"),
+    "functionals of openSMILE": smile,
     "one epoch of the CNN": epoch,
     "answers of the shipped model": prediction,
     "scores of 06": scores,
@@ -157,7 +171,8 @@ def watch(command: list[str]) -> tuple[float, float, str]:
     while process.poll() is None:
         try:
             family = [process, *process.children(recursive=True)]
-            most = max(most, sum(one.memory_full_info().uss for one in family))
+            held = [one.memory_info() for one in family]
+            most = max(most, sum(one.rss - one.shared for one in held))
         except psutil.Error:  # one has just ended
             pass
         time.sleep(0.3)
@@ -166,11 +181,12 @@ def watch(command: list[str]) -> tuple[float, float, str]:
     return time.perf_counter() - begin, most / 1e6, process.stdout.read()
 
 
-def measure(sizes: list[int]) -> None:
-    done = pd.read_csv(TABLE) if TABLE.exists() else pd.DataFrame(columns=["step", "clips"])
+def measure(sizes: list[int], path: Path) -> None:
+    done = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=["step", "clips"])
+    steps = [step for step in STEPS if step != "functionals of openSMILE" or find_spec("opensmile")]
     for n in sizes:
         open_table(n)
-        for step in STEPS:
+        for step in steps:
             known = ((done["step"] == step) & (done["clips"] == n)).any()
             if known or (step.startswith("functionals") and n > LARGEST_SLOW):
                 continue
@@ -179,13 +195,13 @@ def measure(sizes: list[int]) -> None:
             )
             row = {"step": step, "clips": n, "seconds": json.loads(said.splitlines()[-1])}
             done = pd.concat([done, pd.DataFrame([row | {"memory_mb": round(memory_mb)}])])
-            done.to_csv(TABLE, index=False)
+            done.to_csv(path, index=False)
             print(row, round(memory_mb), "MB", flush=True)
 
 
-def report() -> None:
+def report(path: Path) -> None:
     """Cost by size, and the exponent from 1 000 clips on: 1 is work in proportion."""
-    table = pd.read_csv(TABLE)
+    table = pd.read_csv(path)
     for column in ("seconds", "memory_mb"):
         shown = table.pivot(index="step", columns="clips", values=column).reindex(list(STEPS))
         if column == "seconds":
@@ -230,6 +246,7 @@ def score_all(n: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--table", type=Path, default=HOME / "growth.csv", help="kept here")
     parser.add_argument("--cores", action="store_true", help="one core, two, and a Dask cluster")
     parser.add_argument("--score", action="store_true", help="the largest size, to a score")
     parser.add_argument("--step", nargs=2, help=argparse.SUPPRESS)
@@ -244,8 +261,9 @@ def main() -> None:
     elif given.score:
         score_all(max(given.sizes))
     else:
-        measure(given.sizes)
-        report()
+        given.table.parent.mkdir(parents=True, exist_ok=True)
+        measure(given.sizes, given.table)
+        report(given.table)
 
 
 if __name__ == "__main__":
