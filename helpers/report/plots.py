@@ -250,6 +250,7 @@ def plot_history(history: pd.DataFrame, *, chance: float, ax=None, title: str = 
     ax.axvline(kept, color="#0072B2", linestyle=":", label=f"kept: epoch {kept}")
     ax.axhline(chance, color="#767676", linestyle="--", linewidth=1, label="guessing")
     ax.set(xlabel="epoch", ylabel="accuracy", ylim=(0, 1.02), title=title)
+    ax.xaxis.get_major_locator().set_params(integer=True)
     ax.legend(loc="upper left", bbox_to_anchor=(1, 1))  # beside the lines, wherever they go
     return ax
 
