@@ -162,11 +162,13 @@ def kill_often(name: str, kills: int, seed: int, home: Path) -> int:
 def kill_once(name: str, kill: int, seed: int, home: Path, before: dict) -> dict:
     """Start, kill, look, start again, compare; a row of the log."""
     rng = np.random.default_rng([seed, *name.encode(), kill])
-    clear(home / name)
-    after_s = float(rng.uniform(0, before["took_s"]))
-    process = start(name, home)
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(after_s)
+    after_s, process = before["took_s"], None
+    while process is None or process.poll() is not None:  # again, if it had ended by then
+        clear(home / name)
+        after_s = float(rng.uniform(0, after_s))
+        process = start(name, home)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(after_s)
     whom = "all" if kill % 2 else "it alone"
     with suppress(psutil.NoSuchProcess):
         family = psutil.Process(process.pid).children(recursive=True) if whom == "all" else []

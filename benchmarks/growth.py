@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -220,15 +221,16 @@ def compare_cores(n: int) -> None:
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
         for turn in range(2):  # the first starts all processes, and is not shown
             for family in ("logmel", "functionals"):
-                for name, options in {
-                    "one core": {"n_jobs": 1},
-                    "two cores": {"n_jobs": 2},
-                    "two Dask workers": {"scheduler": cluster.scheduler_address},
-                }.items():
+                for name, n_jobs, scheduler in (
+                    ("one core", 1, ""),
+                    ("two cores", 2, ""),
+                    ("two Dask workers", 1, cluster.scheduler_address),
+                ):
+                    os.environ["SER_SCHEDULER"] = scheduler
                     few = clips if turn else clips.head(100)
                     with tempfile.TemporaryDirectory() as cache:
                         begin = time.perf_counter()
-                        extract_features(few, family=family, cache=Path(cache), **options)
+                        extract_features(few, family=family, cache=Path(cache), n_jobs=n_jobs)
                     if turn:
                         print(f"{family}, {name}: {time.perf_counter() - begin:.1f} s", flush=True)
 

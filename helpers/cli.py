@@ -11,12 +11,14 @@ from pathlib import Path
 from helpers import __version__, commands, doctor
 from helpers.columns import PROTOCOLS
 from helpers.errors import UserError
+from helpers.parallel import KEEP_MEMORY, SCHEDULER
 
 _CORPORA = "names (`ser corpora` lists them), a list such as manifest.csv, or a folder; else demo"
 _PATTERN = "labels in the file names of a folder; {} is any text"
 _MAP = "rename emotions; or a file with one such pair per line"
 _RATERS = "rows of a list that disagree about a clip: refuse them (if not given), or share it"
 _WINDOW = "cut longer clips into windows of this length; else their loudest 3 s are used"
+_SCHEDULER = "a Dask scheduler to compute on; else what SER_SCHEDULER says, or this machine"
 _TIMELINE = "a CSV with a row every 1.5 s as well, for a recording of more than 6 s"
 _PLOT = "a picture of the emotions over time; OUT.html: with a player that a click moves"
 
@@ -36,6 +38,8 @@ def main(argv: list[str] | None = None) -> int:
         given = ["corpora", "list", *given[1:]]
     try:
         arguments = build_parser().parse_args(given)
+        if "scheduler" in arguments:  # it reads clips, in processes of their own
+            os.environ |= KEEP_MEMORY | {SCHEDULER: arguments.scheduler}
         code = arguments.call(arguments)
         sys.stdout.flush()  # here, where a closed pipe is understood, and not at exit
         return code
@@ -62,6 +66,8 @@ def build_parser() -> argparse.ArgumentParser:
     csv.add_argument("--excel", action="store_true", help="letters as Excel reads them")
     corpora = _share()
     corpora.add_argument("--corpora", help=_CORPORA)
+    cluster = _share()
+    cluster.add_argument("--scheduler", default=os.getenv(SCHEDULER, ""), help=_SCHEDULER)
     labels = _share()
     labels.add_argument("--pattern", default="", metavar="'{speaker}_{emotion}_{}'", help=_PATTERN)
     labels.add_argument("--emotions", default="", metavar="angry,happy", help="keep these only")
@@ -70,7 +76,8 @@ def build_parser() -> argparse.ArgumentParser:
     cutting = _share()
     cutting.add_argument("--window", type=float, default=0.0, metavar="S", help=_WINDOW)
 
-    run = _add(group, "run", commands.run, corpora, labels, cutting)
+    reading = (corpora, labels, cutting, cluster)
+    run = _add(group, "run", commands.run, *reading)
     run.add_argument("--run", help="folder under outputs/; named after the corpora if absent")
     run.add_argument("--base", metavar="RUN", help="with --from: copy this run, go on under --run")
     part = run.add_mutually_exclusive_group()
@@ -84,7 +91,7 @@ def build_parser() -> argparse.ArgumentParser:
     which.add_argument("--model", help="a model.keras; the shipped one if not given")
     which.add_argument("--run", help="the model of this run: a folder, or its name in outputs/")
 
-    predict = _add(group, "predict", commands.predict, model, csv)
+    predict = _add(group, "predict", commands.predict, model, csv, cluster)
     predict.add_argument("paths", nargs="+", metavar="FILE|FOLDER|PATTERN|-")
     predict.add_argument("--json", action="store_true", help="one JSON object per line, no table")
     channels = ("mean", "left", "right")
@@ -109,7 +116,7 @@ def build_parser() -> argparse.ArgumentParser:
     serve.add_argument("--port", type=int, default=8000, help="%(default)s if not given")
     serve.add_argument("--workers", type=int, default=os.cpu_count(), help="one per core")
 
-    cv = _add(group, "cv", commands.cross_validate, corpora, labels, cutting)
+    cv = _add(group, "cv", commands.cross_validate, *reading)
     cv.add_argument("--model", required=True, help="svm, or a network of 04 and 05 such as cnn")
     cv.add_argument("--protocol", choices=PROTOCOLS, default=PROTOCOLS[0], help="%(default)s")
     cv.add_argument("--seeds", type=_count, default=1, metavar="N", help="how many; 1 if not given")
@@ -122,10 +129,9 @@ def build_parser() -> argparse.ArgumentParser:
     compare.add_argument("first", metavar="RUN", help="a folder, or its name in outputs/")
     compare.add_argument("second", metavar="RUN", help="the run to compare with it")
 
-    features = _add(group, "features", commands.compute_features, corpora, labels, cutting, csv)
+    features = _add(group, "features", commands.compute_features, *reading, csv)
     families = "logmel,mfcc40,vector162,functionals"
     features.add_argument("--family", default=families, help="%(default)s if not given")
-    features.add_argument("--scheduler", metavar="tcp://…", help="a Dask scheduler to compute on")
 
     _add(group, "doctor", doctor.report)
 
@@ -134,7 +140,7 @@ def build_parser() -> argparse.ArgumentParser:
     listing = _add(group, "list", commands.list_corpora, labels, csv)
     listing.add_argument("names", nargs="*", metavar="NAME|PATH", help="these only, with citation")
     listing.add_argument("--cite", action="store_true", help="the citation of each corpus as well")
-    validate = _add(group, "validate", commands.validate_corpora, labels, csv)
+    validate = _add(group, "validate", commands.validate_corpora, labels, csv, cluster)
     validate.add_argument("names", nargs="+", metavar="NAME|PATH")
     get = _add(group, "get", commands.get_corpus)
     get.add_argument("name", metavar="NAME")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -65,7 +64,8 @@ def predict(arguments: argparse.Namespace) -> int:
         load_manifest(arguments.labels)
     predictor = _open_predictor(_find_model(arguments))
     channel = {"mean": None, "left": 0, "right": 1}[arguments.channel]
-    table, windows = predictor.follow_files(files, channel=channel)
+    follow = predictor.follow_files if sys.stdin.buffer in files else predictor.follow_far
+    table, windows = follow(files, channel=channel)
     _write_csv(table, arguments.csv, excel=arguments.excel)
     _write_csv(windows, arguments.timeline, excel=arguments.excel)
     if arguments.json:
@@ -165,15 +165,13 @@ def serve_api(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _load_clips(arguments: argparse.Namespace, *, scheduler: str | None = None):
+def _load_clips(arguments: argparse.Namespace):
     """Clips of corpora that can be decoded; what is left out and what is computed is said."""
     from helpers.corpora import load_corpora
-    from helpers.parallel import KEEP_MEMORY
     from helpers.sound.inspection import inspect_clips
 
-    os.environ.update(KEEP_MEMORY)  # for the processes that decode
     table = load_corpora(arguments.corpora or "demo", _reading(arguments))
-    clips, rejected = inspect_clips(table, window_s=arguments.window, scheduler=scheduler)
+    clips, rejected = inspect_clips(table, window_s=arguments.window)
     for row in rejected.itertuples():
         print(f"left out: {row.error}", file=sys.stderr)
     show_progress()
@@ -232,8 +230,8 @@ def compute_features(arguments: argparse.Namespace) -> int:
     if arguments.csv and len(rows) != 1:
         expected = "expected one family with one row per clip in --family"
         raise UserError(f"--csv {arguments.csv}: {expected}, got {len(rows)}")
-    clips = _load_clips(arguments, scheduler=arguments.scheduler)
-    found: Any = extract_features(clips, family=families, scheduler=arguments.scheduler)
+    clips = _load_clips(arguments)
+    found: Any = extract_features(clips, family=families)
     for name, values in found.items():
         print(f"{name}: {' × '.join(map(str, values.shape))}")
     if arguments.csv:
@@ -276,10 +274,8 @@ def validate_corpora(arguments: argparse.Namespace) -> int:
     import pandas as pd
 
     from helpers.corpora import parse_names
-    from helpers.parallel import KEEP_MEMORY
     from helpers.sound.check import FAULTS, NOTES, validate_corpus
 
-    os.environ.update(KEEP_MEMORY)  # for the processes that decode
     names = parse_names(arguments.names)
     checked = [validate_corpus(name, _reading(arguments)) for name in names]
     table = pd.concat([found for found, _ in checked], ignore_index=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
@@ -18,6 +19,7 @@ KEEP_MEMORY = {
     "MALLOC_TRIM_THRESHOLD_": str(4 << 30),
     "MALLOC_TOP_PAD_": str(256 << 20),
 }
+SCHEDULER = "SER_SCHEDULER"  # environment variable, for this process and those it starts
 _CONNECT_S = 10
 _SERIAL_CLIPS = 64  # starting processes takes longer than reading these
 
@@ -28,9 +30,13 @@ def map_clips(
     *,
     n_jobs: int = -1,
     label: str,
-    scheduler: str | None = None,
 ) -> Iterator:
     """Yield ``function(clip)`` for each clip, in order, as soon as it is there.
+
+    Where the environment variable ``SER_SCHEDULER`` has the address of a Dask scheduler, such as
+    ``tcp://10.0.0.1:8786``, its workers take the place of the processes. They need this package,
+    and all files under the same paths as here. What a worker had not finished when it died,
+    another one does again.
 
     Parameters
     ----------
@@ -38,9 +44,6 @@ def map_clips(
         Processes, -1 for one per core; few clips need none.
     label : str
         Of the bar, which is drawn on a terminal only: in an executed notebook it would freeze.
-    scheduler : str, optional
-        Address of a Dask scheduler whose workers take the place of the processes. What a worker
-        had not finished when it died, another one does again.
 
     Raises
     ------
@@ -53,17 +56,18 @@ def map_clips(
     [5, 9]
     """
     clips = list(clips)
+    scheduler = os.environ.get(SCHEDULER, "") if clips else ""
     with _backend(scheduler):
-        few = scheduler is None and len(clips) <= _SERIAL_CLIPS
+        few = not scheduler and len(clips) <= _SERIAL_CLIPS
         parallel = joblib.Parallel(n_jobs=1 if few else n_jobs, return_as="generator")
         found = parallel(joblib.delayed(function)(clip) for clip in clips)
         yield from tqdm(found, total=len(clips), desc=label, unit="clip", disable=None)
 
 
 @contextmanager
-def _backend(scheduler: str | None) -> Iterator[None]:
+def _backend(scheduler: str) -> Iterator[None]:
     """Within it, joblib uses the workers of a Dask cluster."""
-    if scheduler is None:
+    if not scheduler:
         yield
         return
     try:

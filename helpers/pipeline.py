@@ -140,8 +140,7 @@ def _copy_base(base: str, run_name: str | None, first: str) -> None:
     if run.folder.exists():
         raise UserError(f"--run {run_name}: {run.folder} is there already; choose another name")
     done = NOTEBOOKS[: NOTEBOOKS.index(first)]
-    made_later = [f"{step}*" for step in NOTEBOOKS if step not in done]
-    made_later += [f"{step[:2]}_*" for step in NOTEBOOKS if step not in done]  # figures
+    made_later = [f"{step[:2]}_*" for step in NOTEBOOKS if step not in done]
     shutil.copytree(source.folder, run.folder, ignore=shutil.ignore_patterns(*made_later))
     record = run.read_json("run.json", made_by=NOTEBOOKS[0])
     kept = {step: item for step, item in record["notebooks"].items() if step in done}
@@ -165,9 +164,7 @@ def _default_name(names: list[str]) -> str:
 
 def _read_values(given: dict[str, str], known: dict[str, dict]) -> dict[str, object]:
     """The values of parameters, each of the type of its default in the notebooks."""
-    defaults = {}
-    for parameters in known.values():
-        defaults.update(parameters)
+    defaults = {name: value for found in known.values() for name, value in found.items()}
     unknown = sorted(set(given) - set(defaults))
     if unknown:
         raise UserError(

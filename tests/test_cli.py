@@ -626,6 +626,7 @@ def test_features_are_computed_kept_and_written(home, capsys, caplog):
 )
 def test_features_that_cannot_be_computed_are_refused(home, capsys, monkeypatch, arguments, said):
     monkeypatch.setattr("helpers.parallel._CONNECT_S", 1)
+    monkeypatch.setenv("SER_SCHEDULER", "")
     assert said in refused(capsys, "features", "--corpora", "data/mine", *arguments)
 
 

@@ -77,6 +77,7 @@ def test_a_cluster_that_loses_a_worker_gives_the_same_features(
 ):
     """By the command, as one would."""
     monkeypatch.setenv("SER_OUTPUTS", str(tmp_path / "outputs"))
+    monkeypatch.setenv("SER_SCHEDULER", "")
     cache = tmp_path / "outputs" / ".cache"
     done_before = []
 
@@ -95,20 +96,46 @@ def test_a_cluster_that_loses_a_worker_gives_the_same_features(
     assert workers[0].wait() != 0 and workers[1].poll() is None
     assert "functionals: 120 × 254" in capsys.readouterr().out
     rows = pd.read_csv(tmp_path / "rows.csv").set_index("path").loc[clips["path"]]
+    monkeypatch.setenv("SER_SCHEDULER", "")
     here = extract_features(clips, family="functionals", cache=tmp_path / "here")
     np.testing.assert_allclose(rows[list(here)].to_numpy(), here.to_numpy(), rtol=1e-4, atol=1e-5)
 
 
-def test_a_bad_clip_is_named_from_afar(clips, scheduler, workers, tmp_path):
+def test_a_bad_clip_is_named_from_afar(clips, scheduler, workers, tmp_path, monkeypatch):
     bad = Path(clips["path"][7])
     bad.write_text("no sound")
+    monkeypatch.setenv("SER_SCHEDULER", scheduler)
     with pytest.raises(AudioError, match=f"{bad.name}: found"):
-        extract_features(clips, family="mfcc40", scheduler=scheduler, cache=tmp_path / "cache")
+        extract_features(clips, family="mfcc40", cache=tmp_path / "cache")
+
+
+def test_every_command_that_reads_clips_can_ask_a_cluster(
+    clips, scheduler, workers, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("SER_OUTPUTS", str(tmp_path / "outputs"))
+    monkeypatch.setenv("SER_SCHEDULER", "")
+    folder = Path(clips["path"][0]).parents[1]
+    monkeypatch.setattr("helpers.models.prediction._PART", 50)
+    asked = ["--scheduler", scheduler, "--csv", str(tmp_path / "far.csv")]
+    assert main(["predict", str(folder), *asked]) == 0
+    assert (
+        main(["predict", str(folder), "--scheduler", "", "--csv", str(tmp_path / "here.csv")]) == 0
+    )
+    far, here = pd.read_csv(tmp_path / "far.csv"), pd.read_csv(tmp_path / "here.csv")
+    pd.testing.assert_frame_equal(far, here, atol=1e-5)
+    capsys.readouterr()
+    assert main(["corpora", "validate", str(folder), "--scheduler", scheduler]) == 0
+    assert "120 clips" in capsys.readouterr().out
+    for command in ("run", "cv"):
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        assert "--scheduler" in capsys.readouterr().out
 
 
 def test_a_cluster_that_cannot_be_used_is_explained(scheduler, monkeypatch):
     def use(address):
-        list(map_clips(len, ["a"], label="", scheduler=address))
+        monkeypatch.setenv("SER_SCHEDULER", address)
+        list(map_clips(len, ["a"], label=""))
 
     with pytest.raises(UserError, match="has no workers: start some with `dask worker tcp://"):
         use(scheduler)

@@ -5,7 +5,6 @@ import os
 import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 from helpers.errors import UserError
 
@@ -34,7 +33,7 @@ def serve(model: Path, *, port: int, workers: int) -> None:
 
     os.environ[_MODEL] = str(model)
     print(f"ser serve: http://127.0.0.1:{port}/docs (stop with Ctrl+C)", file=sys.stderr)
-    options: dict[str, Any] = {"port": port, "workers": workers, "limit_concurrency": _CONNECTIONS}
+    options: dict = {"port": port, "workers": workers, "limit_concurrency": _CONNECTIONS}
     uvicorn.run("helpers.app.serve:make_app", factory=True, log_level="warning", **options)
 
 

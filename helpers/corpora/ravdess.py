@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from helpers.corpora.corpus import Corpus
 
@@ -76,7 +75,7 @@ _FOLDS = (
     (2, 15, 16, 18),
     (6, 13, 17, 22),
 )
-_ABOUT: dict[str, Any] = {
+_ABOUT: dict = {
     "licence": "CC BY-NC-SA 4.0",
     "citation": (
         "Livingstone SR, Russo FA (2018). The Ryerson Audio-Visual Database of Emotional Speech "

@@ -176,9 +176,7 @@ def _begin_worker() -> None:
     """Leave Ctrl-C to the process that started this one, and end when that one does."""
 
     def end_with_parent() -> None:
-        parent = multiprocessing.parent_process()
-        if parent:
-            parent.join()
+        multiprocessing.parent_process().join()  # type: ignore[union-attr]
         os._exit(1)
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -68,7 +68,6 @@ def extract_features(
     family: str | Sequence[str],
     settings: FeatureSettings | None = None,
     n_jobs: int = -1,
-    scheduler: str | None = None,
     cache: Path | None = None,
 ) -> np.ndarray | pd.DataFrame | dict[str, np.ndarray | pd.DataFrame]:
     """Features of every clip of an utterance table, in parallel and cached.
@@ -85,10 +84,7 @@ def extract_features(
         Of :data:`FAMILIES`. Several at once decode each clip once.
     settings : FeatureSettings, optional
     n_jobs : int, default=-1
-        Processes; -1 for one per core.
-    scheduler : str, optional
-        Address of a Dask scheduler, such as ``tcp://10.0.0.1:8786``, whose workers do it instead.
-        They need this package, and the recordings and the cache under the same paths as here.
+        Processes; -1 for one per core. See :func:`helpers.parallel.map_clips` for a cluster.
     cache : Path, optional
         Cache folder; ``outputs/.cache`` by default.
 
@@ -123,7 +119,7 @@ def extract_features(
         if missing:
             jobs.append((path, key, missing, settings))
     label = ", ".join(families)
-    for _ in map_clips(_fill_stores, jobs, n_jobs=n_jobs, label=label, scheduler=scheduler):
+    for _ in map_clips(_fill_stores, jobs, n_jobs=n_jobs, label=label):
         pass  # each job keeps its own result
     tables = {name: store.gather(keys) for name, store in stores.items()}
     fresh = {key for _, key, *_ in jobs}

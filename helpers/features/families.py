@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any
 
 import librosa
 import numpy as np
@@ -115,7 +114,7 @@ class Analysis:
 
 @lru_cache
 def _mel_filters(n_fft: int, n_mels: int, *, htk: bool) -> np.ndarray:
-    options: dict[str, Any] = {"htk": htk, "norm": None if htk else "slaney"}
+    options: dict = {"htk": htk, "norm": None if htk else "slaney"}
     return librosa.filters.mel(sr=SAMPLE_RATE, n_fft=n_fft, n_mels=n_mels, **options)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from helpers.errors import UserError
 from helpers.features.extract import FeatureSettings, compute_features
 from helpers.features.voice import judge_speech
 from helpers.models.modelfile import SHIPPED, apply_temperature, load_model
+from helpers.parallel import SCHEDULER, map_clips
 from helpers.runs import outputs_home
 from helpers.sound.audio import (
     LONGEST_S,
@@ -30,6 +31,7 @@ from helpers.sound.audio import (
 )
 
 _BATCH = 16
+_PART = 200  # recordings that a worker of a cluster answers at a time
 _CHUNK = 64  # windows in memory at once
 _HEARD = 1e-4  # peak of a window that holds a sound
 
@@ -197,6 +199,15 @@ class Predictor:
         named = [(name_source(path), path) for path in paths]
         return self._answer(named, load=load, any_sound=any_sound)
 
+    def follow_far(self, paths: Sequence[Path], **options) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """As :meth:`follow_files`; by the workers of a cluster, where there is one."""
+        if not os.environ.get(SCHEDULER):
+            return self.follow_files(paths, **options)
+        parts = [paths[start : start + _PART] for start in range(0, len(paths), _PART)]
+        follow = partial(_follow_part, self.path.resolve(), options)
+        files, windows = zip(*map_clips(follow, parts, label="Answering"), strict=True)
+        return pd.concat(files, ignore_index=True), pd.concat(windows, ignore_index=True)
+
     def predict_waves(self, waves: Sequence[np.ndarray]) -> pd.DataFrame:
         """Name an emotion for each waveform of ``load_audio``, whatever it holds; for scores."""
         return self._answer([("", y) for y in waves], any_sound=True)[0]
@@ -265,6 +276,13 @@ class Predictor:
 
 def _judge_level(y: np.ndarray) -> str:
     return "" if np.abs(y).max() > _HEARD else "too quiet"
+
+
+_open = lru_cache(Predictor)  # a worker of a cluster answers one part after the other
+
+
+def _follow_part(model: Path, options: dict, paths: list[Path]):
+    return _open(model).follow_files(paths, **options)
 
 
 def to_records(table: pd.DataFrame) -> list[dict]:

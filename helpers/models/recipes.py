@@ -83,9 +83,8 @@ class NetworkRecipe:
         """
         settings = asdict(self.settings)
         del settings["seed"]
-        functions: list[Callable] = [self.build, fit_model, share_matrix]
-        functions += [self.augment] if self.augment else []
-        return {"settings": settings, "augment": bool(self.augment), "code": hash_code(*functions)}
+        code = hash_code(self.build, fit_model, share_matrix, self.augment or self.build)
+        return {"settings": settings, "augment": bool(self.augment), "code": code}
 
     def fit_predict(
         self,

@@ -6,8 +6,6 @@ figure take no ``ax`` and return the figure.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from IPython.display import HTML
@@ -147,7 +145,7 @@ def plot_explanation(explanation: Explanation, *, title: str = ""):
     figure = Figure(figsize=(10, 4), layout="constrained")
     ax = figure.subplots()
     extent = (-step_s / 2, (len(frames) - 0.5) * step_s, -0.5, frames.shape[1] - 0.5)
-    look: dict[str, Any] = {"origin": "lower", "aspect": "auto", "extent": extent}
+    look: dict = {"origin": "lower", "aspect": "auto", "extent": extent}
     # Not down to black: the colours must be seen on the loudest bins as well.
     ax.imshow(frames.T, cmap="Greys", vmin=0, vmax=1.35 * settings.range_db, **look)
     # What counts little leaves the grey below as it is.

@@ -22,9 +22,8 @@ from helpers.runs import NOTEBOOKS, Run, dump_json
 SYNTHETIC_NOTICE = "Synthetic demo voices: says nothing about real speech"
 _MAIN_MODEL = "model.keras"
 #: What the page says of a model.
-_MODEL: tuple[str, ...]
-_MODEL = ("name", "input", "classes", "parameters", "sample_rate", "features", "protocol")
-_MODEL += ("began_from", "temperature", "threshold", "target_accuracy", "training")
+_MODEL: tuple[str, ...] = ("name", "input", "classes", "parameters", "sample_rate", "features")
+_MODEL += ("protocol", "began_from", "temperature", "threshold", "target_accuracy", "training")
 _CORPUS = ("title", "voices", "language", "licence", "citation", "heard_by_people")
 _OF_EMOTIONS = ("by_emotion", "classes", "confusion")
 

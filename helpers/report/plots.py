@@ -152,9 +152,7 @@ def synthetic_notice(synthetic: bool):
     """A banner for the top of a notebook, empty for real recordings."""
     from IPython.display import HTML
 
-    if not synthetic:
-        return HTML("")
-    return HTML(render("notice.html", notice=SYNTHETIC_NOTICE))
+    return HTML(render("notice.html", notice=SYNTHETIC_NOTICE) if synthetic else "")
 
 
 def plot_waveform(y: np.ndarray, *, ax=None):

@@ -29,7 +29,7 @@ _LOG = logging.getLogger(__name__)
 
 
 def inspect_clips(
-    table: pd.DataFrame, *, window_s: float = 0.0, scheduler: str | None = None
+    table: pd.DataFrame, *, window_s: float = 0.0
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Decode every clip of an utterance table once, in parallel; part the good from the bad.
 
@@ -40,8 +40,6 @@ def inspect_clips(
     window_s : float
         Cut clips that are longer into windows of this length in s, at least 0.5, each a clip of
         its own; 0 leaves them whole.
-    scheduler : str, optional
-        Address of a Dask scheduler, as for :func:`helpers.parallel.map_clips`.
 
     Returns
     -------
@@ -64,7 +62,7 @@ def inspect_clips(
             f"windows of {window_s:g} s: expected at least {_SHORTEST_WINDOW_S} s, or 0"
         )
     table = table.reset_index(drop=True)
-    measured = measure_clips(table["path"], scheduler=scheduler)
+    measured = measure_clips(table["path"])
     bad = measured["error"] != ""
     good = table[~bad].assign(**measured.loc[~bad, MEASURED]).reset_index(drop=True)
     rejected = table.loc[bad, ["path", "corpus", "emotion"]].assign(error=measured["error"][bad])
@@ -76,20 +74,20 @@ def inspect_clips(
     long = good["duration_s"] > (window_s or np.inf)
     if long.any():
         windows = pd.concat([_cut(clip, window_s) for _, clip in good[long].iterrows()])
-        cut, bad = inspect_clips(windows, scheduler=scheduler)
+        cut, bad = inspect_clips(windows)
         good = pd.concat([good[~long], cut]).sort_values("path", ignore_index=True)
         rejected = pd.concat([rejected, bad], ignore_index=True)
     return good, rejected
 
 
-def measure_clips(paths: Iterable[str], *, scheduler: str | None = None) -> pd.DataFrame:
+def measure_clips(paths: Iterable[str]) -> pd.DataFrame:
     """Decode clips in parallel: one row each, columns :data:`MEASURED`, ``note`` and ``error``.
 
     The note says what of a clip could not be decoded, the error why nothing could.
     """
     import pandas as pd
 
-    rows = map_clips(_measure, paths, label="Reading clips", scheduler=scheduler)
+    rows = map_clips(_measure, paths, label="Reading clips")
     return pd.DataFrame(list(rows), columns=[*MEASURED, "note", "error"])
 
 
