@@ -92,4 +92,4 @@ def load_others(clips: pd.DataFrame, *, n: int) -> pd.DataFrame:
     others = others[~others["corpus"].isin(clips["corpus"])].sample(frac=1, random_state=0)
     shares = others.groupby("corpus")["emotion"].transform("nunique")
     rank = others.groupby(["corpus", "emotion"]).cumcount()
-    return others[rank < (n / shares).clip(lower=1)].sort_values("path", ignore_index=True)
+    return others[rank < (n // shares).clip(lower=1)].sort_values("path", ignore_index=True)

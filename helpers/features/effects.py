@@ -51,13 +51,11 @@ def group_columns(names: Sequence[str]) -> dict[str, list[str]]:
     {'mfcc': ['mfcc_01_mean', 'mfcc_02_std'], 'mfcc_delta': ['mfcc_delta_01_std']}
     """
     columns = pd.Series(names)
-    groups = columns.str.split(_NUMBER_OR_STATISTIC, regex=True).str[0]
+    groups = columns.str.split(_PART, regex=True).str[0]
     return {group: part.tolist() for group, part in columns.groupby(groups, sort=False)}
 
 
-_NUMBER_OR_STATISTIC = (
-    r"_(?:\d+|s|mean|std|max|min|median|quartile\d|band|bpm|count|gap|range)(?:_|$)"
-)
+_PART = r"_(?:\d+|(?<!per_)s|mean|std|max|min|median|quartile\d|band|bpm|count|gap|range)(?:_|$)"
 
 
 def embed(features: pd.DataFrame, *, seed: int = 0) -> np.ndarray:

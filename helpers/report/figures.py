@@ -70,7 +70,7 @@ def plot_coverage(
 def plot_groups(groups: pd.DataFrame, *, ax=None, title: str = ""):
     """UAR of every group of :func:`helpers.evaluation.groups.score_groups`, with its interval."""
     rows = groups.sort_values(["grouping", "uar"], ascending=[True, False])
-    size = rows["n"].astype(str)
+    size = rows["n"].astype(str) + ", speakers " + rows["n_speakers"].astype(str)
     rows = rows.set_index(rows["grouping"] + ": " + rows["group"] + "  (n " + size + ")")
     return plot_intervals(rows["uar"].rename("UAR"), rows["low"], rows["high"], ax=ax, title=title)
 

@@ -37,11 +37,12 @@ Droid Sans Fallback; Hiragino Sans; PingFang SC; Apple SD Gothic Neo; Yu Gothic;
 Microsoft YaHei; SimHei; Malgun Gothic; Noto Sans Arabic; Noto Sans Devanagari; Noto Sans Hebrew;
 Noto Sans Thai; Arial Unicode MS; Arial
 """
-#: Axis of each kind of spectrogram: librosa's name, what it says, and what its colours say.
+_HZ = (0, 500, 1000, 2000, 4000, 8000)
+#: Axis of each kind of spectrogram: librosa's name, what it says, what its colours say, its ends.
 _AXES = {
-    "mel": ("mel", "mel frequency (Hz)", "dB, loudest is 0"),
-    "stft": ("linear", "frequency (Hz)", "dB, loudest is 0"),
-    "chroma": ("chroma", "pitch class", "relative energy"),
+    "mel": ("mel", "mel frequency (Hz)", "dB, loudest is 0", {"ylim": (0, 8000), "yticks": _HZ}),
+    "stft": ("linear", "frequency (Hz)", "dB, loudest is 0", {}),
+    "chroma": ("chroma", "pitch class", "relative energy", {}),
 }
 
 
@@ -179,7 +180,7 @@ def plot_spectrogram(y: np.ndarray, *, kind: str = "mel", ax=None, colorbar: boo
 
     ax = new_axes(ax, figsize=(9, 2.6))
     image = np.abs(librosa.stft(y, n_fft=1024, hop_length=256)) ** 2
-    axis, label, unit = _AXES[kind]
+    axis, label, unit, ends = _AXES[kind]
     if kind == "chroma":
         loudness = image.sum(axis=0)
         image = librosa.feature.chroma_stft(S=image, sr=SAMPLE_RATE, tuning=0)
@@ -192,7 +193,7 @@ def plot_spectrogram(y: np.ndarray, *, kind: str = "mel", ax=None, colorbar: boo
     drawn = librosa.display.specshow(
         image, sr=SAMPLE_RATE, hop_length=256, x_axis="s", y_axis=axis, ax=ax, cmap="magma"
     )
-    ax.set(xlabel="time (s)", ylabel=label)
+    ax.set(xlabel="time (s)", ylabel=label, **ends)
     if colorbar:
         ax.figure.colorbar(drawn, ax=ax, label=unit, pad=0.01)
     return ax
