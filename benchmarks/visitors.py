@@ -133,7 +133,7 @@ def main() -> None:
                     time.sleep(0.5)
             time.sleep(30)  # the kernel for the first visitor starts
             before_mb, kernels = watch.now_mb(), watch.count_kernels()
-            files = set(temporary.rglob("*"))
+            files = [path for path in temporary.rglob("*") if path.is_file()]
             watch.start()
             n_answers, seen = visit(url, sounds, given.visitors, given.minutes)
             watch.ended.set()
@@ -141,7 +141,7 @@ def main() -> None:
             while watch.count_kernels() > kernels and time.monotonic() < begin + END_S:
                 time.sleep(5)
             waited = time.monotonic() - begin
-            left = [path for path in temporary.rglob("*") if path.is_file() and path not in files]
+            left = [path.name for path in temporary.rglob("*") if path.is_file()]
             print(f"{given.visitors} visitors, {given.minutes:g} minutes: {n_answers} answers")
             print(f"kernels before: {kernels}")
             print(f"seen of others, tracebacks, paths: {', '.join(sorted(seen)) or 'nothing'}")
@@ -149,7 +149,8 @@ def main() -> None:
                 f"memory: {before_mb:.0f} MB before, {watch.peak_mb:.0f} at most, "
                 f"{watch.now_mb():.0f} after; {watch.count_kernels()} kernels after {waited:.0f} s"
             )
-            print(f"files left: {len(left)}", *left)
+            print(f"temporary files, with the kernel that waits: {len(files)} before,")
+            print(f"{len(left)} after:", *left)
         finally:
             server.terminate()
             server.wait(30)
