@@ -177,7 +177,7 @@ def test_an_error_of_ours_keeps_its_traceback(monkeypatch, error):
 def test_a_reader_that_has_seen_enough_is_no_error(tmp_path):
     code = """
 import sys
-from types import SimpleNamespace as Names
+from argparse import Namespace as Names
 from helpers import cli
 def call(arguments):
     for i in range(100_000):

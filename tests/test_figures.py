@@ -55,5 +55,5 @@ def test_groups_are_named_with_their_size_the_best_first():
     groups, _ = score_groups(answers, {"speaker": answers["speaker"]}, ["happy", "sad"])
     ax = figures.plot_groups(groups, ax=axes())
     labels = [label.get_text() for label in ax.get_yticklabels()]
-    assert len(labels) == 4 and all("(n 30)" in label for label in labels)
+    assert len(labels) == 4 and all("(n 30, speakers 1)" in label for label in labels)
     assert ax.lines[0].get_xdata().tolist() == sorted(groups["uar"], reverse=True)

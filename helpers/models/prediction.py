@@ -346,6 +346,5 @@ def predict_side(predictor: Predictor, clips: pd.DataFrame, protocol: str, side:
     found = predictor.predict_files(chosen["path"], any_sound=True).rename(
         columns={"emotion": "predicted"}
     )
-    facts = chosen.reindex(columns=FACTS)
     answers = found[["predicted", "confidence", "sure", *predictor.classes]]
-    return pd.concat([facts, answers], axis=1)
+    return pd.concat([chosen.reindex(columns=FACTS), answers], axis=1)
