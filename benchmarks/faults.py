@@ -270,7 +270,7 @@ def check_whole(path: Path) -> None:
         assert zipfile.ZipFile(path).testzip() is None
     elif path.suffix == ".html":
         assert path.read_text(encoding="utf-8").rstrip().endswith("</html>")
-    elif path.suffix == ".wav" and "tiny" not in path.parts:
+    elif path.suffix == ".wav" and "tiny" not in str(path):  # those of fetch() hold no sound
         assert len(soundfile.read(path)[0])
 
 
