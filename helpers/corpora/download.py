@@ -15,7 +15,7 @@ from helpers.corpora import CORPORA
 from helpers.corpora.corpus import Corpus, locate, not_found
 from helpers.corpora.table import find_files
 from helpers.errors import UserError
-from helpers.runs import atomic_folder, atomic_write, data_home
+from helpers.runs import atomic_folder, atomic_write, data_home, one_at_a_time
 
 # More than recordings unpack to; silence may, if it is short.
 _LARGEST_RATIO = 20
@@ -62,7 +62,15 @@ def download_corpus(name: str) -> Path:
         if len(corpus.load(root).clips) >= max(1, corpus.n_clips):  # a generated one makes itself
             _tell(f"{name}: already complete, nothing to fetch")
             return root
-        _fetch(corpus, root)
+        if not corpus.archive:
+            raise UserError(
+                f"{corpus.title} cannot be fetched from here: its publisher gives it on request "
+                f"(licence: {corpus.licence}). Ask at {corpus.url}. It is expected in {root}, like "
+                f"this: {corpus.layout}"
+            )
+        with one_at_a_time(root):
+            if len(corpus.load(root).clips) < max(1, corpus.n_clips):  # else another call did it
+                _fetch(corpus, root)
         listing = corpus.load(root)
     except OSError as error:
         raise UserError(
@@ -79,12 +87,6 @@ def _fetch(corpus: Corpus, root: Path) -> None:
     import pooch
     from requests import RequestException
 
-    if not corpus.archive:
-        raise UserError(
-            f"{corpus.title} cannot be fetched from here: its publisher hands it out on request "
-            f"(licence: {corpus.licence}). Ask at {corpus.url}. It is expected in {root}, like "
-            f"this: {corpus.layout}"
-        )
     _tell(f"{corpus.name}: {corpus.title}, licence {corpus.licence}")
     work = root.parent / f".{corpus.name}-download"
     pooch.get_logger().setLevel("WARNING")
