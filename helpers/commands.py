@@ -64,7 +64,8 @@ def predict(arguments: argparse.Namespace) -> int:
         load_manifest(arguments.labels)
     predictor = _open_predictor(_find_model(arguments))
     channel = {"mean": None, "left": 0, "right": 1}[arguments.channel]
-    follow = predictor.follow_files if sys.stdin.buffer in files else predictor.follow_far
+    # Standard input stays here; a cluster gets paths.
+    follow = predictor.follow_files if Path("-") in paths else predictor.follow_far
     table, windows = follow(files, channel=channel)
     _write_csv(table, arguments.csv, excel=arguments.excel)
     _write_csv(windows, arguments.timeline, excel=arguments.excel)
