@@ -398,7 +398,8 @@ def sounds(home: Path) -> Path:
     return folder
 
 
-def test_predict_a_folder_with_csv_and_labels(capsys, sounds, model, home):
+def test_predict_a_folder_with_csv_and_labels(capsys, sounds, model, home, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", None)  # as in a service of Windows, or after <&-
     labels = home / "labels.csv"
     rows = ("path,emotion", "sounds/150.wav,sad", "sounds/800.wav,angry", "sounds/bad.wav,sad")
     labels.write_text("\n".join(rows))
