@@ -7,30 +7,65 @@ conditions of :mod:`helpers.sound.disturbances`, by which models are tested.
 
 from __future__ import annotations
 
+from itertools import product
+
 import librosa
 import numpy as np
 
 from helpers.sound.audio import SAMPLE_RATE
-from helpers.sound.augment import augment_frames
+from helpers.sound.augment import augment_frames, read_between
 
 _CLEAN_SHARE = 0.4  # of the clips stay as they are: most users still speak into good microphones
 _ROOM, _NOISE, _CUT, _SHORT = 0.5, 0.7, 0.5, 0.25  # how often a changed clip meets each
 _FRAME_S = 0.02
+_MASK_BINS = 8
 
 
-def harden_frames(batch: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def harden_frames(
+    batch: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    clean_share: float = _CLEAN_SHARE,
+    shift_bands: float = 0.0,
+    warp: float = 0.0,
+    masks: int = 0,
+) -> np.ndarray:
     """Put some clips of a training batch into rooms and noise, then :func:`augment_frames`.
 
     Parameters
     ----------
     batch : np.ndarray, shape (n, n_frames, n_bins), float32
         Log-mel in dB above silence (0).
+    clean_share : float
+        Clips that meet neither rooms nor noise.
+    shift_bands, warp : float
+        How far all voices are moved along the bands, and their frequencies stretched (as a share).
+    masks : int
+        Bands that are hidden besides those of :func:`augment_frames`.
     """
-    changed = rng.random(len(batch)) >= _CLEAN_SHARE
+    if shift_bands or warp:
+        batch = _change_voice(batch, rng, shift_bands, warp)
+    changed = rng.random(len(batch)) >= clean_share
     batch = batch.copy()
     if changed.any():
         batch[changed] = _spoil(batch[changed], rng)
-    return augment_frames(batch, rng)
+    batch = augment_frames(batch, rng)
+    for picture, _ in product(batch, range(masks)):
+        width = rng.integers(_MASK_BINS + 1)
+        start = rng.integers(batch.shape[2] - width + 1)
+        picture[:, start : start + width] = picture.mean()
+    return batch
+
+
+def _change_voice(
+    batch: np.ndarray, rng: np.random.Generator, shift_bands: float, warp: float
+) -> np.ndarray:
+    """The same words from a longer or shorter throat, a little higher or lower."""
+    n, _, n_bins = batch.shape
+    stretched = _centres(n_bins) * np.exp(rng.uniform(-warp, warp, (n, 1)))
+    band = np.interp(stretched, _centres(n_bins), np.arange(n_bins))
+    band += rng.uniform(-shift_bands, shift_bands, (n, 1))
+    return read_between(batch.transpose(0, 2, 1), band).transpose(0, 2, 1)
 
 
 def _spoil(batch: np.ndarray, rng: np.random.Generator) -> np.ndarray:

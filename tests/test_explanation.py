@@ -79,7 +79,7 @@ def test_credits_of_two_classes_by_hand():
     start = initializers.Constant([[0.0, 3.0], [0.0, -1.0]])
     x = layers.GlobalAveragePooling1D()(layers.Rescaling(1 / 40)(inputs))
     body = Model(inputs, layers.Dense(2, "softmax", kernel_initializer=start)(x))
-    frames = np.array([[40.0, 20.0], [80.0, 0.0], [0.0, 60.0]])
+    frames = np.array([[40.0, 20.0], [80.0, 0.0], [0.0, 60.0]], "float32")
     parts = frames / 40 / 3 * [3.0, -1.0] / 2.0
     z = parts.sum()
     gain = -np.log1p(np.exp(-z)) + np.log(2)

@@ -71,9 +71,8 @@ def explain_clip(predictor, y: np.ndarray) -> Explanation:
     """
     body, y, frames = _picture_clip(predictor, y)
     target = predictor.probabilities(y[None])[0].argmax()
-    temperature = predictor.card["temperature"]
-    attribution = integrate_gradients(body, frames, target, temperature=temperature)
-    return Explanation(predictor.classes[target], frames, attribution, y, predictor.settings)
+    credits = integrate_gradients(body, frames, target, temperature=predictor.card["temperature"])
+    return Explanation(predictor.classes[target], frames, credits, y, predictor.settings)
 
 
 def _picture_clip(predictor, y: np.ndarray) -> tuple:
@@ -95,14 +94,13 @@ def _picture_clip(predictor, y: np.ndarray) -> tuple:
 def integrate_gradients(body, frames: np.ndarray, target: int, *, temperature: float) -> np.ndarray:
     """Integrated gradients of class ``target`` against silence, by the midpoint rule.
 
-    ``body`` turns log-mel ``frames`` (n_frames, n_mels) into probabilities; the card's
+    ``body`` turns log-mel ``frames`` (n_frames, n_mels), float32, into probabilities; the card's
     ``temperature`` makes them those that are shown. The credits have the shape of the frames and
     add up to the log-probability of the clip minus that of silence.
     """
     way = ((np.arange(_STEPS) + 0.5) / _STEPS).astype("float32")
-    frames = np.asarray(frames, "float32")
-    trace = _compile_trace(body)
-    return frames * trace(frames, np.int32(target), way, np.float32(temperature)).numpy()
+    mean_slope = _compile_trace(body)
+    return frames * mean_slope(frames, np.int32(target), way, np.float32(temperature)).numpy()
 
 
 @lru_cache(maxsize=4)
@@ -113,11 +111,9 @@ def _compile_trace(body):
     """
     import tensorflow as tf
 
-    n_mels = body.input_shape[-1]
-
     @tf.function(
         input_signature=[
-            tf.TensorSpec((None, n_mels), tf.float32),
+            tf.TensorSpec((None, body.input_shape[-1]), tf.float32),
             tf.TensorSpec((), tf.int32),
             tf.TensorSpec((None,), tf.float32),
             tf.TensorSpec((), tf.float32),

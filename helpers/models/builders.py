@@ -144,11 +144,14 @@ def _convolve(x, filters: int, *, size: int = 3, stride: int | tuple[int, int] =
     return layers.ReLU()(layers.BatchNormalization(momentum=0.95)(x))
 
 
-def _pool_time(x):
-    """Mean and maximum over time: what was heard counts, not when."""
+def _pool_time(x, *, heads: int = 0):
+    """Mean and maximum over time: what was heard counts, not when; and so many weighted means."""
     from keras import layers
 
     pools = [layers.GlobalAveragePooling1D()(x), layers.GlobalMaxPooling1D()(x)]
+    if heads:
+        weights = layers.Softmax(axis=1)(layers.Dense(heads)(x))
+        pools.append(layers.Flatten()(layers.Dot(axes=1)([weights, x])))
     return layers.Concatenate()(pools)
 
 
@@ -178,8 +181,21 @@ def build_cnn_lstm(shape: tuple[int, int], n_classes: int):
     return Model(inputs, layers.Dense(n_classes, activation="softmax")(x), name="cnn_lstm")
 
 
-def build_cnn(shape: tuple[int, int], n_classes: int, *, name: str = "cnn"):
-    """The project's CNN: convolutions in time and frequency, then over time with frequency kept."""
+def build_cnn(shape: tuple, n_classes: int, *, name: str = "cnn", filters=128, heads: int = 0):
+    """The project's CNN: convolutions in time and frequency, then over time with frequency kept.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        ``(n_frames, n_mels)``; a multiple of 16 bands.
+    n_classes : int
+    name : str
+        Networks that :func:`average` joins need different ones.
+    filters : int
+        Of the convolution over time.
+    heads : int
+        Weighted means over time beside mean and maximum. The weights are learned.
+    """
     from keras import Input, Model, layers
 
     inputs = Input((None, shape[1]), name="log_mel_frames")
@@ -191,8 +207,8 @@ def build_cnn(shape: tuple[int, int], n_classes: int, *, name: str = "cnn"):
     x = layers.MaxPooling2D((2, 2))(_convolve(x, 64))
     # Pooling over all frequencies would forget *where* something is, and with it pitch.
     x = layers.Reshape((-1, shape[1] // 16 * 64))(x)
-    x = layers.Conv1D(128, 3, padding="same", use_bias=False)(x)
+    x = layers.Conv1D(filters, 3, padding="same", use_bias=False)(x)
     x = layers.ReLU()(layers.BatchNormalization(momentum=0.95)(x))
     # Little dropout: augmentation already keeps so small a network from learning clips by heart.
-    x = layers.Dropout(0.2)(_pool_time(x))
+    x = layers.Dropout(0.2)(_pool_time(x, heads=heads))
     return Model(inputs, layers.Dense(n_classes, activation="softmax")(x), name=name)

@@ -264,12 +264,12 @@ def augment_frames(batch: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     frame = (np.arange(n_frames) - middle) * rate + middle - shift
     band = np.arange(n_bins) - rng.uniform(-_SHIFT_BINS, _SHIFT_BINS, (n, 1))
     inside = (frame >= 0) & (frame <= n_frames - 1)
-    moved = _read_between(batch, frame) * inside[:, :, None].astype("float32")
-    moved = _read_between(moved.transpose(0, 2, 1), band).transpose(0, 2, 1)
+    moved = read_between(batch, frame) * inside[:, :, None].astype("float32")
+    moved = read_between(moved.transpose(0, 2, 1), band).transpose(0, 2, 1)
     return np.stack([mask_spectrogram(picture, rng) for picture in moved])
 
 
-def _read_between(rows: np.ndarray, place: np.ndarray) -> np.ndarray:
+def read_between(rows: np.ndarray, place: np.ndarray) -> np.ndarray:
     """Rows of each array at fractional places, shape (n, n_places, …); held at the ends."""
     place = np.clip(place, 0, rows.shape[1] - 1)
     below = np.minimum(place.astype(int), max(rows.shape[1] - 2, 0))
