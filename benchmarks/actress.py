@@ -3,9 +3,9 @@
     python benchmarks/actress.py
 
 TESS has two actresses. Each is tested by networks that learned from the other one and from all
-other corpora, once; nothing is chosen, the last epoch is kept. ``pretrain.py`` has the
-recipe; here it has fewer epochs, and TESS counts more. Networks and answers are kept under
-``outputs/actress``: what was killed is carried on. ``benchmarks/actress.csv`` is the table.
+other corpora, once; nothing is chosen, the last epoch is kept. The recipe is that of
+``pretrain.py``, with the plain ``cnn``, fewer epochs and more weight for TESS. Networks and answers
+are kept under ``outputs/actress``: what was killed is carried on. ``actress.csv`` is the table.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def ask(clips: pd.DataFrame, actress: str, seed: int) -> pd.DataFrame:
     split = pd.Series("train", index=clips.index)
     split[clips["speaker"].isin(pretrain.HELD_OUT)] = "validation"
     split[clips["speaker"] == actress] = "test"
-    body = pretrain.train(clips, split, pretrain.FEATURES, seed=seed)
+    body = pretrain.train(clips, split, pretrain.FEATURES, seed=seed, shape={})
     tested = clips[split == "test"]
     x = extract_features(tested, family="logmel", settings=pretrain.FEATURES, n_jobs=1)
     said = body.predict(np.asarray(x, "float32"), batch_size=256, verbose=0)

@@ -88,7 +88,7 @@ def name_emotions(clips: pd.DataFrame, values: np.ndarray, classes: list[str]) -
 
 
 def read_network(clips: pd.DataFrame, classes: list[str]) -> np.ndarray:
-    """What the two networks of each fold say of its test speakers."""
+    """What the networks of each fold say together of its test speakers."""
     run = Run(outputs_home() / "pretraining")
     folds = [run.read_table(f"ravdess fold {fold}.csv", made_by="") for fold in FOLDS]
     return arrange(clips, pd.concat(folds), classes)

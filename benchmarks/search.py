@@ -87,7 +87,7 @@ def train(clips: pd.DataFrame, name: str, *, fold: int, seed: int, folder: Path)
     if is_four:
         every = load_corpora(list(pretrain.SHARE))
         sides = pretrain.choose_sides(every, f"ravdess fold {fold}")
-        model = pretrain.train(every, sides, BANDS[bands], seed=seed)
+        model = pretrain.train(every, sides, BANDS[bands], seed=seed, shape={})
     else:
         prepare_keras(seed)
         model = build_cnn(x.shape[1:], len(classes))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 
+import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT
@@ -14,6 +15,7 @@ from helpers.splits import check_split
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 import pretrain
+from fused import fuse_normalisation
 
 
 @pytest.fixture
@@ -53,6 +55,43 @@ def test_emotions_of_a_corpus_are_drawn_alike():
     assert sums["ravdess"].to_dict() == pytest.approx({"sad": 4, "happy": 4})
     nemo = 40 * pretrain.SHARE["nemo"] / 2
     assert sums["nemo"].to_dict() == pytest.approx({"sad": nemo, "fear": nemo})
+
+
+def test_fused_normalisation_learns_the_same_and_leaves_plain_layers():
+    import keras
+
+    from helpers.models.builders import build_cnn
+    from helpers.models.training import TrainingSettings, compile_model, prepare_keras
+
+    rng = np.random.default_rng(0)
+    x = rng.uniform(0, 80, (16, 30, 32)).astype("float32")
+    y = np.eye(4, dtype="float32")[rng.integers(4, size=16)]
+    answers = []
+    for fused in (False, True):
+        prepare_keras(0)
+        model = build_cnn(x.shape[1:], 4)
+        compile_model(model, TrainingSettings())
+        if fused:
+            with fuse_normalisation(model):
+                model.fit(x, y, batch_size=16, epochs=3, verbose=0)
+        else:
+            model.fit(x, y, batch_size=16, epochs=3, verbose=0)
+        answers.append(model.predict(x, verbose=0))
+    assert answers[1] == pytest.approx(answers[0], abs=1e-3)
+    kinds = {type(layer) for layer in model.layers if layer.name.startswith("batch_norm")}
+    assert kinds == {keras.layers.BatchNormalization}
+
+
+def test_the_answers_that_are_kept_give_the_published_scores():
+    answers = pd.read_csv(pretrain.ANSWERS)
+    assert answers.groupby("fold").size().to_dict() == dict.fromkeys(range(1, 7), 240)
+    metrics = json.loads((ROOT / "outputs/pretrained/metrics.json").read_text(encoding="utf-8"))
+    whole = metrics["protocols"]["speaker-independent"]["model.keras"]
+    together = pretrain.score_networks(answers, len(pretrain.SEEDS))["uar"]
+    assert together["mean"] == pytest.approx(whole["uar"], abs=0.002)  # kept with four digits
+    assert together["interval"] == pytest.approx(whole["uar_interval"], abs=0.005)
+    alone = pretrain.score_networks(answers, 1)["uar"]
+    assert alone["mean"] == pytest.approx(metrics["one network"]["uar"]["mean"], abs=0.002)
 
 
 def test_the_readme_has_the_figures_of_the_model_that_comes_along():
