@@ -19,11 +19,9 @@ import pandas as pd
 import pretrain
 
 from helpers.columns import PROTOCOLS
-from helpers.corpora import load_corpora
 from helpers.evaluation.groups import summarise
 from helpers.features.extract import extract_features
 from helpers.runs import Run, outputs_home
-from helpers.sound.inspection import inspect_clips
 
 TABLE = Path(__file__).with_name("actress.csv")
 ACTRESSES = ("tess-OAF", "tess-YAF")
@@ -36,10 +34,7 @@ def main() -> None:
     pretrain.SETTINGS = replace(pretrain.SETTINGS, epochs=EPOCHS, wait=EPOCHS, patience=EPOCHS)
     pretrain.SHARE = SHARE
     run = Run(outputs_home() / "actress")
-    if not run.path("clips.csv").is_file():
-        clips, _ = inspect_clips(load_corpora(list(SHARE)))
-        run.save_table(clips[clips["emotion"].isin(pretrain.CLASSES)], "clips.csv")
-    clips = run.read_table("clips.csv", made_by="")
+    clips = pretrain.read_clips(run)
     for seed in SEEDS:
         for actress in ACTRESSES:
             if not run.path(f"{actress} seed {seed}.csv").is_file():

@@ -16,9 +16,10 @@ def fuse_normalisation(model) -> Iterator[None]:
     from keras import layers
 
     plain = layers.BatchNormalization
+    fused = _make_fused()
     found = [layer for layer in model.layers if type(layer) is plain]
     for layer in found:
-        layer.__class__ = _make_fused()
+        layer.__class__ = fused
     try:
         yield
     finally:

@@ -23,14 +23,12 @@ import pretrain
 from fused import fuse_normalisation
 from search import disturb_side
 
-from helpers.corpora import load_corpora
 from helpers.evaluation.scores import confusion_counts, uar
 from helpers.features.extract import extract_features
 from helpers.models.builders import build_cnn
 from helpers.models.training import fit_model, prepare_keras
 from helpers.runs import Run, outputs_home
 from helpers.sound.disturbances import AS_RECORDED
-from helpers.sound.inspection import inspect_clips
 from helpers.splits import make_split
 
 EPOCHS = 24
@@ -58,10 +56,7 @@ def main() -> None:
     parser.add_argument("--part", default="1/1", help="which of how many parts of the plan")
     part, parts = map(int, parser.parse_args().part.split("/"))
     run = Run(outputs_home() / "screening")
-    if not run.path("clips.csv").is_file():
-        clips, _ = inspect_clips(load_corpora(list(pretrain.SHARE)))
-        run.save_table(clips[clips["emotion"].isin(pretrain.CLASSES)], "clips.csv")
-    clips = run.read_table("clips.csv", made_by="")
+    clips = pretrain.read_clips(run)
     # Whole folds, so that no two processes write the same disturbed clips.
     numbers = np.array_split(np.arange(len(PLAN)), parts)[part - 1]
     for number in map(int, numbers):

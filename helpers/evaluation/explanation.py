@@ -71,8 +71,8 @@ def explain_clip(predictor, y: np.ndarray) -> Explanation:
     """
     body, y, frames = _picture_clip(predictor, y)
     target = predictor.probabilities(y[None])[0].argmax()
-    credits = integrate_gradients(body, frames, target, temperature=predictor.card["temperature"])
-    return Explanation(predictor.classes[target], frames, credits, y, predictor.settings)
+    credit = integrate_gradients(body, frames, target, temperature=predictor.card["temperature"])
+    return Explanation(predictor.classes[target], frames, credit, y, predictor.settings)
 
 
 def _picture_clip(predictor, y: np.ndarray) -> tuple:
