@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -361,3 +363,15 @@ def test_shares_of_raters_are_learned_as_shares():
     fit_model(model, x, clips, split, classes=classes, settings=chosen)
     said = model.predict(np.eye(2, dtype="float32"), verbose=0)
     np.testing.assert_allclose(said, [[0.75, 0.25], [0, 1]], atol=0.07)
+
+
+def test_what_keras_does_without_can_be_imported_afterwards():
+    code = """
+import sys
+from helpers.models.training import prepare_keras
+prepare_keras(0)
+print(sorted({"keras", "matplotlib", "sklearn", "scipy.stats"} & set(sys.modules)))
+import sklearn.svm, matplotlib.pyplot
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout.strip()) == (0, "['keras']"), ran.stderr

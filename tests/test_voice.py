@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import librosa
 import numpy as np
 import pytest
 from scipy.signal import lfilter
 
 from helpers.features.extract import compute_features
-from helpers.features.voice import track_pitch
+from helpers.features.voice import _FRAME, _mel_bands, track_pitch
 from helpers.sound.audio import SAMPLE_RATE
 
 HOP = 160
@@ -114,3 +115,8 @@ def test_a_pressed_voice_has_a_flatter_spectrum():
     bright, dull = (compute_features(x, family="prosody") for x in (y, dark))
     for name in ("alpha_ratio_db", "hammarberg_db"):
         assert dull[name] > bright[name] + 3
+
+
+def test_mel_bands_are_those_of_librosa():
+    bands = librosa.filters.mel(sr=SAMPLE_RATE, n_fft=_FRAME, n_mels=20)
+    assert _mel_bands() == pytest.approx(bands.T, abs=1e-8)

@@ -168,8 +168,7 @@ def compare_with_labels(
     truth = load_manifest(labels).clips
     # Real paths: "../a.wav" and a link to a folder are the same clip.
     known = truth.assign(real=truth["path"].map(os.path.realpath)).drop_duplicates("real")
-    heard = predictions[predictions["emotion"] != ""]
-    clips = heard.rename(columns={"emotion": "predicted"})
+    clips = predictions[predictions["emotion"] != ""].rename(columns={"emotion": "predicted"})
     clips["real"] = clips["file"].map(os.path.realpath)
     clips = clips.merge(known[["real", "emotion", "speaker"]], on="real", how="left")
     unlisted = clips["emotion"].isna()

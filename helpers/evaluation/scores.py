@@ -51,8 +51,7 @@ class Bootstrap:
     def draw(cls, counts: np.ndarray, unit: str, *, n_resamples: int, seed: int) -> Bootstrap:
         """Draw from the counts of each unit, shape (n_units, …, n_classes, n_classes)."""
         n = len(counts)
-        rng = np.random.default_rng(seed)
-        weights = rng.multinomial(n, np.full(n, 1 / n), size=n_resamples)
+        weights = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=n_resamples)
         return cls(counts.sum(axis=0), np.tensordot(weights, counts, axes=1), n, unit)
 
     def interval(self, measure: Callable, *, low: float = 0.0) -> list:

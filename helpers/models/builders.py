@@ -94,8 +94,7 @@ def build_mfcc_lstm(n_columns: int, n_classes: int):
     x = layers.BatchNormalization()(layers.LSTM(128)(x))
     for units in (256, 128, 64, 32):
         x = layers.Dropout(0.2)(layers.Dense(units, activation="relu")(x))
-    outputs = layers.Dense(n_classes, activation="softmax")(x)
-    return Model(inputs, outputs, name="mfcc_lstm")
+    return Model(inputs, layers.Dense(n_classes, activation="softmax")(x), name="mfcc_lstm")
 
 
 def build_functionals_mlp(n_columns: int, n_classes: int):
@@ -107,8 +106,7 @@ def build_functionals_mlp(n_columns: int, n_classes: int):
     for units in (512, 256, 128, 64):
         x = layers.Dense(units, activation="relu", kernel_regularizer=regularizers.L2(1e-4))(x)
         x = layers.Dropout(0.3)(layers.BatchNormalization()(x))
-    outputs = layers.Dense(n_classes, activation="softmax")(x)
-    return Model(inputs, outputs, name="functionals_mlp")
+    return Model(inputs, layers.Dense(n_classes, activation="softmax")(x), name="functionals_mlp")
 
 
 def build_vector_cnn(n_columns: int, n_classes: int):

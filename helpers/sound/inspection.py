@@ -133,5 +133,4 @@ def _noise_and_band(y: np.ndarray) -> tuple[float, float]:
 
 
 def _mean_spectrum(frames: np.ndarray) -> np.ndarray:
-    window = np.hanning(frames.shape[1])
-    return np.square(np.abs(np.fft.rfft(frames * window))).mean(axis=0)
+    return np.square(np.abs(np.fft.rfft(frames * np.hanning(frames.shape[1])))).mean(axis=0)

@@ -59,8 +59,7 @@ class Microphone:
         self._power = 0.0
         self._lost, self._stop = 0, sounddevice.CallbackAbort
         try:
-            found = sounddevice.query_devices(device, kind="input")
-            self.rate = round(found["default_samplerate"])
+            self.rate = round(sounddevice.query_devices(device, "input")["default_samplerate"])
             self._stream = _open_stream(sounddevice, self._take, device, self.rate)
         except ValueError as error:
             raise UserError(f"{error}. There are:\n{sounddevice.query_devices()}") from error
