@@ -16,7 +16,7 @@ from helpers.sound.audio import SAMPLE_RATE
 from helpers.sound.augment import augment_frames, read_between
 
 _CLEAN_SHARE = 0.4  # of the clips stay as they are: most users still speak into good microphones
-_ROOM, _NOISE, _CUT, _SHORT = 0.5, 0.7, 0.5, 0.25  # how often a changed clip meets each
+_ROOM, _NOISE, _CUT, _SHORT = 0.5, 0.7, 0.7, 0.25  # how often a changed clip meets each
 _FRAME_S = 0.02
 _MASK_BINS = 8
 
@@ -166,7 +166,8 @@ def _colour(n: int, n_bins: int, rng: np.random.Generator) -> np.ndarray:
     gain_db = tilt_db * place + bend_db * np.cos(np.pi * place * rng.uniform(0.5, 2, (n, 1)))
     octaves = np.log2(_centres(n_bins))
     below = np.log2(rng.uniform(60, 500, (n, 1))) - octaves
-    above = octaves - np.log2(rng.uniform(2500, 8000, (n, 1)))
+    # As many draws about 3 as about 6 kHz: telephones and headsets cut there.
+    above = octaves - rng.uniform(*np.log2([2500, 8000]), (n, 1))
     slope_db = rng.uniform(12, 100, (n, 1)) * (rng.random((n, 1)) < _CUT)
     return gain_db - slope_db * (np.maximum(below, 0) + np.maximum(above, 0))
 
