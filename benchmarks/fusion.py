@@ -7,7 +7,8 @@ RAVDESS, eight emotions, the six published folds. The network's answers are thos
 regression on functionals and prosody. A mixture is the mean of their log-probabilities, all of one
 weight: nothing is chosen. Under a protocol of its own, the columns of a person are taken relative
 to all clips of that person, whose emotions stay unknown. ``benchmarks/fusion.csv`` is the table:
-UAR with a 95 % interval over speakers, against the network alone on the same clips.
+UAR with a 95 % interval over speakers, against the network alone on the same clips, and of women
+and men.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import pandas as pd
 from helpers.columns import PROTOCOLS
 from helpers.corpora import class_order, load_corpora
 from helpers.evaluation.comparison import compare_predictions
+from helpers.evaluation.groups import score_groups
 from helpers.evaluation.scores import score_predictions
 from helpers.experiments.crossval import cross_validate
 from helpers.features.extract import extract_features
@@ -71,6 +73,8 @@ def main() -> None:
         row["protocol"] = OWN_CLIPS if RELATIVE in names else PROTOCOLS[0]
         row |= {"uar": score["uar"], **name_ends("uar", score["uar_interval"])}
         row |= {"gain": gain["difference"], **name_ends("gain", gain["interval"])}
+        by_gender, _ = score_groups(answers, {"gender": answers["gender"]}, classes)
+        row |= dict(zip(by_gender["group"], by_gender["uar"], strict=True))
         rows.append(row)
     table = pd.DataFrame(rows)
     table.to_csv(TABLE, index=False, float_format="%.3f")
