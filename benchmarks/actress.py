@@ -14,13 +14,11 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pretrain
 
 from helpers.columns import PROTOCOLS
 from helpers.evaluation.groups import summarise
-from helpers.features.extract import extract_features
 from helpers.runs import Run, outputs_home
 
 TABLE = Path(__file__).with_name("actress.csv")
@@ -62,11 +60,8 @@ def ask(clips: pd.DataFrame, actress: str, seed: int) -> pd.DataFrame:
     split[clips["speaker"].isin(pretrain.HELD_OUT)] = "validation"
     split[clips["speaker"] == actress] = "test"
     body = pretrain.train(clips, split, pretrain.FEATURES, seed=seed, shape=pretrain.SHAPE)
-    tested = clips[split == "test"]
-    x = extract_features(tested, family="logmel", settings=pretrain.FEATURES, n_jobs=1)
-    said = body.predict(np.asarray(x, "float32"), batch_size=256, verbose=0)
-    said = pd.DataFrame(said, columns=pretrain.CLASSES)
-    answers = tested.reset_index(drop=True)
+    answers = clips[split == "test"].reset_index(drop=True)
+    said = pd.DataFrame(pretrain.predict(body, answers), columns=pretrain.CLASSES)
     answers["predicted"] = said[pretrain.list_shared(answers)].idxmax(axis=1)
     minutes = (time.perf_counter() - begin) / 60
     right = (answers["predicted"] == answers["emotion"]).mean()

@@ -218,12 +218,16 @@ def load_bodies(run: Run, part: str) -> dict:
 def ask(run: Run, clips: pd.DataFrame, part: str) -> None:
     """What each network of a part says of each clip of its test side."""
     tested = clips[choose_sides(clips, part) == "test"]
-    x = extract_features(tested, family="logmel", settings=FEATURES, n_jobs=1)
     answers = tested[["path", "speaker", "gender", "emotion"]].reset_index(drop=True)
     for seed, body in load_bodies(run, part).items():
-        said = body.predict(x.astype("float32"), batch_size=256, verbose=0)
-        answers[name_columns(seed)] = said.round(4)
+        answers[name_columns(seed)] = predict(body, tested).round(4)
     run.save_table(answers, name_answers(part))
+
+
+def predict(body, clips: pd.DataFrame) -> np.ndarray:
+    """Probabilities of the emotions, one row per clip."""
+    x = extract_features(clips, family="logmel", settings=FEATURES, n_jobs=1)
+    return body.predict(x.astype("float32"), batch_size=256, verbose=0)
 
 
 def name_answers(part: str) -> str:
@@ -240,10 +244,8 @@ def calibrate(run: Run, clips: pd.DataFrame, part: str) -> None:
     split = choose_sides(clips, part)
     held, heard = pick_held_out(clips, split), clips[split == "train"]
     body = average(list(load_bodies(run, part).values()), name="cnn")
-    x = extract_features(held, family="logmel", settings=FEATURES, n_jobs=1)
-    raw = body.predict(x.astype("float32"), batch_size=256, verbose=0)
     others = pd.concat([read(run, name_answers(fold)) for fold in FOLDS if fold != part])
-    raw = np.concatenate([raw, average_answers(others, SEEDS)])
+    raw = np.concatenate([predict(body, held), average_answers(others, SEEDS)])
     emotions = pd.concat([held["emotion"], others["emotion"]])
     targets = emotions.map(CLASSES.index).to_numpy()
     temperature = fit_temperature(raw, targets)

@@ -19,7 +19,6 @@ import pandas as pd
 import pretrain
 
 from helpers.evaluation.comparison import compare_predictions
-from helpers.features.extract import extract_features
 from helpers.runs import Run, outputs_home
 from helpers.sound.augment import augment_frames
 
@@ -35,19 +34,21 @@ def main() -> None:
             begin = time.perf_counter()
             run.save_table(ask(clips, fold, seed), f"{fold} seed {seed}.csv")
             print(f"{fold}, seed {seed}: {(time.perf_counter() - begin) / 60:.1f} min", flush=True)
-    hardened = pd.read_csv(pretrain.ANSWERS)
     bare = {
         seed: pd.concat(
             [run.read_table(f"{fold} seed {seed}.csv", made_by="") for fold in pretrain.FOLDS]
         )
         for seed in SEEDS
     }
-    pairs = list(product(SEEDS, pretrain.SEEDS))  # every network without beside every one with it
-    gain = compare_predictions(
-        pd.concat([number(bare[seed], pair) for pair, (seed, _) in enumerate(pairs)]),
-        pd.concat([number(read(hardened, seed), pair) for pair, (_, seed) in enumerate(pairs)]),
-        pretrain.CLASSES,
-    )
+    # Every network without beside every one with it; the clips of a pair have names of their own.
+    pairs = list(product(SEEDS, pretrain.SEEDS))
+    first = pd.concat([bare[seed].assign(seed=pair) for pair, (seed, _) in enumerate(pairs)])
+    second = pretrain.mix(pd.read_csv(pretrain.ANSWERS), [(seed,) for _, seed in pairs])
+    tables = [
+        table.assign(sha256=table["seed"].astype(str) + " " + table["path"])
+        for table in (first, second)
+    ]
+    gain = compare_predictions(*tables, pretrain.CLASSES)
     row = {"networks without": len(SEEDS), "networks with": len(pretrain.SEEDS)}
     row |= dict(zip(("without", "with"), gain["uar"], strict=True))
     row |= {"difference": gain["difference"]}
@@ -63,25 +64,11 @@ def ask(clips: pd.DataFrame, fold: str, seed: int) -> pd.DataFrame:
     body = pretrain.train(
         clips, split, pretrain.FEATURES, seed=seed, shape=pretrain.SHAPE, augment=augment_frames
     )
-    tested = clips[split == "test"]
-    x = extract_features(tested, family="logmel", settings=pretrain.FEATURES, n_jobs=1)
-    said = body.predict(np.asarray(x, "float32"), batch_size=256, verbose=0)
-    answers = tested[["speaker", "emotion"]].reset_index(drop=True)
-    answers["path"] = [Path(path).name for path in tested["path"]]
+    answers = clips.loc[split == "test", ["path", "speaker", "emotion"]].reset_index(drop=True)
+    said = pretrain.predict(body, clips[split == "test"])
+    answers["path"] = [Path(path).name for path in answers["path"]]
     answers["predicted"] = np.asarray(pretrain.CLASSES, dtype=object)[said.argmax(axis=1)]
     return answers
-
-
-def read(answers: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """What one hardened network said, as a column ``predicted``."""
-    said = answers[pretrain.name_columns(seed)].to_numpy()
-    names = np.asarray(pretrain.CLASSES, dtype=object)[said.argmax(axis=1)]
-    return answers.assign(predicted=names)
-
-
-def number(answers: pd.DataFrame, pair: int) -> pd.DataFrame:
-    """The answers of one of several pairs, each clip by a name of its own."""
-    return answers.assign(sha256=f"{pair} " + answers["path"])
 
 
 if __name__ == "__main__":
