@@ -73,6 +73,23 @@ def main() -> None:
 
 def ask(clips: pd.DataFrame, fold: int, run: Run) -> pd.DataFrame:
     """What the network says of each validation clip, one row per clip and condition."""
+    x, split, heard = prepare(clips, fold, run)
+    answers = None
+    prepare_keras(fold)
+    model = build_cnn(x.shape[1:], len(pretrain.CLASSES), **pretrain.SHAPE)
+    trained = None
+    for name, (settings, augment) in {BASE: TRAINED, **SETTLED}.items():
+        if trained is not None:
+            model.set_weights(trained)
+        learn(model, x, clips, split, replace(settings, seed=fold), augment)
+        trained = trained or model.get_weights()
+        said = listen(model, clips, split, heard, name).assign(fold=fold)
+        answers = said if answers is None else answers.join(said[pretrain.name_columns(name)])
+    return answers
+
+
+def prepare(clips: pd.DataFrame, fold: int, run: Run) -> tuple:
+    """Log-mel of all clips, their sides, and that of the validation side in each condition."""
     speech = clips[clips["corpus"] == "ravdess"]
     side = make_split(speech, fold=fold)
     split = pd.Series("train", index=clips.index)
@@ -80,38 +97,41 @@ def ask(clips: pd.DataFrame, fold: int, run: Run) -> pd.DataFrame:
     split[clips["speaker"].isin(pretrain.HELD_OUT)] = "kept out"
     x = extract_features(clips, family="logmel", settings=pretrain.FEATURES, n_jobs=1)
     heard = disturb_side(speech, side, "128", run.path(f"heard-fold-{fold}.npz"))
-    heard = {AS_RECORDED: np.asarray(x[split == "validation"]), **heard}
+    return x, split, {AS_RECORDED: np.asarray(x[split == "validation"]), **heard}
+
+
+def learn(model, x, clips, split, settings: TrainingSettings, augment: Callable) -> None:
+    """Train a network, as ``pretrain.py`` does."""
+    with fuse_normalisation(model):
+        fit_model(
+            model,
+            x,
+            clips,
+            split,
+            classes=pretrain.CLASSES,
+            settings=settings,
+            augment=augment,
+            share=pretrain.count_draws(clips),
+        )
+
+
+def listen(model, clips, split, heard: dict, name: str) -> pd.DataFrame:
+    """What a network says of each validation clip, one row per clip and condition."""
     held = clips.loc[split == "validation", ["path", "speaker", "emotion"]]
     held["path"] = [Path(path).name for path in held["path"]]
-    parts = {name: held.assign(fold=fold, condition=name) for name in heard}
-    prepare_keras(fold)
-    model = build_cnn(x.shape[1:], len(pretrain.CLASSES), **pretrain.SHAPE)
-    trained = None
-    for name, (settings, augment) in {BASE: TRAINED, **SETTLED}.items():
-        if trained is not None:
-            model.set_weights(trained)
-        with fuse_normalisation(model):
-            fit_model(
-                model,
-                x,
-                clips,
-                split,
-                classes=pretrain.CLASSES,
-                settings=replace(settings, seed=fold),
-                augment=augment,
-                share=pretrain.count_draws(clips),
-            )
-        trained = trained or model.get_weights()
-        for condition, pictures in heard.items():
-            said = model.predict(pictures.astype("float32"), batch_size=256, verbose=0)
-            parts[condition][pretrain.name_columns(name)] = said.round(4)
-    return pd.concat(parts.values(), ignore_index=True)
+    parts = []
+    for condition, pictures in heard.items():
+        answers = held.assign(condition=condition)
+        said = model.predict(pictures.astype("float32"), batch_size=256, verbose=0)
+        answers[pretrain.name_columns(name)] = said.round(4)
+        parts.append(answers)
+    return pd.concat(parts, ignore_index=True)
 
 
-def tabulate(answers: pd.DataFrame) -> pd.DataFrame:
-    """UAR on all validation speakers as recorded and disturbed, before and after settling."""
+def tabulate(answers: pd.DataFrame, names=(BASE, *SETTLED)) -> pd.DataFrame:
+    """UAR on all validation speakers as recorded and disturbed, against the first network."""
     rows = []
-    for name in (BASE, *SETTLED):
+    for name in names:
         row = {"network": name, "folds": answers["fold"].nunique()}
         clean = None
         for condition, part in answers.groupby("condition", sort=False):
