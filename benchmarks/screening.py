@@ -20,13 +20,11 @@ import hardening
 import numpy as np
 import pandas as pd
 import pretrain
-from fused import fuse_normalisation
-from search import disturb_side
+from validation import learn, prepare
 
 from helpers.evaluation.scores import confusion_counts, uar
-from helpers.features.extract import extract_features
 from helpers.models.builders import build_cnn
-from helpers.models.training import fit_model, prepare_keras
+from helpers.models.training import prepare_keras
 from helpers.runs import Run, outputs_home
 from helpers.sound.disturbances import AS_RECORDED
 from helpers.splits import make_split
@@ -74,14 +72,7 @@ def train(run: Run, clips: pd.DataFrame, number: int) -> dict:
     """One training of the plan: its answers for validation speakers, as recorded and disturbed."""
     changed = {name: sign == "+" for name, sign in zip(CHANGES, PLAN[number], strict=True)}
     fold = 1 + number // PER_FOLD
-    speech = clips[clips["corpus"] == "ravdess"]
-    side = make_split(speech, fold=fold)
-    split = pd.Series("train", index=clips.index)
-    split[side.index] = side
-    split[clips["speaker"].isin(pretrain.HELD_OUT)] = "kept out"
-    x = extract_features(clips, family="logmel", settings=pretrain.FEATURES, n_jobs=1)
-    heard = disturb_side(speech, side, "128", run.path(f"heard-fold-{fold}.npz"))
-    heard = {AS_RECORDED: np.asarray(x[split == "validation"]), **heard}
+    x, split, heard = prepare(clips, fold, run)
     prepare_keras(number)
     model = build_cnn(
         x.shape[1:],
@@ -94,25 +85,15 @@ def train(run: Run, clips: pd.DataFrame, number: int) -> dict:
         layer.rate = 0.4
     kept = keep_weights(model)
     begin = time.perf_counter()
-    with fuse_normalisation(model):
-        fit_model(
-            model,
-            x,
-            clips,
-            split,
-            classes=pretrain.CLASSES,
-            settings=replace(
-                pretrain.SETTINGS, epochs=EPOCHS, wait=EPOCHS, patience=EPOCHS, seed=number
-            ),
-            augment=partial(
-                hardening.harden_frames,
-                clean_share=0.2 if changed["spoil"] else 0.4,
-                shift_bands=4.0 if changed["shift"] else 0.0,
-                warp=0.12 if changed["warp"] else 0.0,
-                masks=2 if changed["mask"] else 0,
-            ),
-            share=pretrain.count_draws(clips),
-        )
+    augment = partial(
+        hardening.harden_frames,
+        clean_share=0.2 if changed["spoil"] else 0.4,
+        shift_bands=4.0 if changed["shift"] else 0.0,
+        warp=0.12 if changed["warp"] else 0.0,
+        masks=2 if changed["mask"] else 0,
+    )
+    settings = replace(pretrain.SETTINGS, epochs=EPOCHS, wait=EPOCHS, patience=EPOCHS, seed=number)
+    learn(model, x, clips, split, settings, augment)
     found = {"minutes": (time.perf_counter() - begin) / 60}
     for kind in ("last", "averaged"):
         if kind == "averaged":

@@ -16,29 +16,23 @@ What each said is kept under ``outputs/variants``; ``variants.csv`` is the table
 
 from __future__ import annotations
 
-import argparse
 import json
-import time
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pretrain
-from fused import fuse_normalisation
 from hardening import harden_frames
-from search import disturb_side
 from sklearn.metrics import balanced_accuracy_score
 from student import make_student
+from validation import ask_folds, learn, name_clips, prepare
 
 from helpers.evaluation.comparison import compare_predictions
-from helpers.features.extract import extract_features
 from helpers.models.builders import average, build_cnn
-from helpers.models.training import fit_model, prepare_keras
-from helpers.runs import Run, outputs_home
+from helpers.models.training import prepare_keras
+from helpers.runs import Run
 from helpers.sound.disturbances import AS_RECORDED
-from helpers.splits import make_split
 
 EPOCHS = 24
 THREE = pretrain.SEEDS
@@ -50,42 +44,21 @@ TABLE = Path(__file__).with_name("variants.csv")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folds", default="1,2,3,4,5,6")
-    run = Run(outputs_home() / "variants")
-    clips = pretrain.read_clips(run)
-    for fold in map(int, parser.parse_args().folds.split(",")):
-        if not run.path(f"fold {fold}.csv").is_file():
-            begin = time.perf_counter()
-            run.save_table(ask(clips, fold, run), f"fold {fold}.csv")
-            print(f"fold {fold}: {(time.perf_counter() - begin) / 60:.1f} min", flush=True)
-    done = sorted(run.folder.glob("fold *.csv"))
-    table = tabulate(pd.concat([pd.read_csv(path) for path in done], ignore_index=True))
-    table.to_csv(TABLE, index=False, float_format="%.3f")
-    print(table.round(3).to_string(index=False))
+    ask_folds("variants", ask, tabulate, TABLE, __doc__)
 
 
 def ask(clips: pd.DataFrame, fold: int, run: Run) -> pd.DataFrame:
     """What each network says of each validation clip, one row per clip and condition."""
-    speech = clips[clips["corpus"] == "ravdess"]
-    side = make_split(speech, fold=fold)
-    split = pd.Series("train", index=clips.index)
-    split[side.index] = side
-    split[clips["speaker"].isin(pretrain.HELD_OUT)] = "kept out"
-    x = extract_features(clips, family="logmel", settings=pretrain.FEATURES, n_jobs=1)
-    heard = disturb_side(speech, side, "128", run.path(f"heard-fold-{fold}.npz"))
-    heard = {AS_RECORDED: np.asarray(x[split == "validation"]), **heard}
+    x, split, heard = prepare(clips, fold, run)
     prepare_keras(0)
     three = [train(x, clips, split, seed) for seed in THREE]
     models = {str(seed): model for seed, model in zip(THREE, three, strict=True)}
     models[STUDENT] = train(x, clips, split, 3, teacher=average(three, name="teachers"))
     if fold in ASKED_FOR_INTENSITY:
         models[SECOND] = train(x, spell_out(clips), split, 4, classes=JOINT)
-    held = clips.loc[split == "validation", ["path", "speaker", "emotion", "intensity"]]
-    held["path"] = [Path(path).name for path in held["path"]]
     parts = []
     for condition, pictures in heard.items():
-        answers = held.assign(fold=fold, condition=condition).reset_index(drop=True)
+        answers = name_clips(clips, split, fold=fold, condition=condition)
         for name, model in models.items():
             said = model.predict(pictures.astype("float32"), batch_size=256, verbose=0)
             if name == SECOND:
@@ -108,19 +81,8 @@ def train(x, clips, split, seed: int, *, classes=pretrain.CLASSES, teacher=None)
         learner = make_student(body, teacher)
     elif classes == JOINT:
         learner = make_two_headed(body)
-    with fuse_normalisation(body):
-        fit_model(
-            learner,
-            x,
-            clips,
-            split,
-            classes=classes,
-            settings=replace(
-                pretrain.SETTINGS, epochs=EPOCHS, wait=EPOCHS, patience=EPOCHS, seed=seed
-            ),
-            augment=harden_frames,
-            share=pretrain.count_draws(clips),
-        )
+    settings = replace(pretrain.SETTINGS, epochs=EPOCHS, wait=EPOCHS, patience=EPOCHS, seed=seed)
+    learn(learner, x, clips, split, settings, harden_frames, classes=classes)
     return body
 
 
