@@ -6,8 +6,8 @@ RAVDESS, eight emotions, the six published folds, a support vector machine on fu
 prosody. Enrolled, the columns of a person are taken relative to neutral clips of the same person,
 and these clips are not tested: each choice of them is a pass of its own, and all passes are pooled.
 Without enrolment the same machine gets the columns as they are. Beside it, a logistic regression on
-these columns together with the three networks of ``folds.csv``, which are not enrolled: the mean of
-their log-probabilities. Nothing is chosen.
+these columns together with the three networks of ``folds.csv``, which are not enrolled, weighted as
+in ``fusion.py``. Nothing else is chosen.
 ``benchmarks/enrolment.csv`` is the table: UAR with a 95 % interval over speakers, and what is
 gained over the networks alone on the same clips.
 """
@@ -17,10 +17,9 @@ from __future__ import annotations
 from itertools import combinations
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pretrain
-from fusion import ask_linear, name_emotions
+from fusion import ask_linear, fuse, name_emotions, read_columns, read_networks
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
@@ -29,7 +28,6 @@ from helpers.columns import PROTOCOLS
 from helpers.corpora import load_corpora
 from helpers.evaluation.comparison import compare_predictions
 from helpers.evaluation.scores import score_predictions
-from helpers.features.extract import extract_features
 from helpers.sound.inspection import inspect_clips
 from helpers.splits import make_split
 
@@ -44,12 +42,10 @@ def main() -> None:
     clips, _ = inspect_clips(load_corpora("ravdess"))
     clips = clips.reset_index(drop=True)
     seconds = clips.loc[clips["emotion"] == "neutral", "duration_s"].mean()
-    tables = extract_features(clips, family=["functionals", "prosody"])
-    columns = pd.concat(tables.values(), axis=1)
-    columns = columns.fillna(columns.median())
+    columns = read_columns(clips)
     rows = []
     for n_clips in ENROLLED:
-        protocol = f"{PROTOCOLS[0]}, enrolled" if n_clips else PROTOCOLS[0]
+        protocol = "enrolled" if n_clips else PROTOCOLS[0]
         row = {"protocol": protocol, "neutral clips": n_clips, "seconds": n_clips * seconds}
         systems = ask(clips, columns, n_clips)
         for system, answers in systems.items():
@@ -68,7 +64,7 @@ def ask(clips: pd.DataFrame, columns: pd.DataFrame, n_clips: int) -> dict[str, p
     """Answers on the test clips of all folds, for each choice of ``n_clips`` neutral clips."""
     neutral = clips[clips["emotion"] == "neutral"]
     place = neutral.groupby("speaker").cumcount()
-    networks = np.log(np.maximum(read_networks(clips), 1e-6))
+    networks = read_networks(clips, pretrain.ANSWERS)
     parts: dict[str, list[pd.DataFrame]] = {MACHINE: [], NETWORKS: [], TOGETHER: []}
     for chosen in combinations(range(NEUTRAL_CLIPS), n_clips):
         known = place.index[place.isin(chosen)]
@@ -80,18 +76,11 @@ def ask(clips: pd.DataFrame, columns: pd.DataFrame, n_clips: int) -> dict[str, p
             machine.fit(x[learned], clips.loc[learned, "emotion"])
             tested = clips[(split == "test") & ~clips.index.isin(known)]
             parts[MACHINE].append(tested.assign(predicted=machine.predict(x.loc[tested.index])))
-        linear = np.log(np.maximum(ask_linear(clips, x, pretrain.CLASSES), 1e-6))
-        for system, logs in ((NETWORKS, networks), (TOGETHER, networks + linear)):
-            answers = name_emotions(clips, logs, pretrain.CLASSES)
+        fused = fuse(clips, [networks, ask_linear(clips, x, pretrain.CLASSES)])
+        for system, values in ((NETWORKS, networks), (TOGETHER, fused)):
+            answers = name_emotions(clips, values, pretrain.CLASSES)
             parts[system].append(answers[~answers.index.isin(known)])
     return {system: pd.concat(tables) for system, tables in parts.items()}
-
-
-def read_networks(clips: pd.DataFrame) -> np.ndarray:
-    """What the three networks of each fold say together of its test speakers, uncalibrated."""
-    answers = pd.read_csv(pretrain.ANSWERS).set_index("path")
-    names = [Path(path).name for path in clips["path"]]
-    return pretrain.average_answers(answers.loc[names], pretrain.SEEDS)
 
 
 def relate(clips: pd.DataFrame, columns: pd.DataFrame, known: pd.Index) -> pd.DataFrame:

@@ -5,8 +5,8 @@
 Nine models are trained by one recipe: that for users, on all corpora here; one for each of the six
 published RAVDESS folds, without its test speakers; one without nEMO and one without EmoDB, which
 are then tested on a language they never met. A model is three networks that differ in their seed
-and answers with the mean of their probabilities; those two are one plain ``cnn`` each. Each network
-is a file under ``outputs/pretraining``: what was killed is carried on.
+and answers with the mean of their probabilities. Each network is a file under
+``outputs/pretraining``: what was killed is carried on.
 ``outputs/pretrained`` gets ``model.keras`` and ``metrics.json``; ``benchmarks/folds.csv`` what each
 network said of each test clip of the folds, so that other questions need no training:
 
@@ -72,12 +72,13 @@ TARGET = 0.8  # share of right answers among those that are sure
 FOLDS = tuple(f"ravdess fold {fold}" for fold in range(1, 7))
 ZERO_SHOT = ("without nemo", "without emodb")
 USERS = "for users"
+HOME = Run(outputs_home() / "pretrained")
 ANSWERS = Path(__file__).with_name("folds.csv")
 NOTE = (
     "The scores are of the recipe: eight-emotion RAVDESS under its six published folds, each by a "
-    "model that learned from all else but its test actors; nEMO and EmoDB each by one smaller "
-    "network that never met them, asked only for the emotions that they have. The file heard all "
-    "but the held-out speakers named in its card, so on clips of these corpora it looks better. "
+    "model that learned from all else but its test actors; nEMO and EmoDB each by a model that "
+    "never met them, asked only for the emotions that they have. The file heard all but the "
+    "held-out speakers named in its card, so on clips of these corpora it looks better. "
     "It is the mean of three networks, and the intervals of its UAR and accuracy draw these along "
     "with the speakers; metrics.json also has what one of them alone scores."
 )
@@ -88,7 +89,7 @@ def main() -> None:
     parser.add_argument(
         "--parts",
         default=",".join([*FOLDS, USERS, *ZERO_SHOT]),
-        help="all but --only-train needs the networks of all folds",
+        help="a fold and the model for users need the networks of all folds, to be scored",
     )
     parser.add_argument("--only-train", action="store_true", help="look at no test side yet")
     parser.add_argument("--score", action="store_true", help=f"of {ANSWERS.name}; train nothing")
@@ -101,17 +102,17 @@ def main() -> None:
     clips = read_clips(run)
     for seed, part in product(SEEDS, parts):
         body = name_body(run, part, seed)
-        if not body.is_file() and seed in list_seeds(part):
+        if not body.is_file():
             begin = time.perf_counter()
-            shape = {} if part in ZERO_SHOT else SHAPE
-            trained = train(clips, choose_sides(clips, part), FEATURES, seed=seed, shape=shape)
+            trained = train(clips, choose_sides(clips, part), FEATURES, seed=seed, shape=SHAPE)
             with atomic_write(body) as temporary:
                 trained.save(temporary)
             minutes = (time.perf_counter() - begin) / 60
             print(f"{part}, seed {seed}: {minutes:.1f} minutes", flush=True)
     if chosen.only_train:
         return
-    for part in FOLDS:
+    crossed_only = set(parts) <= set(ZERO_SHOT)
+    for part in () if crossed_only else FOLDS:
         if not run.path(name_answers(part)).is_file():
             ask(run, clips, part)
     for part in parts:
@@ -122,9 +123,12 @@ def main() -> None:
     for part in [part for part in parts if part in FOLDS]:
         if not run.path(f"{part} robustness.csv").is_file():
             disturb(run, clips, part)
-    report(run)
+    if not crossed_only:
+        report(run)
     if USERS in parts:
         publish(run, clips)
+    elif crossed_only:
+        publish_zero_shot(run)
 
 
 def read_clips(run: Run) -> pd.DataFrame:
@@ -133,11 +137,6 @@ def read_clips(run: Run) -> pd.DataFrame:
         clips, _ = inspect_clips(load_corpora(list(SHARE)))
         run.save_table(clips[clips["emotion"].isin(CLASSES)], "clips.csv")
     return read(run, "clips.csv")
-
-
-def list_seeds(part: str) -> tuple[int, ...]:
-    """Seeds of the networks of a part."""
-    return SEEDS[:1] if part in ZERO_SHOT else SEEDS
 
 
 def choose_sides(clips: pd.DataFrame, part: str) -> pd.Series:
@@ -210,8 +209,7 @@ def load_bodies(run: Run, part: str) -> dict:
     import keras
 
     return {
-        seed: keras.saving.load_model(name_body(run, part, seed), compile=False)
-        for seed in list_seeds(part)
+        seed: keras.saving.load_model(name_body(run, part, seed), compile=False) for seed in SEEDS
     }
 
 
@@ -244,7 +242,7 @@ def calibrate(run: Run, clips: pd.DataFrame, part: str) -> None:
     split = choose_sides(clips, part)
     held, heard = pick_held_out(clips, split), clips[split == "train"]
     body = average(list(load_bodies(run, part).values()), name="cnn")
-    others = pd.concat([read(run, name_answers(fold)) for fold in FOLDS if fold != part])
+    others = read_others(run, part)
     raw = np.concatenate([predict(body, held), average_answers(others, SEEDS)])
     emotions = pd.concat([held["emotion"], others["emotion"]])
     targets = emotions.map(CLASSES.index).to_numpy()
@@ -272,6 +270,13 @@ def calibrate(run: Run, clips: pd.DataFrame, part: str) -> None:
         protocol=PROTOCOLS[0],
     )
     save_model(with_front_end(body, FEATURES), run.path(f"{part}.keras"), card)
+
+
+def read_others(run: Run, part: str) -> pd.DataFrame:
+    """What the networks of the other folds said, as trained here or, if they were not, before."""
+    if not run.path(name_answers(FOLDS[0])).is_file():
+        return pd.read_csv(ANSWERS)
+    return pd.concat([read(run, name_answers(fold)) for fold in FOLDS if fold != part])
 
 
 def pick_held_out(clips: pd.DataFrame, split: pd.Series) -> pd.DataFrame:
@@ -393,18 +398,7 @@ def publish(run: Run, clips: pd.DataFrame) -> None:
     files[names].to_csv(ANSWERS, index=False)
     checks = [check_scores(answers, CLASSES), check_groups(gaps), to_checks(shaken)]
     targets = answers["emotion"].map(CLASSES.index).to_numpy()
-    home = Run(outputs_home() / "pretrained")
-    # What was not trained here keeps the score that it has.
-    known = home.read_json("metrics.json", made_by="")["cross_corpus"]
-    done = {
-        part.removeprefix("without ") for part in ZERO_SHOT if run.path(f"{part}.csv").is_file()
-    }
-    crossed = [row for row in known if row["test"] not in done]
-    for part in [part for part in ZERO_SHOT if run.path(f"{part}.csv").is_file()]:
-        found = read(run, f"{part}.csv")
-        score = score_predictions(found, list_shared(found), protocol="cross-corpus")
-        name = part.removeprefix("without ")
-        crossed.append({"train": "all others", "test": name, "model": card["name"], **score})
+    known = HOME.read_json("metrics.json", made_by="")["cross_corpus"]
     together, one_network = score_networks(answers, len(SEEDS)), score_networks(answers, 1)
     whole = score_predictions(answers, CLASSES, protocol=PROTOCOLS[0])
     for name in ("uar", "accuracy"):
@@ -421,15 +415,37 @@ def publish(run: Run, clips: pd.DataFrame) -> None:
         "groups": by_group.to_dict("records"),
         "gaps": gaps.to_dict("records"),
         "robustness": shaken.to_dict("records"),
-        "cross_corpus": crossed,
+        "cross_corpus": score_zero_shot(run, known),
         "checks": pd.concat(checks).to_dict("records"),
     }
-    home.save_json(metrics, "metrics.json")
-    description = describe_model(card, metrics)
+    write(metrics, path)
+
+
+def publish_zero_shot(run: Run) -> None:
+    """Put the scores on corpora that were left out beside the model that is there."""
+    metrics = HOME.read_json("metrics.json", made_by="")
+    metrics["cross_corpus"] = score_zero_shot(run, metrics["cross_corpus"])
+    write(metrics | {"note": NOTE}, HOME.path("model.keras"))
+
+
+def score_zero_shot(run: Run, known: list[dict]) -> list[dict]:
+    """Scores on corpora that were left out; what was not trained here keeps the score it has."""
+    rows = {row["test"]: row for row in known}
+    for part in [part for part in ZERO_SHOT if run.path(f"{part}.csv").is_file()]:
+        answers, name = read(run, f"{part}.csv"), part.removeprefix("without ")
+        score = score_predictions(answers, list_shared(answers), protocol="cross-corpus")
+        rows[name] = {"train": "all others", "test": name, "model": "cnn", **score}
+    return list(rows.values())
+
+
+def write(metrics: dict, model: Path) -> None:
+    """Put ``metrics.json``, the model card and the model into ``outputs/pretrained``."""
+    HOME.save_json(metrics, "metrics.json")
+    description = describe_model(read_card(model), metrics)
     description["warnings"].append(NOTE)
-    home.save_text(render("card.html", **description), "model_card.html")
-    update_card(path, home.path("model.keras"), note=NOTE, description=description)
-    print(f"{home.folder}: model.keras, metrics.json, model_card.html")
+    HOME.save_text(render("card.html", **description), "model_card.html")
+    update_card(model, HOME.path("model.keras"), note=NOTE, description=description)
+    print(f"{HOME.folder}: model.keras, metrics.json, model_card.html")
 
 
 def read(run: Run, name: str) -> pd.DataFrame:

@@ -1,4 +1,7 @@
-"""What `screening.py`, `settling.py` and `variants.py` share: they ask validation speakers only."""
+"""What the searches share: `members.py`, `screening.py`, `settling.py`, `variants.py`.
+
+They ask validation speakers only.
+"""
 
 from __future__ import annotations
 
