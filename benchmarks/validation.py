@@ -1,7 +1,4 @@
-"""What the searches share: `members.py`, `screening.py`, `settling.py`, `variants.py`.
-
-They ask validation speakers only.
-"""
+"""What `screening.py`, `settling.py` and `variants.py` share: they ask validation speakers only."""
 
 from __future__ import annotations
 
