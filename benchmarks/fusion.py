@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pretrain
+import unhardened
 from own_data import extract_compare
 from scipy.optimize import minimize
 from scipy.special import log_softmax
@@ -38,7 +39,6 @@ from helpers.sound.inspection import inspect_clips
 from helpers.splits import make_split
 
 TABLE = Path(__file__).with_name("fusion.csv")
-BARE_ANSWERS = Path(__file__).with_name("unhardened_folds.csv")
 FOLDS = range(1, 7)
 OWN_CLIPS = f"{PROTOCOLS[0]}, the person's clips known"
 SHIPPED, BARE, LSTM = "networks that ship", "networks without noise", "LSTM"
@@ -71,7 +71,7 @@ def main() -> None:
     relative = (columns - people.transform("mean")) / (people.transform("std") + 1e-9)
     members = {
         SHIPPED: read_networks(clips, pretrain.ANSWERS),
-        BARE: read_networks(clips, BARE_ANSWERS),
+        BARE: read_networks(clips, unhardened.ANSWERS),
         LSTM: ask_lstm(clips, classes),
         LINEAR: ask_linear(clips, columns, classes),
         RELATIVE: ask_linear(clips, relative.fillna(0), classes),
@@ -114,9 +114,9 @@ def name_emotions(clips: pd.DataFrame, values: np.ndarray, classes: list[str]) -
     return clips.assign(predicted=np.asarray(classes, dtype=object)[values.argmax(axis=1)])
 
 
-def read_networks(clips: pd.DataFrame, path: Path) -> np.ndarray:
+def read_networks(clips: pd.DataFrame, table: Path) -> np.ndarray:
     """What the three networks of each fold say together of its test speakers, uncalibrated."""
-    answers = pd.read_csv(path).set_index("path")
+    answers = pd.read_csv(table).set_index("path")
     names = [Path(path).name for path in clips["path"]]
     return pretrain.average_answers(answers.loc[names], pretrain.SEEDS)
 
@@ -152,15 +152,17 @@ def fuse(clips: pd.DataFrame, members: list[np.ndarray]) -> np.ndarray:
         tested = (make_split(clips, fold=fold) == "test").to_numpy()
         said, true = logs[:, ~tested], targets[~tested]
         counts = compute_sample_weight("balanced", true)
-
-        def lose(weights, said=said, true=true, counts=counts) -> float:
-            answers = log_softmax(np.tensordot(weights, said, axes=1), axis=1)
-            return -np.average(answers[np.arange(len(true)), true], weights=counts)
-
         start = np.full(len(members), 1 / len(members))
-        found = minimize(lose, start, bounds=[(0, None)] * len(members))
+        bounds = [(0, None)] * len(members)
+        found = minimize(cross_entropy, start, args=(said, true, counts), bounds=bounds)
         fused[tested] = np.tensordot(found.x, logs[:, tested], axes=1)
     return fused
+
+
+def cross_entropy(weights: np.ndarray, logs: np.ndarray, true: np.ndarray, counts) -> float:
+    """Of the weighted log-probabilities ``(n_members, n_clips, n_classes)``; clips count so."""
+    answers = log_softmax(np.tensordot(weights, logs, axes=1), axis=1)
+    return -np.average(answers[np.arange(len(true)), true], weights=counts)
 
 
 if __name__ == "__main__":

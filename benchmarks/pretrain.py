@@ -111,8 +111,8 @@ def main() -> None:
             print(f"{part}, seed {seed}: {minutes:.1f} minutes", flush=True)
     if chosen.only_train:
         return
-    crossed_only = set(parts) <= set(ZERO_SHOT)
-    for part in () if crossed_only else FOLDS:
+    folds = () if set(parts) <= set(ZERO_SHOT) else FOLDS
+    for part in folds:
         if not run.path(name_answers(part)).is_file():
             ask(run, clips, part)
     for part in parts:
@@ -123,12 +123,12 @@ def main() -> None:
     for part in [part for part in parts if part in FOLDS]:
         if not run.path(f"{part} robustness.csv").is_file():
             disturb(run, clips, part)
-    if not crossed_only:
+    if folds:
         report(run)
+    else:
+        publish_zero_shot(run)
     if USERS in parts:
         publish(run, clips)
-    elif crossed_only:
-        publish_zero_shot(run)
 
 
 def read_clips(run: Run) -> pd.DataFrame:
@@ -274,9 +274,10 @@ def calibrate(run: Run, clips: pd.DataFrame, part: str) -> None:
 
 def read_others(run: Run, part: str) -> pd.DataFrame:
     """What the networks of the other folds said, as trained here or, if they were not, before."""
-    if not run.path(name_answers(FOLDS[0])).is_file():
+    names = [name_answers(fold) for fold in FOLDS if fold != part]
+    if not all(run.path(name).is_file() for name in names):
         return pd.read_csv(ANSWERS)
-    return pd.concat([read(run, name_answers(fold)) for fold in FOLDS if fold != part])
+    return pd.concat([read(run, name) for name in names])
 
 
 def pick_held_out(clips: pd.DataFrame, split: pd.Series) -> pd.DataFrame:
@@ -398,7 +399,6 @@ def publish(run: Run, clips: pd.DataFrame) -> None:
     files[names].to_csv(ANSWERS, index=False)
     checks = [check_scores(answers, CLASSES), check_groups(gaps), to_checks(shaken)]
     targets = answers["emotion"].map(CLASSES.index).to_numpy()
-    known = HOME.read_json("metrics.json", made_by="")["cross_corpus"]
     together, one_network = score_networks(answers, len(SEEDS)), score_networks(answers, 1)
     whole = score_predictions(answers, CLASSES, protocol=PROTOCOLS[0])
     for name in ("uar", "accuracy"):
@@ -415,7 +415,7 @@ def publish(run: Run, clips: pd.DataFrame) -> None:
         "groups": by_group.to_dict("records"),
         "gaps": gaps.to_dict("records"),
         "robustness": shaken.to_dict("records"),
-        "cross_corpus": score_zero_shot(run, known),
+        "cross_corpus": score_zero_shot(run),
         "checks": pd.concat(checks).to_dict("records"),
     }
     write(metrics, path)
@@ -424,12 +424,13 @@ def publish(run: Run, clips: pd.DataFrame) -> None:
 def publish_zero_shot(run: Run) -> None:
     """Put the scores on corpora that were left out beside the model that is there."""
     metrics = HOME.read_json("metrics.json", made_by="")
-    metrics["cross_corpus"] = score_zero_shot(run, metrics["cross_corpus"])
-    write(metrics | {"note": NOTE}, HOME.path("model.keras"))
+    scores = {"note": NOTE, "cross_corpus": score_zero_shot(run)}
+    write(metrics | scores, HOME.path("model.keras"))
 
 
-def score_zero_shot(run: Run, known: list[dict]) -> list[dict]:
+def score_zero_shot(run: Run) -> list[dict]:
     """Scores on corpora that were left out; what was not trained here keeps the score it has."""
+    known = HOME.read_json("metrics.json", made_by="")["cross_corpus"]
     rows = {row["test"]: row for row in known}
     for part in [part for part in ZERO_SHOT if run.path(f"{part}.csv").is_file()]:
         answers, name = read(run, f"{part}.csv"), part.removeprefix("without ")
